@@ -1,0 +1,182 @@
+"""Checkpoints that a crash cannot spoil: orbax, plus a manifest of SHA-256 sums.
+
+A checkpoint is a folder ``00001000`` named by its step, with orbax's ``state`` and a
+``manifest.json`` that holds the step, the sums of every file and what the caller wants
+to remember. It is written under a hidden name, flushed to disk and renamed, so that a
+folder with the final name is whole. Reading verifies every sum and goes back to the
+newest checkpoint that is good.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+MANIFEST_NAME = "manifest.json"
+_log = logging.getLogger("deepfake_jax")
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint that can be used; the text says what was found and the fix."""
+
+
+def list_checkpoints(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a folder, oldest first; damaged ones included."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        int(path.name)
+        for path in folder.iterdir()
+        if path.is_dir() and path.name.isdigit()
+    )
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"{step:08d}"
+
+
+def save_checkpoint(
+    folder: Path, step: int, tree: Any, *, extra: dict[str, Any], keep: int = 2
+) -> Path:
+    """Saves a tree of arrays, then deletes all but the `keep` newest checkpoints.
+
+    Args:
+        folder: where checkpoints lie; made if missing.
+        step: names the checkpoint; one of the same step is replaced.
+        tree: a pytree of arrays.
+        extra: JSON values to remember with it.
+        keep: how many to keep.
+
+    Raises:
+        OSError: the disk is full or not writable; earlier checkpoints are untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = checkpoint_path(folder, step)
+    partial = folder / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial.absolute() / "state", tree)
+        manifest = {"step": step, "extra": extra, "files": _hash_files(partial)}
+        _write_synced(partial / MANIFEST_NAME, json.dumps(manifest, indent=1))
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        _sync_folder(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(checkpoint_path(folder, old), ignore_errors=True)
+    return final
+
+
+def verify_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's manifest and checks every file against it.
+
+    Raises:
+        CheckpointError: what is missing or differs.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        files: dict[str, str] = manifest["files"]
+        _ = manifest["step"], manifest["extra"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: no readable manifest ({error})") from None
+    for name, expected in files.items():
+        try:
+            found = _hash_file(path / name)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
+        if found != expected:
+            raise CheckpointError(f"{path}: {name} is damaged (its SHA-256 differs)")
+    return manifest
+
+
+def restore_checkpoint(
+    folder: Path, like: Any | None = None, *, step: int | None = None
+) -> tuple[Any, dict[str, Any]] | None:
+    """Restores the newest good checkpoint.
+
+    Args:
+        folder: where checkpoints lie.
+        like: a tree of arrays or shapes of the wanted structure; None restores what is
+            there as NumPy arrays in nested dicts.
+        step: only this checkpoint.
+
+    Returns:
+        The tree and the manifest, or None if the folder has no checkpoint at all.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none is good.
+    """
+    steps = [step] if step is not None else list_checkpoints(folder)[::-1]
+    problems = []
+    for candidate in steps:
+        path = checkpoint_path(folder, candidate)
+        try:
+            manifest = verify_checkpoint(path)
+            tree = _restore(path, like)
+        except CheckpointError as error:
+            problems.append(str(error))
+            _log.warning("damaged checkpoint passed over: %s", error)
+            continue
+        if problems:
+            _log.warning("falling back to the checkpoint of step %d", candidate)
+        return tree, manifest
+    if problems:
+        raise CheckpointError(
+            "no checkpoint of this run is good: "
+            + "; ".join(problems)
+            + ". Nothing was changed. Bring back a copy, or train into a new --run"
+        )
+    return None
+
+
+def _restore(path: Path, like: Any | None) -> Any:
+    state = path.absolute() / "state"
+    with ocp.StandardCheckpointer() as checkpointer:
+        if like is None:
+            return checkpointer.restore(state)
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return checkpointer.restore(state, shapes)
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """Sums of all files below a folder, each flushed to disk on the way."""
+    sums = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            sums[path.relative_to(folder).as_posix()] = _hash_file(path)
+    return sums
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,229 @@
+"""What a training run is made of: frozen, validated dataclasses; YAML in, YAML out.
+
+The field comments are the help texts of the command line. A preset is a YAML file that
+holds only what differs from the defaults below, which are the classic program's.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+_Positive = Annotated[int, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_NonNegative = Annotated[float, Field(ge=0)]
+
+
+class ConfigError(ValueError):
+    """A config, preset or override that cannot be used; the text says what and why."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    name: Literal["original"] = "original"
+    """Architecture."""
+    width: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 128
+    """Channels of the first convolution; every other layer scales with it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the network's arithmetic; parameters and loss stay float32."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class AugmentConfig:
+    """How a training pair is made from a face; sizes in pixels are at 256."""
+
+    rotation: _NonNegative = 10.0
+    """Largest random turn, degrees."""
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Largest random change of scale, as a share."""
+    shift: _Share = 0.05
+    """Largest random move, as a share of the face's side."""
+    flip: _Share = 0.4
+    """Probability of a mirror image."""
+    warp_scale: _NonNegative = 5.0
+    """Standard deviation of the random warp that the network must undo, pixels."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class LossConfig:
+    """What counts as a wrong picture."""
+
+    pixel: Literal["mae", "mse"] = "mae"
+    """Pixel loss: mean absolute or mean squared error."""
+    dssim_weight: _NonNegative = 0.0
+    """Weight of structural dissimilarity, added to the pixel loss."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class OptimizerConfig:
+    """Adam and what surrounds it."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    """Step size after warm-up."""
+    b1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Decay of the mean of the gradients."""
+    b2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the mean of their squares."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the step size rises from zero."""
+    clip_norm: _NonNegative = 0.0
+    """Largest global norm of the gradients; 0 does not clip."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights that swaps use; 0 keeps none."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class TrainConfig:
+    """A whole training run."""
+
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    match_color: bool = True
+    """Shift A's faces to B's mean colour, so that one code can serve both."""
+    batch_size: _Positive = 64
+    """Faces a step of each side."""
+    steps: _Positive | None = None
+    """Stop when the run has had this many steps in all."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Stop when the run has trained this long in all, earlier sessions included."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Source of all randomness; the same seed gives the same run."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Threads that prepare batches; their number does not change the result."""
+    log_every: _Positive = 10
+    """Steps between lines of metrics.jsonl."""
+    preview_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds between refreshes of preview.png and loss.png."""
+    checkpoint_every: _Positive = 1000
+    """Steps between checkpoints; one is also saved every few minutes and at the end."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """Longest time between checkpoints."""
+    keep: Annotated[int, Field(ge=2)] = 2
+    """Checkpoints kept; older ones are deleted."""
+
+
+_ADAPTER = TypeAdapter(TrainConfig)
+
+
+def list_presets() -> dict[str, Path]:
+    """The presets that come with the package, by name."""
+    packaged = Path(str(resources.files("deepfake_jax"))) / "configs"
+    folder = packaged if packaged.is_dir() else packaged.parent.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_preset(name: str) -> TrainConfig:
+    """The config of a preset.
+
+    Raises:
+        ConfigError: there is no such preset; the text lists those that exist.
+    """
+    presets = list_presets()
+    if name not in presets:
+        raise ConfigError(
+            f"no preset {name!r}; there are: {', '.join(presets) or 'none'}"
+        )
+    return load_config(presets[name])
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Reads a config from YAML; keys that it does not name keep their defaults.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key or a value out of range.
+    """
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the config {path}: {error}") from error
+    return config_from_dict(tree, where=str(path))
+
+
+def config_from_dict(tree: Any, *, where: str = "config") -> TrainConfig:
+    """Builds a config from nested dicts; raises ConfigError as `load_config`."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{where}: expected keys and values, got {tree!r}")
+    try:
+        return _ADAPTER.validate_python(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        # TypeAdapter adds nothing to the path, so it reads like a --set key.
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            lines.append(f"unknown key {key!r}; known: {', '.join(config_keys())}")
+        else:
+            lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
+    return "; ".join(lines)
+
+
+def config_keys(config: Any = TrainConfig, prefix: str = "") -> list[str]:
+    """Every key of a config class, nested ones with dots."""
+    keys = []
+    for field in dataclasses.fields(config):
+        default = field.default
+        if dataclasses.is_dataclass(default):
+            keys += config_keys(type(default), f"{prefix}{field.name}.")
+        else:
+            keys.append(prefix + field.name)
+    return keys
+
+
+def override_config(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """Applies ``key.sub=value`` settings; values are read as YAML.
+
+    Raises:
+        ConfigError: a setting without "=", an unknown key or a value out of range.
+    """
+    tree = config_to_dict(config)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got {setting!r}")
+        if key not in config_keys():
+            raise ConfigError(
+                f"--set: unknown key {key!r}; known: {', '.join(config_keys())}"
+            )
+        *parents, leaf = key.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch[parent]
+        try:
+            branch[leaf] = _parse_value(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}: cannot read {value!r}: {error}") from None
+    return config_from_dict(tree, where="--set")
+
+
+def _parse_value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:  # YAML 1.1 takes 1e-3 for a string
+            return float(value)
+        except ValueError:
+            pass
+    return value
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The config as nested dicts of plain values."""
+    return dataclasses.asdict(config)
+
+
+def config_to_yaml(config: TrainConfig) -> str:
+    """The config as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False)

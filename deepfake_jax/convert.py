@@ -1,0 +1,421 @@
+"""Videos and pictures to the same with a face swapped.
+
+Frames stream through: decode and detect in one thread, swap and blend in another,
+encode in this one. A frame without a face is passed on as it was decoded.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated
+
+from deepfake_jax.align import (
+    compose_affine,
+    crop_faces,
+    crop_matrix,
+    frame_to_face_matrix,
+    warp_face,
+)
+from deepfake_jax.blend import paste_face
+from deepfake_jax.color import adjust_avg_color
+from deepfake_jax.data import shift_color
+from deepfake_jax.detect import Detection, make_detector
+from deepfake_jax.encode import VideoWriter
+from deepfake_jax.extract import own_version
+from deepfake_jax.identity import SAME_PERSON, make_embedder
+from deepfake_jax.mask import classic_mask, feather_mask, oval_mask, rectangle_mask
+from deepfake_jax.pictures import (
+    PictureError,
+    is_picture,
+    list_pictures,
+    read_picture,
+    write_picture,
+)
+from deepfake_jax.pipeline import in_chunks, run_ahead
+from deepfake_jax.progress import Progress
+from deepfake_jax.provenance import (
+    make_provenance,
+    provenance_metadata,
+    write_sidecar,
+)
+from deepfake_jax.run import TrainedRun, load_run
+from deepfake_jax.source import SourceError, hash_file, picture_frame
+from deepfake_jax.swap import make_swapper
+from deepfake_jax.track import find_linked, steady_stream
+from deepfake_jax.types import Affine, Face, Frame, Mask
+from deepfake_jax.video import TimedFrame, TruncatedVideoError, probe_video, read_frames
+
+_log = logging.getLogger("deepfake_jax")
+_CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
+_MASK_SIZE = 128
+_WEAK_MATCH = 0.15  # cosine that will do for a face linked to one already matched
+
+
+class ConvertError(ValueError):
+    """A conversion that cannot be done; the text says why and the usual fix."""
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class ConvertConfig:
+    """How a face is found, blended and written."""
+
+    to: Literal["a", "b"] = "b"
+    """Whose face shall appear."""
+    faces: Literal["person", "largest", "all"] = "person"
+    """Swap the person the run was trained on, the largest face, or every face."""
+    mask: Literal["oval", "rectangle", "classic"] = "oval"
+    """Part of the face that is replaced; classic is `smooth_mask` of 2018."""
+    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    """Width of the mask's soft border, as a share of the face."""
+    color: Literal["avg", "none"] = "avg"
+    """Match the mean colour of the face that is replaced, or leave it."""
+    blend: Literal["alpha", "poisson"] = "alpha"
+    """Mix by the mask, or clone seamlessly (Poisson)."""
+    steady: bool = True
+    """Smooth the landmarks over neighbouring frames of a video."""
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Least confidence of the detector."""
+    codec: str = "libx264"
+    """Video encoder."""
+    crf: Annotated[int, Field(ge=0, le=63)] = 18
+    """Video quality: lower is better and larger."""
+    overwrite: bool = False
+    """Replace an output that exists."""
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What a conversion gave.
+
+    Attributes:
+        frames: frames written.
+        swapped_frames: those with a swapped face.
+        frames_per_second: of the whole conversion, start-up left out.
+        out: the output.
+        problems: what could be read in part only.
+    """
+
+    frames: int
+    swapped_frames: int
+    frames_per_second: float
+    out: str
+    problems: tuple[str, ...]
+
+
+Found = tuple[TimedFrame, list[Detection]]
+Swapped = tuple[TimedFrame, Frame | None]
+
+
+def convert_video(
+    source: str | Path,
+    run: str | Path,
+    out: str | Path,
+    config: ConvertConfig | None = None,
+) -> ConvertResult:
+    """Swaps a face in a video, a picture or a folder of pictures.
+
+    Args:
+        source: a video (to a video), a picture (to a picture), or a folder of pictures
+            (to a folder).
+        run: folder of a training run.
+        out: the output; its folder is made.
+        config: how.
+
+    Raises:
+        ConvertError: no face in all of the source, or `out` exists or does not fit.
+        SourceError: no such source.
+        RunError: the run cannot be used; CheckpointError: nor any of its checkpoints.
+        VideoError, PictureError: a source that cannot be read.
+    """
+    config = config or ConvertConfig()
+    source, out = Path(source), Path(out)
+    _check_paths(source, out, overwrite=config.overwrite)
+    trained = load_run(run)
+    swapper = FrameSwapper(trained, config)
+    if source.is_dir():
+        provenance = _provenance(trained, config, source.name, "")
+        return _convert_folder(source, out, swapper, provenance)
+    provenance = _provenance(trained, config, source.name, hash_file(source))
+    if is_picture(source):
+        return _convert_picture(source, out, swapper, provenance)
+    return _convert_film(source, out, swapper, provenance)
+
+
+def _check_paths(source: Path, out: Path, *, overwrite: bool) -> None:
+    if not source.exists():
+        raise SourceError(f"no such file or folder: {source}")
+    if source.is_dir():
+        if out.exists() and not out.is_dir():
+            raise ConvertError(f"{source} is a folder, so --out must be one; {out} is a file")
+        if out.exists() and source.resolve() == out.resolve():
+            raise ConvertError("--out is the source folder; name another one")
+    elif out.is_dir():
+        raise ConvertError(f"--out {out} is a folder; name a file, such as {out / source.name}")
+    elif out.exists() and source.resolve() == out.resolve():
+        raise ConvertError("--out is the source itself; name another file")
+    elif is_picture(source) != is_picture(out):
+        kind = "picture" if is_picture(source) else "video"
+        raise ConvertError(
+            f"{source.name} is a {kind}, so --out must name one too; got {out.name}"
+        )
+    if not overwrite and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConvertError(f"{out} exists; give --overwrite to replace it")
+
+
+def _provenance(
+    trained: TrainedRun, config: ConvertConfig, name: str, source_hash: str
+) -> dict[str, Any]:
+    return make_provenance(
+        tool_version=own_version(),
+        model_hash=trained.model_hash,
+        model_step=trained.step,
+        source_name=name,
+        source_hash=source_hash,
+        direction="a_to_b" if config.to == "b" else "b_to_a",
+    )
+
+
+class FrameSwapper:
+    """Finds, swaps and blends the faces of frames, by one run and one config."""
+
+    def __init__(self, trained: TrainedRun, config: ConvertConfig):
+        self.config = config
+        self._detect = make_detector(min_score=config.min_score)
+        self._swap = make_swapper(trained.model, trained.params, to=config.to)
+        self._crop_size = trained.model.face_size
+        self._crop = crop_matrix(self._crop_size)
+        self._mask = make_mask(config)
+        # The network saw A's faces in B's mean colour, and B's as they are.
+        origin = "a" if config.to == "b" else "b"
+        self._shift = trained.color_shift if origin == "a" else np.zeros(3)
+        identity = trained.identities.get(origin)
+        self._identity = None if identity is None else np.asarray(identity, np.float32)
+        self._embed = None
+        if config.faces == "person" and self._identity is not None:
+            self._embed = make_embedder()
+        elif config.faces == "person":
+            _log.warning("the run knows no person's face; swapping the largest face")
+
+    def find(self, frames: Iterable[TimedFrame]) -> Iterator[Found]:
+        """The faces to swap of each frame, steadied over time if so configured."""
+        chosen = self._choose(frames)
+        return steady_stream(chosen) if self.config.steady else chosen
+
+    def _choose(self, frames: Iterable[TimedFrame]) -> Iterator[Found]:
+        last: list[Detection] = []
+        for timed in frames:
+            last = self._choose_faces(timed.frame, last)
+            yield timed, last
+
+    def _choose_faces(self, frame: Frame, last: list[Detection]) -> list[Detection]:
+        detections = self._detect(frame)
+        if self.config.faces == "all":
+            return detections
+        if self._embed is None or self._identity is None:
+            return detections[:1]
+        best, best_cosine = None, _WEAK_MATCH
+        for detection in detections:
+            cosine = float(self._embed(frame, detection) @ self._identity)
+            # A turned or blurred face looks less like itself: where it goes on from a
+            # face that was the person's, a weak likeness will do.
+            linked = find_linked(detection, last) is not None
+            if cosine > best_cosine and (linked or cosine >= SAME_PERSON):
+                best, best_cosine = detection, cosine
+        return [] if best is None else [best]
+
+    def swap(self, found: list[Found]) -> list[Swapped]:
+        """Swaps the faces of a few frames as one batch; None where there is none."""
+        matrices = [
+            frame_to_face_matrix(detection.landmarks)
+            for _, detections in found
+            for detection in detections
+        ]
+        owners = [timed for timed, detections in found for _ in detections]
+        if not matrices:
+            return [(timed, None) for timed, _ in found]
+        faces = np.stack(
+            [
+                warp_face(timed.frame, matrix)
+                for timed, matrix in zip(owners, matrices, strict=True)
+            ]
+        )
+        crops = crop_faces(faces, self._crop_size)
+        swapped = self._swap(shift_color(crops, self._shift))
+        results: dict[int, Frame] = {}
+        for timed, matrix, old, new in zip(
+            owners, matrices, crops, swapped, strict=True
+        ):
+            frame = results.get(timed.index, timed.frame)
+            results[timed.index] = self._blend(frame, matrix, old, new)
+        return [(timed, results.get(timed.index)) for timed, _ in found]
+
+    def _blend(self, frame: Frame, matrix: Affine, old: Face, new: Face) -> Frame:
+        mask = self._mask
+        if self.config.color == "avg":
+            size = (self._crop_size, self._crop_size)
+            weights = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+            new = adjust_avg_color(old, new, mask=weights)
+        to_crop = compose_affine(self._crop, matrix)
+        return paste_face(frame, new, mask, to_crop, blend=self.config.blend)
+
+
+def make_mask(config: ConvertConfig) -> Mask:
+    """The mask that a config describes, over the crop that the network redraws."""
+    if config.mask == "classic":
+        return classic_mask(160, 160)
+    make = {"oval": oval_mask, "rectangle": rectangle_mask}[config.mask]
+    return feather_mask(make(_MASK_SIZE), config.feather)
+
+
+def _swap_stream(
+    frames: Iterable[TimedFrame], swapper: FrameSwapper
+) -> Iterator[Swapped]:
+    """Swaps a stream of frames in chunks, finding and swapping in threads of their own."""
+
+    def swap() -> Iterator[Swapped]:
+        for chunk in in_chunks(run_ahead(swapper.find(frames), ahead=_CHUNK), _CHUNK):
+            yield from swapper.swap(chunk)
+
+    return run_ahead(swap(), ahead=_CHUNK)
+
+
+def _convert_film(
+    source: Path, out: Path, swapper: FrameSwapper, provenance: dict[str, Any]
+) -> ConvertResult:
+    info, config = probe_video(source), swapper.config
+    writer = VideoWriter(
+        out,
+        width=info.width,
+        height=info.height,
+        frame_rate=info.frame_rate,
+        time_base=info.time_base,
+        codec=config.codec,
+        crf=config.crf,
+        sound_from=source if info.has_audio else None,
+        metadata=provenance_metadata(provenance),
+        overwrite=config.overwrite,
+        like=info,
+    )
+    count = swapped = 0
+    problems: list[str] = []
+    with writer, Progress("convert", total=info.frames, unit="frame") as progress:
+        start = time.monotonic()
+        try:
+            for timed, frame in _swap_stream(read_frames(source), swapper):
+                unchanged = timed.frame if timed.native is None else timed.native
+                shown = unchanged if frame is None else frame
+                writer.write(shown, pts=timed.pts, duration=timed.duration)
+                count, swapped = count + 1, swapped + (frame is not None)
+                progress.update_to(count, f"{swapped} swapped")
+        except TruncatedVideoError as error:
+            problems.append(str(error))
+            _log.warning("%s", error)
+        if not swapped:
+            raise _no_face(source, count, config)
+        seconds = time.monotonic() - start
+    write_sidecar(out, provenance)
+    return ConvertResult(count, swapped, count / seconds, str(out), tuple(problems))
+
+
+def _no_face(source: Path, count: int, config: ConvertConfig) -> ConvertError:
+    who = "" if config.faces != "person" else " of the person the run was trained on"
+    fix = "" if config.faces != "person" else ", or give --faces largest"
+    return ConvertError(
+        f"no face{who} in {count} frames of {source}; nothing was written. Lower "
+        f"--min-score (now {config.min_score}){fix}"
+    )
+
+
+def _convert_picture(
+    source: Path, out: Path, swapper: FrameSwapper, provenance: dict[str, Any]
+) -> ConvertResult:
+    start = time.monotonic()
+    (_, frame), *_ = _swap_pictures([source], swapper)
+    if frame is None:
+        raise _no_face(source, 1, swapper.config)
+    tags = provenance_metadata(provenance)
+    write_picture(out, frame, metadata=tags, overwrite=swapper.config.overwrite)
+    write_sidecar(out, provenance)
+    return ConvertResult(1, 1, 1 / (time.monotonic() - start), str(out), ())
+
+
+def _convert_folder(
+    source: Path, out: Path, swapper: FrameSwapper, provenance: dict[str, Any]
+) -> ConvertResult:
+    """Swaps each picture of a folder; one without the face is copied as it is."""
+    pictures = list_pictures(source)
+    if not pictures:
+        raise SourceError(f"{source} holds no pictures")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    problems: list[str] = []
+    hashes: dict[str, str] = {}
+    start = time.monotonic()
+    try:
+        with Progress("convert", total=len(pictures), unit="picture") as progress:
+            readable = _readable(pictures, problems)
+            count = 0
+            for count, (path, frame) in enumerate(
+                _swap_pictures(readable, swapper), start=1
+            ):
+                if frame is None:
+                    shutil.copy2(path, partial / path.name)
+                else:
+                    hashes[path.name] = hash_file(path)
+                    facts = {**provenance, "source": path.name}
+                    facts["source_sha256"] = hashes[path.name]
+                    tags = provenance_metadata(facts)
+                    write_picture(partial / path.name, frame, metadata=tags)
+                progress.update_to(count, f"{len(hashes)} swapped")
+        if not hashes:
+            raise _no_face(source, count, swapper.config)
+        _move_folder(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    write_sidecar(out, {**provenance, "source_sha256": hashes})
+    rate = count / (time.monotonic() - start)
+    return ConvertResult(count, len(hashes), rate, str(out), tuple(problems))
+
+
+def _readable(pictures: list[Path], problems: list[str]) -> Iterator[Path]:
+    """Passes over pictures that cannot be read, and notes them."""
+    for path in pictures:
+        try:
+            read_picture(path)
+        except PictureError as error:
+            problems.append(str(error))
+            _log.warning("%s", error)
+            continue
+        yield path
+
+
+def _swap_pictures(
+    pictures: Iterable[Path], swapper: FrameSwapper
+) -> Iterator[tuple[Path, Frame | None]]:
+    for chunk in in_chunks(pictures, _CHUNK):
+        frames = [
+            replace(picture_frame(read_picture(path)), index=index)
+            for index, path in enumerate(chunk)
+        ]
+        # Each is found alone: pictures of a folder are no neighbours in time.
+        found = [pair for frame in frames for pair in swapper.find([frame])]
+        for path, (_, frame) in zip(chunk, swapper.swap(found), strict=True):
+            yield path, frame
+
+
+def _move_folder(partial: Path, out: Path) -> None:
+    """Gives a finished folder its name; into a folder that exists, file by file."""
+    if out.exists():
+        for path in partial.iterdir():
+            path.replace(out / path.name)
+    else:
+        partial.rename(out)

@@ -1,0 +1,117 @@
+"""Face sets to batches of training pairs, prepared ahead in threads.
+
+Faces lie decoded in one uint8 array a side. Step i's batch depends on the seed and i
+alone, neither on the number of workers nor on a restart.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from deepfake_jax.augment import augment_faces
+from deepfake_jax.config import AugmentConfig
+
+Batch = dict[str, UInt8[np.ndarray, "n height width 3"]]
+
+
+def mean_color_shift(
+    faces_a: UInt8[Any, "n h w 3"], faces_b: UInt8[Any, "m h w 3"]
+) -> Float64[np.ndarray, "3"]:
+    """What to add to A's faces to give them B's mean colour, grey levels a channel."""
+    mean_a = faces_a.mean(axis=(0, 1, 2), dtype=np.float64)
+    return faces_b.mean(axis=(0, 1, 2), dtype=np.float64) - mean_a
+
+
+def shift_color(
+    faces: UInt8[Any, "... 3"], shift: Float64[Any, "3"]
+) -> UInt8[np.ndarray, "... 3"]:
+    """Adds a colour to every pixel; clipped to 0 to 255 and rounded."""
+    levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.stack([table[faces[..., c], c] for c in range(3)], axis=-1)
+
+
+def make_batch(
+    faces_a: UInt8[Any, "n h w 3"],
+    faces_b: UInt8[Any, "m h w 3"],
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    augment: AugmentConfig,
+    crop_size: int = 64,
+) -> Batch:
+    """The batch of a step: `batch_size` random pairs of each side.
+
+    Every side is drawn from its own generator, seeded by (seed, step, side).
+
+    Returns:
+        ``warped_a``, ``target_a``, ``warped_b``, ``target_b``.
+    """
+    batch: Batch = {}
+    for side, faces in enumerate((faces_a, faces_b)):
+        rng = np.random.default_rng((seed, step, side))
+        chosen = faces[rng.integers(len(faces), size=batch_size)]
+        warped, target = augment_faces(
+            rng, chosen, crop_size=crop_size, **asdict(augment)
+        )
+        name = "ab"[side]
+        batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
+    return batch
+
+
+class BatchLoader:
+    """Prepares the batches of coming steps in threads, and gives them in order.
+
+    OpenCV and NumPy release the interpreter's lock in their loops, so threads share the
+    faces without copies. Use as a context manager; it ends the threads.
+    """
+
+    def __init__(
+        self,
+        faces_a: UInt8[Any, "n h w 3"],
+        faces_b: UInt8[Any, "m h w 3"],
+        *,
+        seed: int,
+        batch_size: int,
+        augment: AugmentConfig,
+        crop_size: int = 64,
+        workers: int = 2,
+    ):
+        self._faces = faces_a, faces_b
+        self._options: dict[str, Any] = {
+            "seed": seed,
+            "batch_size": batch_size,
+            "augment": augment,
+            "crop_size": crop_size,
+        }
+        self._ahead = 2 * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+        self._closed = threading.Event()
+
+    def __enter__(self) -> "BatchLoader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """The batches of first_step, first_step + 1, ... without end."""
+        pending: deque[Future[Batch]] = deque()
+        step = first_step
+        while not self._closed.is_set():
+            while len(pending) < self._ahead:
+                pending.append(
+                    self._pool.submit(
+                        make_batch, *self._faces, step=step, **self._options
+                    )
+                )
+                step += 1
+            yield pending.popleft().result()

@@ -1,0 +1,107 @@
+"""Frame to faces: boxes, scores and five landmarks by YuNet through OpenCV.
+
+Frames are RGB uint8, height width 3. Boxes are (x, y, width, height) and landmarks
+(x, y), both float64 in the frame's pixels with pixel centres at integers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float64
+
+from deepfake_jax.types import Frame
+from deepfake_jax.weights import get_weights
+
+# YuNet finds faces of about 10 to 300 pixels (Wu et al. 2023, section 4.1), so a frame
+# is searched at a side that puts usual faces there: first reduced, then at up to full
+# HD for small faces, then strongly reduced for a face that fills the picture.
+SEARCH_SIDES = (640, 1920, 256)
+MIN_FRAME_SIDE = 16  # pixels; nothing smaller holds a face that could be used
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face of one frame.
+
+    Attributes:
+        box: x, y, width, height.
+        score: the detector's confidence in [0, 1].
+        landmarks: image-left eye, image-right eye, nose tip, image-left and
+            image-right mouth corner.
+    """
+
+    box: Float64[np.ndarray, "4"]
+    score: float
+    landmarks: Float64[np.ndarray, "5 2"]
+
+
+Detector = Callable[[Frame], list[Detection]]
+
+
+def make_detector(*, min_score: float = 0.7) -> Detector:
+    """Loads YuNet and returns a function from a frame to its faces, largest first.
+
+    The function keeps OpenCV's network inside, which is not thread-safe: make one for
+    each thread.
+
+    Args:
+        min_score: faces below this confidence are not reported, in [0, 1].
+
+    Raises:
+        AssetError: the weights cannot be had (see `deepfake_jax.weights`).
+    """
+    if not 0 <= min_score <= 1:
+        raise ValueError(f"min_score must be in [0, 1], got {min_score}")
+    network = cv2.FaceDetectorYN.create(
+        str(get_weights("yunet")), "", (320, 320), min_score, 0.3, 200
+    )
+
+    def detect(frame: Frame) -> list[Detection]:
+        if min(frame.shape[:2]) < MIN_FRAME_SIDE:
+            return []
+        tried: set[tuple[int, int]] = set()
+        for side in SEARCH_SIDES:
+            size = _search_size(frame, side)
+            if size in tried:
+                continue
+            tried.add(size)
+            detections = _detect_at(network, frame, size)
+            if detections:
+                return detections
+        return []
+
+    return detect
+
+
+def _search_size(frame: Frame, side: int) -> tuple[int, int]:
+    """(width, height) of the frame with its long side reduced to at most `side`."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _detect_at(
+    network: cv2.FaceDetectorYN, frame: Frame, size: tuple[int, int]
+) -> list[Detection]:
+    height, width = frame.shape[:2]
+    if size != (width, height):
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    network.setInputSize(size)
+    rows = network.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
+    if rows is None:
+        return []
+    scale = np.array([width / size[0], height / size[1]])
+    detections = []
+    for row in rows.astype(np.float64):
+        if not np.all(np.isfinite(row)) or row[2] < 1 or row[3] < 1:
+            continue
+        # Pixel centres at integers: shift by half a pixel around the scaling.
+        landmarks = (row[4:14].reshape(5, 2) + 0.5) * scale - 0.5
+        if np.ptp(landmarks, axis=0).max() < 1:
+            continue  # collapsed points: no transform can be fitted
+        box = row[:4] * np.tile(scale, 2)
+        detections.append(Detection(box=box, score=float(row[14]), landmarks=landmarks))
+    detections.sort(key=lambda found: -float(found.box[2] * found.box[3]))
+    return detections

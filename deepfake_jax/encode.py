@@ -1,0 +1,300 @@
+"""Write videos: frames with exact time stamps, the source's sound, whole files only.
+
+Encoders run on a clock of their own that counts frames; the packets get the real time
+stamps back afterwards. So a variable frame rate survives encoders that allow only
+constant rates or coarse clocks.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av import Packet, VideoFrame
+from av.container import OutputContainer
+from av.error import FFmpegError
+
+from deepfake_jax.encoders import CONTAINERS, add_encoder, check_choices
+from deepfake_jax.files import write_whole
+from deepfake_jax.native import convert_from_rgb, convert_native
+from deepfake_jax.probe import VideoError, VideoInfo, frame_step
+from deepfake_jax.sound import SoundCopy
+from deepfake_jax.types import Frame
+
+
+class VideoWriter:
+    """Write a video; a context manager.
+
+    The file appears under its name when the block ends well: until then it is a hidden
+    one beside it, and an exception removes that. To keep the readable part of a
+    truncated source, catch its error inside the block.
+
+    Time stamps are kept exactly in MP4 and MOV, and rounded to milliseconds in MKV and
+    WebM, which count nothing finer. The size is kept exactly: H.264 and H.265 take odd
+    sides in 4:4:4.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: Fraction,
+        time_base: Fraction,
+        codec: str = "libx264",
+        crf: int = 18,
+        sound_from: Path | None = None,
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        like: VideoInfo | None = None,
+    ) -> None:
+        """Check the choices; files are opened by the ``with`` statement.
+
+        Args:
+            path: the video: .mp4, .m4v, .mov, .mkv or .webm.
+            width: of every frame, pixels.
+            height: of every frame, pixels.
+            frame_rate: frames a second on average; the encoder plans its bits by it.
+            time_base: seconds a tick of the time stamps given to `write`.
+            codec: one of `deepfake_jax.encoders.list_codecs`.
+            crf: quality from 0, best, to 51 (libvpx-vp9 and libsvtav1: 63); ffv1 is
+                lossless at any.
+            sound_from: a file whose sound streams are copied, in sync with the frames
+                as the time stamps say; None for silence.
+            metadata: names and texts to store in the file.
+            overwrite: whether ``path`` may exist already.
+            like: the source, whose color tags, pixel format and pixel aspect are kept
+                where the encoder can; None for BT.709, limited range, 4:2:0, 8 bits.
+
+        Raises:
+            VideoError: a choice that cannot work, with those that can.
+        """
+        check_choices(path, codec, crf)
+        for name, value in (("width", width), ("height", height)):
+            if value < 1:
+                raise VideoError(f"{path}: {name} is {value}; it must be at least 1")
+        for name, value in (("frame_rate", frame_rate), ("time_base", time_base)):
+            if value <= 0:
+                raise VideoError(f"{path}: {name} is {value}; it must be above 0")
+        self._path = path
+        self._width, self._height = width, height
+        self._frame_rate, self._time_base = frame_rate, time_base
+        self._codec, self._crf = codec, crf
+        self._sound_from = sound_from
+        self._metadata = dict(metadata or {})
+        self._overwrite = overwrite
+        self._like = like
+        self._step = self._last_duration = frame_step(frame_rate, time_base)
+        # The time stamps of the frames that the encoder still holds, by frame number.
+        self._times: dict[int, int] = {}
+        self._held: deque[Packet] = deque()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        """Open the hidden file, the encoder and the sound.
+
+        Raises:
+            VideoError: an existing file, a size that the encoder refuses, sound that
+                the container cannot hold, a folder that cannot be written to.
+        """
+        try:
+            with ExitStack() as stack:
+                self._open(stack)
+                self._stack = stack.pop_all()
+        except (FFmpegError, OSError) as error:
+            if isinstance(error, OSError):
+                raise self._explain(error) from error
+            sound = " with this sound" if self._sound_from else ""
+            raise VideoError(
+                f"{self._path}: {self._codec} at {self._width}x{self._height}{sound} "
+                f"does not go into {self._path.suffix} ({error.strerror}); use "
+                "libx264, which takes every size, or name the output .mkv"
+            ) from error
+        return self
+
+    def write(
+        self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
+    ) -> None:
+        """Write one frame.
+
+        A native frame is encoded without a trip through RGB and, where its pixel format
+        and color tags are the output's, with its exact samples.
+
+        Args:
+            frame: RGB uint8, height width 3, or a native frame of the same size.
+            pts: when it is shown, in ``time_base``; above the last frame's.
+            duration: how long it is shown, in ``time_base``. It counts for the last
+                frame only: the others are shown until the next.
+
+        Raises:
+            VideoError: another size or type, a time stamp that does not increase, or a
+                full disk.
+        """
+        native = self._convert(frame)
+        last = self._times.get(self._count - 1)
+        if last is not None and pts <= last:
+            raise VideoError(
+                f"{self._path}: pts of frame {self._count} is {pts}; it must be above "
+                f"the last frame's {last}; write the frames in the order of display"
+            )
+        self._times[self._count] = pts
+        if duration is None and isinstance(frame, VideoFrame):
+            duration = frame.duration
+        self._last_duration = duration or self._step
+        try:
+            self._encode(native)
+            self._count += 1
+            self._release(final=False)
+        except (FFmpegError, OSError) as error:
+            raise self._explain(error) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish the file, or remove it when the block raised.
+
+        Raises:
+            VideoError: no frame was written, or the disk is full.
+        """
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        try:
+            with self._stack:
+                self._finish()
+        except (FFmpegError, OSError) as failure:
+            raise self._explain(failure) from failure
+
+    def _open(self, stack: ExitStack) -> None:
+        suffix = self._path.suffix.lower()
+        options = {}
+        if CONTAINERS[suffix] in ("mp4", "mov"):
+            options = {
+                "movflags": "use_metadata_tags",
+                "video_track_timescale": str(self._time_base.denominator),
+            }
+        partial = stack.enter_context(
+            write_whole(self._path, overwrite=self._overwrite)
+        )
+        self._container = av.open(
+            f"file:{partial}",
+            "w",
+            format=CONTAINERS[suffix],
+            container_options=options,
+        )
+        stack.callback(_abandon, self._container)
+        self._container.metadata.update(self._metadata)
+        self._stream, self._tags = add_encoder(
+            self._container,
+            codec=self._codec,
+            crf=self._crf,
+            width=self._width,
+            height=self._height,
+            frame_rate=self._frame_rate,
+            like=self._like,
+        )
+        self._stream.time_base = self._time_base
+        self._sound: SoundCopy | None = None
+        if self._sound_from is not None:
+            self._sound = SoundCopy(self._sound_from, self._container, self._path)
+            stack.callback(self._sound.close)
+        self._container.start_encoding()
+
+    def _convert(self, frame: Frame | VideoFrame) -> VideoFrame:
+        pixel_format = self._stream.codec_context.pix_fmt or ""
+        if isinstance(frame, VideoFrame):
+            found = f"{frame.width}x{frame.height}"
+            fits = frame.width == self._width and frame.height == self._height
+        else:
+            found = f"{frame.dtype} {frame.shape}"
+            fits = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+            fits = fits and frame.shape[1] == self._width
+            fits = fits and frame.shape[0] == self._height
+        if not fits:
+            raise VideoError(
+                f"{self._path}: frame {self._count} is {found}; it must be "
+                f"{self._width}x{self._height} RGB uint8 (height, width, 3) or a "
+                "native frame of that size"
+            )
+        if isinstance(frame, VideoFrame):
+            return convert_native(frame, pixel_format, self._tags)
+        return convert_from_rgb(frame, pixel_format, self._tags)
+
+    def _encode(self, native: VideoFrame) -> None:
+        context = self._stream.codec_context
+        kept = native.pts, native.time_base, native.pict_type
+        native.pts, native.time_base = self._count, context.time_base
+        # A decoded frame remembers what it was coded as, and encoders would obey.
+        native.pict_type = 0
+        try:
+            self._held.extend(self._stream.encode(native))
+        finally:
+            # The frame is the caller's; the encoder has its own reference.
+            native.pts, native.pict_type = kept[0], kept[2]
+            if kept[1] is not None:
+                native.time_base = kept[1]
+
+    def _release(self, *, final: bool) -> None:
+        # A packet waits for the next frame's time stamp, which tells its duration.
+        while self._held:
+            number = self._held[0].pts or 0
+            if number == self._count - 1 and not final:
+                return
+            packet = self._held.popleft()
+            order = number if packet.dts is None else packet.dts
+            start = self._times[number]
+            until = self._times.get(number + 1, start + self._last_duration)
+            packet.pts, packet.duration = start, until - start
+            if order < 0:
+                # Before the first frame, where reordering encoders start to decode.
+                packet.dts = self._first() + order * self._step
+            else:
+                packet.dts = self._times[order]
+            packet.time_base = self._time_base
+            if self._sound is not None:
+                self._sound.copy_until((packet.dts or 0) * self._time_base)
+            self._container.mux_one(packet)
+            for done in [known for known in self._times if 0 < known < order]:
+                del self._times[done]
+
+    def _first(self) -> int:
+        return self._times[0]
+
+    def _finish(self) -> None:
+        if self._count == 0:
+            raise VideoError(
+                f"{self._path}: no frame was written, so there is no video to keep; "
+                "check that the source has frames"
+            )
+        self._held.extend(self._stream.encode(None))
+        self._release(final=True)
+        if self._sound is not None:
+            self._sound.copy_until(None)
+        self._container.close()
+
+    def _explain(self, error: FFmpegError | OSError) -> VideoError:
+        if error.errno is None:
+            # Raised by write_whole, with a text of its own.
+            return VideoError(str(error))
+        reason = error.strerror or str(error)
+        return VideoError(
+            f"{self._path}: the video could not be written ({reason}); check the free "
+            "space and the rights of the folder, or name the output elsewhere"
+        )
+
+
+def _abandon(container: OutputContainer) -> None:
+    # Closing writes the trailer, which fails again on a full disk.
+    try:
+        container.close()
+    except (FFmpegError, OSError):
+        pass

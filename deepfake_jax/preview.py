@@ -1,0 +1,100 @@
+"""Pictures that show how a run is doing: the preview grid and the loss curve."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from deepfake_jax.pictures import write_picture
+from deepfake_jax.types import Frame
+
+_LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2
+
+
+def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
+    """Up to `count` faces spread evenly over a set."""
+    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces)))
+    return faces[np.unique(chosen.astype(int))]
+
+
+def draw_preview(
+    rows: list[tuple[str, UInt8[Any, "n h w 3"]]], *, title: str = ""
+) -> Frame:
+    """A labelled grid of faces, one row a name.
+
+    Args:
+        rows: (label, faces); all faces of one size.
+        title: a line above, such as the step and the losses.
+    """
+    side = rows[0][1].shape[1] * _SCALE
+    columns = max(len(faces) for _, faces in rows)
+    width = _LABEL_WIDTH + columns * (side + _GAP)
+    header = 28
+    grid = np.full((header + len(rows) * (side + _GAP), width, 3), 24, np.uint8)
+    put_text(grid, title, (8, 19))
+    for row, (label, faces) in enumerate(rows):
+        top = header + row * (side + _GAP)
+        for index, line in enumerate(label.split("\n")):
+            put_text(grid, line, (8, top + side // 2 + 18 * index))
+        for column, face in enumerate(faces):
+            left = _LABEL_WIDTH + column * (side + _GAP)
+            enlarged = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
+            grid[top : top + side, left : left + side] = enlarged
+    return grid
+
+
+def put_text(
+    frame: Frame, text: str, origin: tuple[int, int], *, scale: float = 0.45
+) -> None:
+    """Writes light ASCII text into a picture, in place."""
+    white = (230, 230, 230)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(frame, text, origin, font, scale, white, 1, cv2.LINE_AA)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ``metrics.jsonl``; a last line cut off by a crash is left out."""
+    lines = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines
+
+
+def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
+    """Draws both losses against steps, raw and smoothed, log scale, as a PNG."""
+    # Slow to import, and needed here alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    steps = np.array([line["step"] for line in metrics])
+    for name, color in (("loss_a", "tab:blue"), ("loss_b", "tab:orange")):
+        losses = np.array([line[name] for line in metrics])
+        axes.plot(steps, losses, color=color, alpha=0.25, linewidth=0.8)
+        axes.plot(steps, smooth_curve(losses), color=color, label=name)
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    if len(metrics):
+        axes.legend()
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    write_picture(path, np.ascontiguousarray(pixels))
+
+
+def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
+    """A centred moving mean over `share` of the curve, shorter at its ends."""
+    values = np.asarray(values, np.float64)
+    half = int(len(values) * share / 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)

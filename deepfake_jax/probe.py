@@ -1,0 +1,272 @@
+"""Open a media file safely and tell what its video declares about itself.
+
+Every error is a `VideoError` that names the file and the usual fix.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import EOFError as EndOfStream
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from deepfake_jax.native import ColorTags, read_rotation, read_tags
+from deepfake_jax.truncation import check_whole
+
+
+class VideoError(ValueError):
+    """A video that cannot be read or written; the text names the usual fix."""
+
+
+class TruncatedVideoError(VideoError):
+    """A video that breaks off or is damaged, raised after its last readable frame.
+
+    Attributes:
+        frames_read: how many frames were read and given out.
+        frames_expected: how many the file declares, None where it declares none.
+    """
+
+    def __init__(
+        self, message: str, *, frames_read: int, frames_expected: int | None
+    ) -> None:
+        super().__init__(message)
+        self.frames_read = frames_read
+        self.frames_expected = frames_expected
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video declares about itself and its first frame shows.
+
+    Attributes:
+        path: the file.
+        width: pixels, as displayed: after the turn by ``rotation``.
+        height: pixels, as displayed.
+        frame_rate: frames a second, on average.
+        time_base: seconds a tick of the time stamps.
+        frames: how many, exact for MP4 and MOV, estimated from the duration for
+            others; None where nothing is declared.
+        duration: seconds, or None.
+        has_audio: whether it has a sound stream.
+        codec: FFmpeg's name of the decoder, such as h264.
+        rotation: degrees clockwise that the stored picture is turned by to be
+            displayed: 0, 90, 180 or 270.
+        pixel_format: FFmpeg's name, such as yuv420p.
+        color: color tags as declared.
+        pixel_aspect: displayed width over height of one pixel; 1 for square ones.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frame_rate: Fraction
+    time_base: Fraction
+    frames: int | None
+    duration: float | None
+    has_audio: bool
+    codec: str
+    rotation: int
+    pixel_format: str
+    color: ColorTags
+    pixel_aspect: Fraction
+
+
+def probe_video(path: Path) -> VideoInfo:
+    """Read what a video declares; decodes its first frame only.
+
+    Raises:
+        VideoError: no such file, a folder, a picture, a sound file, no video at all, or
+            an MP4 or MOV whose index is missing because the file was cut.
+    """
+    with open_source(path) as container:
+        return _describe(path, container, pick_video_stream(path, container))
+
+
+def open_source(path: Path) -> InputContainer:
+    """Open a media file for reading; the caller closes it.
+
+    Raises:
+        VideoError: it does not exist, is empty or a folder, or FFmpeg cannot open it.
+    """
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder; give one video file")
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file; check the spelling and the folder")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
+    try:
+        # "file:" keeps a name with a colon from being read as a network address, and
+        # the whitelist keeps a playlist that calls itself .mp4 from fetching one.
+        return av.open(
+            f"file:{path}",
+            "r",
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (FFmpegError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            fix = "may not be read; check the file's permissions"
+        elif check_whole(path) == "no index":
+            fix = (
+                "has lost its index (the moov box), so it looks truncated; copy or "
+                "download it again"
+            )
+        elif check_whole(path).startswith("cut"):
+            fix = "is truncated before its first frame; copy or download it again"
+        else:
+            fix = (
+                "is no video that FFmpeg can open; give an MP4, MOV, MKV, WebM or AVI "
+                "file, or convert it to one with ffmpeg first"
+            )
+        raise VideoError(f"{path}: {fix}") from error
+
+
+def pick_video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """Pick the stream to work on: the default one, never a cover picture.
+
+    Raises:
+        VideoError: there is none, or no decoder for it.
+    """
+    name = container.format.name
+    if name == "tty" or name == "image2" or name.endswith("_pipe"):
+        raise VideoError(
+            f"{path}: is {'a text' if name == 'tty' else 'a picture'}, not a video; "
+            "give an MP4, MOV, MKV, WebM or AVI file"
+        )
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams})
+        raise VideoError(
+            f"{path}: holds no video stream, only {', '.join(kinds) or 'nothing'}; "
+            "give a file with pictures"
+        )
+    defaults = [s for s in streams if s.disposition & Disposition.default]
+    stream = (defaults or streams)[0]
+    if stream.codec_context is None:
+        raise VideoError(
+            f"{path}: its video codec is not known to this FFmpeg "
+            f"({av.library_versions['libavcodec'][0]}); convert it to H.264 first"
+        )
+    return stream
+
+
+def frame_step(frame_rate: Fraction, time_base: Fraction) -> int:
+    """Return the ticks between two frames at a constant rate, at least 1."""
+    return max(1, round(1 / (frame_rate * time_base)))
+
+
+def own_duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return the declared length of the video stream alone, seconds, if there is one.
+
+    A container's length is its longest stream's, often the sound's.
+    """
+    time_base = stream.time_base or Fraction(0)
+    if stream.duration:
+        return stream.duration * time_base
+    # Matroska writers put it, as hh:mm:ss.fraction counted from 0, into a tag.
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        until = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds.rstrip("\0"))
+    except ValueError:
+        return None
+    return until - (stream.start_time or 0) * time_base
+
+
+def clock_origin(container: InputContainer) -> Fraction:
+    """Return the seconds to take off every time stamp of a source.
+
+    0 but for MPEG streams: their clock runs since the transmitter was switched on, and
+    a file that starts at 26 hours would be shown as 26 hours of nothing.
+    """
+    if container.format.name in ("mpegts", "mpeg") and container.start_time is not None:
+        return Fraction(container.start_time, av.time_base)
+    return Fraction(0)
+
+
+def _describe(path: Path, container: InputContainer, stream: VideoStream) -> VideoInfo:
+    first = next(decode_natives(container, stream, []), None)
+    if first is None:
+        if check_whole(path).startswith("cut"):
+            raise VideoError(
+                f"{path}: is truncated before its first frame; "
+                "copy or download it again"
+            )
+        raise VideoError(
+            f"{path}: its {stream.codec_context.name} stream holds no frame that can "
+            "be decoded; copy or download it again"
+        )
+    time_base = stream.time_base or Fraction(1, 1000)
+    frame_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    duration = own_duration(container, stream)
+    if duration is None and container.duration:
+        duration = Fraction(container.duration, av.time_base)
+    frames = _count_indexed(container, stream)
+    if frames is None and duration is not None:
+        frames = max(1, round(duration * frame_rate))
+    rotation, _ = read_rotation(first)
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    quarter = rotation in (90, 270)
+    return VideoInfo(
+        path=path,
+        width=first.height if quarter else first.width,
+        height=first.width if quarter else first.height,
+        frame_rate=frame_rate,
+        time_base=time_base,
+        frames=frames,
+        duration=None if duration is None else float(duration),
+        has_audio=len(container.streams.audio) > 0,
+        codec=stream.codec_context.name,
+        rotation=rotation,
+        pixel_format=first.format.name,
+        color=read_tags(first),
+        pixel_aspect=1 / aspect if quarter else aspect,
+    )
+
+
+def _count_indexed(container: InputContainer, stream: VideoStream) -> int | None:
+    # The frames that an edit list hides are marked in the index of an MP4 or MOV,
+    # whereas the stream's own count includes them.
+    if "mp4" in container.format.name and stream.frames:
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames or None
+
+
+def decode_natives(
+    container: InputContainer, stream: VideoStream, problems: list[str]
+) -> Iterator[av.VideoFrame]:
+    """Decode all that can be decoded, appending to ``problems`` what could not.
+
+    Errors before the first frame are not noted: a recording that starts between two
+    key frames has them and is whole.
+    """
+    stream.thread_type = "AUTO"
+    packets = container.demux(stream)
+    any_frame = False
+    packet = None
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError as error:
+            problems.append(str(error))
+            packet = None
+        try:
+            for native in stream.decode(packet):
+                any_frame = True
+                yield native
+        except EndOfStream:
+            return
+        except FFmpegError as error:
+            if any_frame:
+                problems.append(str(error))
+        if packet is None:
+            return

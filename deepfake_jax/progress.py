@@ -1,0 +1,78 @@
+"""Progress on long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+LINE_SECONDS = 10.0  # between plain lines, so that a log stays readable
+
+
+class Progress:
+    """Counts work done and shows rate and time left on stderr.
+
+    Use as a context manager. On a terminal it is tqdm's bar; else a line every
+    `LINE_SECONDS` and one at the end.
+    """
+
+    def __init__(self, label: str, *, total: float | None = None, unit: str = "it"):
+        self._label, self._total, self._unit = label, total, unit
+        self._done = 0.0
+        self._note = ""
+        self._start = self._last = time.monotonic()
+        self._initial = 0.0
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                desc=label, total=total, unit=unit, dynamic_ncols=True, leave=True
+            )
+
+    def begin_at(self, done: float) -> None:
+        """Says how much was done before this session; the rate leaves it out."""
+        self._done = self._initial = done
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = done
+            self._bar.refresh()
+
+    def update_to(self, done: float, note: str = "") -> None:
+        """Sets how much is done, with a note such as the current loss."""
+        self._done = done
+        self._note = note or self._note
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._last >= LINE_SECONDS:
+            self._print_line()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None and self._done:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last = time.monotonic()
+        seconds = self._last - self._start
+        rate = (self._done - self._initial) / seconds if seconds > 0 else 0.0
+        parts = [f"{self._done:.0f}"]
+        if self._total:
+            parts[0] += f"/{self._total:.0f}"
+        parts[0] += f" {self._unit}"
+        if self._unit != "s":
+            parts.append(f"{rate:.1f} {self._unit}/s")
+        if self._total and rate > 0 and self._done < self._total:
+            left = (self._total - self._done) / rate
+            parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+        if self._note:
+            parts.append(self._note)
+        print(f"{self._label}: {', '.join(parts)}", file=sys.stderr, flush=True)

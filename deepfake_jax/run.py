@@ -1,0 +1,178 @@
+"""The folder of a training run: what lies where, and what a swap needs of it.
+
+``config.yaml`` is the run's config, ``checkpoints/`` its states, ``metrics.jsonl`` its
+losses, ``preview.png`` and ``loss.png`` its pictures.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from deepfake_jax.checkpoint import (
+    CheckpointError,
+    list_checkpoints,
+    restore_checkpoint,
+)
+from deepfake_jax.config import (
+    ModelConfig,
+    TrainConfig,
+    config_from_dict,
+    config_to_yaml,
+    load_config,
+)
+from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+
+_log = logging.getLogger("deepfake_jax")
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the text says why and the fix."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Names inside a run's folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's config."""
+        return self.folder / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON every few steps."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def preview(self) -> Path:
+        """The refreshed grid of faces."""
+        return self.folder / "preview.png"
+
+    @property
+    def losses(self) -> Path:
+        """The refreshed plot."""
+        return self.folder / "loss.png"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process trains."""
+        return self.folder / ".lock"
+
+
+def read_run_config(folder: Path) -> TrainConfig | None:
+    """The config of an existing run, or None if the folder holds none yet."""
+    path = RunPaths(folder).config
+    return load_config(path) if path.exists() else None
+
+
+def prepare_run(folder: Path, config: TrainConfig) -> None:
+    """Makes the folder, or checks that the run in it is of the same network.
+
+    Raises:
+        RunError: the folder is a file, holds another network's run, or holds
+            something else altogether.
+    """
+    paths = RunPaths(folder)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"--run {folder} is a file; name a folder")
+    existing = read_run_config(folder)
+    if existing is None:
+        if list_checkpoints(paths.checkpoints):
+            raise RunError(
+                f"{folder} has checkpoints but no config.yaml; bring the file back, or "
+                "train into a new --run"
+            )
+        if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+            raise RunError(
+                f"{folder} is not empty and no run; name a new or empty folder as --run"
+            )
+    elif _architecture(existing.model) != _architecture(config.model):
+        raise RunError(
+            f"{folder} was trained with the network {_architecture(existing.model)}, "
+            f"but {_architecture(config.model)} is asked for; give the same preset or "
+            "model settings, or train into a new --run"
+        )
+    elif existing != config:
+        _log.warning("%s: going on with changed settings", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / ".config.yaml.partial"
+    partial.write_text(config_to_yaml(config), encoding="utf-8")
+    partial.replace(paths.config)
+
+
+def _architecture(model: ModelConfig) -> str:
+    """What decides the parameters' shapes; precision does not."""
+    return f"{model.name}, width {model.width}"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a swap needs of a run.
+
+    Attributes:
+        model: the network.
+        params: its parameters; the moving average where the run keeps one.
+        step: updates that they have had.
+        color_shift: grey levels added to A's faces in training, RGB.
+        identities: mean face embedding of each side where its face set has one.
+        model_hash: SHA-256 that names these very parameters.
+    """
+
+    model: Autoencoder
+    params: Params
+    step: int
+    color_shift: Float64[np.ndarray, "3"]
+    identities: dict[str, Any]
+    model_hash: str
+
+
+def load_run(folder: str | Path) -> TrainedRun:
+    """Reads the newest good checkpoint of a run.
+
+    Raises:
+        RunError: no such folder, no run, or nothing trained yet.
+        CheckpointError: every checkpoint is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"no run at {folder}: no such folder; train one first")
+    config = read_run_config(folder)
+    if config is None:
+        raise RunError(f"{folder} is no run: it has no config.yaml; train one first")
+    restored = restore_checkpoint(RunPaths(folder).checkpoints)
+    if restored is None:
+        raise RunError(
+            f"{folder} has no checkpoint yet; train longer, or wait for the first one"
+        )
+    tree, manifest = restored
+    extra = manifest["extra"]
+    try:
+        model = make_autoencoder(config_from_dict({"model": extra["model"]}).model)
+        params = tree["ema"] or tree["params"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint of step {manifest.get('step')} lacks {error}; "
+            "it was not written by this program"
+        ) from None
+    files = json.dumps(manifest["files"], sort_keys=True)
+    return TrainedRun(
+        model=model,
+        params=params,
+        step=manifest["step"],
+        color_shift=np.asarray(extra["color_shift"], np.float64),
+        identities=extra.get("identities", {}),
+        model_hash=hashlib.sha256(files.encode()).hexdigest(),
+    )

@@ -1,0 +1,177 @@
+"""The training step: pure, jitted, and mapped over devices.
+
+A batch is a dict of uint8 or float32 arrays, ``warped_a``, ``target_a``, ``warped_b``,
+``target_b``, each [n, height, width, 3]; uint8 is scaled to [0, 1] on the device. One
+step minimises the sum of A's and B's losses by one Adam update of everything, encoder
+included, where the first public program updated for A, then for B, with one update of
+the encoder each. The sum is one backward pass and does not depend on the order.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int32, PRNGKeyArray
+
+from deepfake_jax import losses
+from deepfake_jax.config import LossConfig, OptimizerConfig, TrainConfig
+from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+
+Batch = Mapping[str, Any]
+Metrics = dict[str, Any]
+StepFunction = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
+
+
+@struct.dataclass
+class TrainState:
+    """All that changes in training, and the fixed functions that change it.
+
+    Attributes:
+        step: updates so far.
+        params: ``{"encoder", "decoder_a", "decoder_b"}``, float32.
+        opt_state: optax's.
+        ema: moving average of the parameters, or None if none is kept.
+        model: the network (static).
+        tx: the optimizer (static).
+        loss: the loss (static).
+        ema_decay: decay of `ema` (static).
+    """
+
+    step: Int32[Array, "..."]
+    params: Params
+    opt_state: Any
+    ema: Params | None
+    model: Autoencoder = struct.field(pytree_node=False)
+    tx: optax.GradientTransformation = struct.field(pytree_node=False)
+    loss: LossConfig = struct.field(pytree_node=False)
+    ema_decay: float = struct.field(pytree_node=False)
+
+    @property
+    def swap_params(self) -> Params:
+        """The parameters to swap with: the moving average where there is one."""
+        return self.params if self.ema is None else self.ema
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Adam with optional clipping and a linear warm-up to a constant step size.
+
+    The step size never depends on how long the run will be, so a run can be stopped,
+    resumed and extended at any step; the moving average of the weights takes the place
+    of a falling step size.
+    """
+    schedule = optax.linear_schedule(
+        0.0 if config.warmup_steps else config.learning_rate,
+        config.learning_rate,
+        max(config.warmup_steps, 1),
+    )
+    # The count of scale_by_schedule starts at 0; the first update must not be zero.
+    adam = optax.chain(
+        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=1e-7),
+        optax.scale_by_learning_rate(lambda count: schedule(count + 1)),
+    )
+    if config.clip_norm:
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+    return adam
+
+
+def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
+    """A fresh state: drawn parameters, zero moments, step 0."""
+    model = make_autoencoder(config.model)
+    tx = make_optimizer(config.optimizer)
+    params = jax.jit(model.init)(key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=tx.init(params),
+        ema=jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None,
+        model=model,
+        tx=tx,
+        loss=config.loss,
+        ema_decay=config.optimizer.ema_decay,
+    )
+
+
+def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Array:
+    """The loss that a config describes, a scalar."""
+    pixel = {"mae": losses.mae, "mse": losses.mse}[config.pixel]
+    total = pixel(output, target)
+    if config.dssim_weight:
+        total = total + config.dssim_weight * losses.dssim(output, target)
+    return total
+
+
+def to_float(faces: Array) -> Array:
+    """Scales uint8 faces to float32 in [0, 1]; float32 faces pass unchanged."""
+    if faces.dtype == jnp.uint8:
+        return faces.astype(jnp.float32) * jnp.float32(1 / 255)
+    return faces
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, axis_name: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """One update of encoder and both decoders; pure.
+
+    Args:
+        state: before the update.
+        batch: the pairs of both sides.
+        axis_name: the mapped axis to average gradients over, None on one device.
+
+    Returns:
+        The next state and the metrics, scalars: ``loss_a``, ``loss_b`` (before the
+        update) and ``grad_norm``.
+    """
+    pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
+
+    def loss_of(params: Params) -> tuple[Array, Metrics]:
+        # A and B go through the encoder in one go: one large product, not two.
+        count = pairs["warped_a"].shape[0]
+        warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
+        code = state.model.encode(params, warped)
+        output_a = state.model.decode(params, code[:count], "a")
+        output_b = state.model.decode(params, code[count:], "b")
+        loss_a = reconstruction_loss(state.loss, output_a, pairs["target_a"])
+        loss_b = reconstruction_loss(state.loss, output_b, pairs["target_b"])
+        return loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
+
+    grads, metrics = jax.grad(loss_of, has_aux=True)(state.params)
+    if axis_name is not None:
+        grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+    updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    next_state = state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        ema=_update_ema(state, params),
+    )
+    return next_state, {**metrics, "grad_norm": optax.global_norm(grads)}
+
+
+def _update_ema(state: TrainState, params: Any) -> Any:
+    """Averages over min(decay, about nine tenths of the run), so it starts unbiased."""
+    if state.ema is None:
+        return None
+    step = state.step.astype(jnp.float32)
+    decay = jnp.minimum(jnp.float32(state.ema_decay), (1 + step) / (10 + step))
+    return optax.incremental_update(params, state.ema, 1 - decay)
+
+
+def jit_step() -> StepFunction:
+    """`train_step` compiled for one device; the given state's memory is reused."""
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def pmap_step(axis_name: str = "data") -> StepFunction:
+    """`train_step` over all devices: gradients averaged, state donated.
+
+    The state must be replicated and the batch split along a leading device axis.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return train_step(state, batch, axis_name=axis_name)
+
+    return jax.pmap(step, axis_name=axis_name, donate_argnums=0)

@@ -1,0 +1,62 @@
+"""Faces to the other person's faces: the encoder, then the other decoder.
+
+Faces are float32 in [0, 1], NHWC, aligned and cropped as the training targets were.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, UInt8
+
+from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+
+# Batches are padded to one of these, so that nothing recompiles in the middle.
+BATCH_SIZES = (1, 8, 32)
+
+
+def swap_faces(
+    model: Autoencoder,
+    params: Params,
+    faces: Float32[Array, "n h w 3"],
+    *,
+    to: Side = "b",
+) -> Float32[Array, "n h w 3"]:
+    """Redraws faces as person `to`, keeping pose and expression; pure.
+
+    Given faces of person `to` it gives their reconstruction.
+    """
+    return model.decode(params, model.encode(params, faces), to)
+
+
+@partial(jax.jit, static_argnames=("model", "to"))
+def _swap_uint8(
+    params: Params, faces: UInt8[Array, "n h w 3"], *, model: Autoencoder, to: Side
+) -> UInt8[Array, "n h w 3"]:
+    scaled = faces.astype(jnp.float32) * jnp.float32(1 / 255)
+    swapped = swap_faces(model, params, scaled, to=to)
+    return jnp.round(jnp.clip(swapped, 0, 1) * 255).astype(jnp.uint8)
+
+
+def make_swapper(
+    model: Autoencoder, params: Params, *, to: Side = "b"
+) -> Callable[[UInt8[np.ndarray, "n h w 3"]], UInt8[np.ndarray, "n h w 3"]]:
+    """A compiled function from any number of uint8 faces to their swaps.
+
+    Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
+    rounded to uint8 there.
+    """
+
+    def swapper(faces: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+        pieces = []
+        for start in range(0, len(faces), BATCH_SIZES[-1]):
+            piece = faces[start : start + BATCH_SIZES[-1]]
+            size = next(size for size in BATCH_SIZES if size >= len(piece))
+            padding = [(0, size - len(piece))] + [(0, 0)] * 3
+            swapped = _swap_uint8(params, np.pad(piece, padding), model=model, to=to)
+            pieces.append(np.asarray(swapped)[: len(piece)])
+        return np.concatenate(pieces) if pieces else np.empty_like(faces)
+
+    return swapper

@@ -1,0 +1,17 @@
+"""Array aliases with named axes, shared by every module.
+
+Pictures are RGB. On the NumPy side they are uint8, height width 3; on the JAX side
+float32 in [0, 1], NHWC. Points are (x, y) in pixels with pixel centres at integers.
+Matrices are 2x3 and name their direction: ``frame_to_face`` takes a frame's point to
+the face's. Masks are float32 in [0, 1].
+"""
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+Frame = UInt8[np.ndarray, "height width 3"]
+Face = UInt8[np.ndarray, "face_size face_size 3"]
+Faces = UInt8[np.ndarray, "n face_size face_size 3"]
+Mask = Float32[np.ndarray, "height width"]
+Landmarks = Float64[np.ndarray, "n 2"]
+Affine = Float64[np.ndarray, "2 3"]

@@ -1,0 +1,186 @@
+"""Read videos frame by frame, with exact time stamps, in bounded memory.
+
+Frames are RGB uint8, height width 3, upright: the rotation flag is applied. Time stamps
+(``pts``) are integers in the source's own ``time_base`` (seconds a tick) and strictly
+increasing. Formats whose clock starts anywhere (MPEG transport and program streams) are
+moved to start at 0, sound included; in all others the time stamps are the file's.
+Opening and declarations are in `probe`, writing in `encode`; all public names are here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from av import VideoFrame
+
+from deepfake_jax.encode import VideoWriter
+from deepfake_jax.encoders import list_codecs
+from deepfake_jax.native import convert_to_rgb, turn_upright
+from deepfake_jax.probe import (
+    TruncatedVideoError,
+    VideoError,
+    VideoInfo,
+    clock_origin,
+    decode_natives,
+    frame_step,
+    open_source,
+    own_duration,
+    pick_video_stream,
+    probe_video,
+)
+from deepfake_jax.truncation import check_whole
+from deepfake_jax.types import Frame
+
+__all__ = [
+    "TimedFrame",
+    "TruncatedVideoError",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
+    "list_codecs",
+    "probe_video",
+    "read_frames",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class TimedFrame:
+    """One frame and when it is shown.
+
+    Attributes:
+        index: position in the video, from 0.
+        time: seconds.
+        pts: the same in the source's ``time_base``; strictly increasing.
+        frame: RGB uint8, height width 3, contiguous.
+        native: the frame as decoded, turned upright if it has a rotation flag; None for
+            a picture.
+        duration: how long it is shown, in ``time_base``: until the next frame, or to
+            the declared end of the video.
+    """
+
+    index: int
+    time: float
+    pts: int
+    frame: Frame
+    native: VideoFrame | None
+    duration: int
+
+
+def read_frames(path: Path) -> Iterator[TimedFrame]:
+    """Decode a video frame by frame, upright, in RGB.
+
+    A missing time stamp is filled in and one that does not increase is moved. Frames
+    that change their size on the way are resized to the first one's.
+
+    Yields:
+        Every frame that can be decoded, in the order of display.
+
+    Raises:
+        VideoError: as `probe_video`; or no frame can be decoded.
+        TruncatedVideoError: after the last readable frame, when the file is shorter
+            than its container declares, or when frames are missing because parts of
+            it cannot be decoded. A file of a format that declares no sizes
+            (MPEG-TS, FLV) just ends where it was cut.
+    """
+    info = probe_video(path)
+    problems: list[str] = []
+    count = start = 0
+    step = frame_step(info.frame_rate, info.time_base)
+    # A frame is given out when the next one's time tells how long it is shown: the
+    # durations in an MP4 are those between decoding times, in another order.
+    held: tuple[int, VideoFrame] | None = None
+    with open_source(path) as container:
+        stream = pick_video_stream(path, container)
+        counted = stream.frames > 0
+        declared = own_duration(container, stream)
+        origin = round(clock_origin(container) / info.time_base)
+        natives = decode_natives(container, stream, problems)
+        for pts, native in _repair_times(natives, origin, step, info.time_base):
+            if held is None:
+                start = pts
+            else:
+                yield _make_frame(info, count, *held, pts - held[0])
+                count += 1
+            held = pts, native
+    if held is None:
+        raise VideoError(f"{path}: holds no frame; copy or download it again")
+    pts, native = held
+    duration = native.duration or step
+    shown = float((pts + duration - start) * info.time_base)
+    error = _find_truncation(info, count + 1, shown, problems, counted=counted)
+    if error is None and declared is not None:
+        rest = round(declared / info.time_base) - (pts - start)
+        duration = rest if rest > 0 else duration
+    yield _make_frame(info, count, pts, native, duration)
+    if error is not None:
+        raise error
+
+
+def _make_frame(
+    info: VideoInfo, index: int, pts: int, native: VideoFrame, duration: int
+) -> TimedFrame:
+    native = turn_upright(native, info.time_base)
+    if (native.height, native.width) != (info.height, info.width):
+        native = native.reformat(width=info.width, height=info.height)
+    return TimedFrame(
+        index=index,
+        time=float(pts * info.time_base),
+        pts=pts,
+        frame=convert_to_rgb(native),
+        native=native,
+        duration=duration,
+    )
+
+
+def _repair_times(
+    natives: Iterator[VideoFrame], origin: int, step: int, time_base: Fraction
+) -> Iterator[tuple[int, VideoFrame]]:
+    last: int | None = None
+    shift = -origin
+    for native in natives:
+        pts = native.dts if native.pts is None else native.pts
+        if pts is None:
+            pts = 0 if last is None else last + step
+        else:
+            pts += shift
+            if last is not None and pts <= last:
+                # A jump back of over a second is a clock that was set anew, and all
+                # that follows moves along; less is a duplicate, nudged by a tick so
+                # that its successors keep their times.
+                new_clock = (last - pts) * time_base > 1
+                shift += last + step - pts if new_clock else 0
+                pts = last + (step if new_clock else 1)
+        last = pts
+        yield pts, native
+
+
+def _find_truncation(
+    info: VideoInfo, count: int, shown: float, problems: list[str], *, counted: bool
+) -> TruncatedVideoError | None:
+    state = check_whole(info.path)
+    expected = None if state == "cut, no total" else info.frames
+    # A cut may have taken only sound or the index: then no frame is short, give or
+    # take one and a half for rounding.
+    short = expected is None or count < expected
+    cut = state.startswith("cut")
+    if cut and info.duration is not None:
+        short = short or shown < info.duration - 1.5 / float(info.frame_rate)
+    # Of a file that is not cut the declared length proves little (see truncation.py):
+    # only where the container counts its frames and a tenth of both the frames and
+    # the time is missing.
+    lost = counted and count < 0.9 * (expected or 0)
+    lost = lost and shown < 0.9 * (info.duration or 0)
+    if not short or not (cut or problems or lost):
+        return None
+    found = "the file ends before its container does" if cut else "a part is unreadable"
+    if problems:
+        found = f"{found}: {problems[-1]}"
+    total = "an unknown number of" if expected is None else f"about {expected}"
+    return TruncatedVideoError(
+        f"{info.path}: the video is truncated or damaged: {count} of {total} frames "
+        f"could be read ({found}); copy or download it again, or keep the part that "
+        "was read",
+        frames_read=count,
+        frames_expected=expected,
+    )
