@@ -15,7 +15,6 @@ from .color import adjust_avg_color as adjust_avg_color
 from .config import TrainConfig as TrainConfig
 from .config import load_config as load_config
 from .config import load_preset as load_preset
-from .convert import ConvertConfig as ConvertConfig
 from .convert import ConvertResult as ConvertResult
 from .convert import convert_video as convert_video
 from .data import BatchLoader as BatchLoader
@@ -23,7 +22,6 @@ from .data import make_batch as make_batch
 from .demo import run_demo as run_demo
 from .detect import Detection as Detection
 from .detect import make_detector as make_detector
-from .extract import ExtractConfig as ExtractConfig
 from .extract import ExtractResult as ExtractResult
 from .extract import extract_faces as extract_faces
 from .faceset import FaceSet as FaceSet
@@ -37,6 +35,8 @@ from .mask import rectangle_mask as rectangle_mask
 from .mask import smooth_mask as smooth_mask
 from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
+from .options import ConvertConfig as ConvertConfig
+from .options import ExtractConfig as ExtractConfig
 from .run import TrainedRun as TrainedRun
 from .run import load_run as load_run
 from .step import TrainState as TrainState

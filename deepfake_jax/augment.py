@@ -244,5 +244,3 @@ def _cut_pair(
         cv2.remap(face, maps[0], maps[1], _LINEAR, borderMode=_REPLICATE),
         cv2.warpAffine(face, target, size, flags=_LINEAR, borderMode=_REPLICATE),
     )
-
-

@@ -93,10 +93,10 @@ def poisson_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     if not inside.any():
         return old.copy()
     margin = 4
-    padding = (*[margin] * 4, cv2.BORDER_REPLICATE)
-    padded_old = cv2.copyMakeBorder(old, *padding)
-    padded_new = cv2.copyMakeBorder(new, *padding)
-    padded_mask = cv2.copyMakeBorder(inside, *[margin] * 4, cv2.BORDER_CONSTANT)
+    padding = [(margin, margin), (margin, margin), (0, 0)]
+    padded_old = np.pad(old, padding, mode="edge")
+    padded_new = np.pad(new, padding, mode="edge")
+    padded_mask = np.pad(inside, margin)
     x, y, width, height = cv2.boundingRect(padded_mask)
     # seamlessClone centres the mask's bounding box on this point: it stays in place.
     centre = (x + width // 2, y + height // 2)

@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deepfake_jax.align import (
     compose_affine,
@@ -32,6 +30,7 @@ from deepfake_jax.encode import VideoWriter
 from deepfake_jax.extract import own_version
 from deepfake_jax.identity import SAME_PERSON, make_embedder
 from deepfake_jax.mask import classic_mask, feather_mask, oval_mask, rectangle_mask
+from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pictures import (
     PictureError,
     is_picture,
@@ -61,34 +60,6 @@ _WEAK_MATCH = 0.15  # cosine that will do for a face linked to one already match
 
 class ConvertError(ValueError):
     """A conversion that cannot be done; the text says why and the usual fix."""
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class ConvertConfig:
-    """How a face is found, blended and written."""
-
-    to: Literal["a", "b"] = "b"
-    """Whose face shall appear."""
-    faces: Literal["person", "largest", "all"] = "person"
-    """Swap the person the run was trained on, the largest face, or every face."""
-    mask: Literal["oval", "rectangle", "classic"] = "oval"
-    """Part of the face that is replaced; classic is `smooth_mask` of 2018."""
-    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
-    """Width of the mask's soft border, as a share of the face."""
-    color: Literal["avg", "none"] = "avg"
-    """Match the mean colour of the face that is replaced, or leave it."""
-    blend: Literal["alpha", "poisson"] = "alpha"
-    """Mix by the mask, or clone seamlessly (Poisson)."""
-    steady: bool = True
-    """Smooth the landmarks over neighbouring frames of a video."""
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """Least confidence of the detector."""
-    codec: str = "libx264"
-    """Video encoder."""
-    crf: Annotated[int, Field(ge=0, le=63)] = 18
-    """Video quality: lower is better and larger."""
-    overwrite: bool = False
-    """Replace an output that exists."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +125,15 @@ def _check_paths(source: Path, out: Path, *, overwrite: bool) -> None:
         raise SourceError(f"no such file or folder: {source}")
     if source.is_dir():
         if out.exists() and not out.is_dir():
-            raise ConvertError(f"{source} is a folder, so --out must be one; {out} is a file")
+            raise ConvertError(
+                f"{source} is a folder, so --out must be one; {out} is a file"
+            )
         if out.exists() and source.resolve() == out.resolve():
             raise ConvertError("--out is the source folder; name another one")
     elif out.is_dir():
-        raise ConvertError(f"--out {out} is a folder; name a file, such as {out / source.name}")
+        raise ConvertError(
+            f"--out {out} is a folder; name a file, such as {out / source.name}"
+        )
     elif out.exists() and source.resolve() == out.resolve():
         raise ConvertError("--out is the source itself; name another file")
     elif is_picture(source) != is_picture(out):
@@ -278,7 +253,7 @@ def make_mask(config: ConvertConfig) -> Mask:
 def _swap_stream(
     frames: Iterable[TimedFrame], swapper: FrameSwapper
 ) -> Iterator[Swapped]:
-    """Swaps a stream of frames in chunks, finding and swapping in threads of their own."""
+    """Swaps a stream in chunks; finding and swapping have a thread each."""
 
     def swap() -> Iterator[Swapped]:
         for chunk in in_chunks(run_ahead(swapper.find(frames), ahead=_CHUNK), _CHUNK):

@@ -5,13 +5,13 @@ stamps back afterwards. So a variable frame rate survives encoders that allow on
 constant rates or coarse clocks.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -90,13 +90,14 @@ class VideoWriter:
         self._metadata = dict(metadata or {})
         self._overwrite = overwrite
         self._like = like
+        self._sound: SoundCopy | None = None
         self._step = self._last_duration = frame_step(frame_rate, time_base)
         # The time stamps of the frames that the encoder still holds, by frame number.
         self._times: dict[int, int] = {}
         self._held: deque[Packet] = deque()
         self._count = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         """Open the hidden file, the encoder and the sound.
 
         Raises:
@@ -108,14 +109,7 @@ class VideoWriter:
                 self._open(stack)
                 self._stack = stack.pop_all()
         except (FFmpegError, OSError) as error:
-            if isinstance(error, OSError):
-                raise self._explain(error) from error
-            sound = " with this sound" if self._sound_from else ""
-            raise VideoError(
-                f"{self._path}: {self._codec} at {self._width}x{self._height}{sound} "
-                f"does not go into {self._path.suffix} ({error.strerror}); use "
-                "libx264, which takes every size, or name the output .mkv"
-            ) from error
+            raise self._explain(error) from error
         return self
 
     def write(
@@ -176,21 +170,10 @@ class VideoWriter:
 
     def _open(self, stack: ExitStack) -> None:
         suffix = self._path.suffix.lower()
-        options = {}
-        if CONTAINERS[suffix] in ("mp4", "mov"):
-            options = {
-                "movflags": "use_metadata_tags",
-                "video_track_timescale": str(self._time_base.denominator),
-            }
         partial = stack.enter_context(
             write_whole(self._path, overwrite=self._overwrite)
         )
-        self._container = av.open(
-            f"file:{partial}",
-            "w",
-            format=CONTAINERS[suffix],
-            container_options=options,
-        )
+        self._container = av.open(f"file:{partial}", "w", format=CONTAINERS[suffix])
         stack.callback(_abandon, self._container)
         self._container.metadata.update(self._metadata)
         self._stream, self._tags = add_encoder(
@@ -203,11 +186,45 @@ class VideoWriter:
             like=self._like,
         )
         self._stream.time_base = self._time_base
-        self._sound: SoundCopy | None = None
         if self._sound_from is not None:
             self._sound = SoundCopy(self._sound_from, self._container, self._path)
             stack.callback(self._sound.close)
-        self._container.start_encoding()
+        if CONTAINERS[suffix] in ("mp4", "mov"):
+            self._container.container_options.update(self._choose_clocks())
+        self._start()
+
+    def _choose_clocks(self) -> dict[str, str]:
+        # Where a stream starts is told on the movie's clock, which FFmpeg lets tick
+        # once a millisecond; one that all streams' ticks fit into keeps it exact.
+        ticks = self._time_base.denominator
+        rates = [track.rate for track in self._container.streams.audio]
+        movie = math.lcm(ticks, *rates)
+        return {
+            "movflags": "use_metadata_tags",
+            "video_track_timescale": str(ticks),
+            "movie_timescale": str(movie if movie < 2**31 else ticks),
+        }
+
+    def _start(self) -> None:
+        try:
+            self._stream.codec_context.open()
+        except FFmpegError as error:
+            raise VideoError(
+                f"{self._path}: {self._codec} cannot encode {self._width}x"
+                f"{self._height} ({error.strerror}); use libx264, which takes every "
+                "size"
+            ) from error
+        try:
+            self._container.start_encoding()
+        except FFmpegError as error:
+            # A full disk or a folder without rights is told by _explain.
+            if isinstance(error, OSError):
+                raise
+            sound = f" with the sound of {self._sound_from}" if self._sound else ""
+            raise VideoError(
+                f"{self._path}: {self._path.suffix} cannot hold {self._codec}{sound} "
+                f"({error.strerror}); name the output .mkv, which holds all"
+            ) from error
 
     def _convert(self, frame: Frame | VideoFrame) -> VideoFrame:
         pixel_format = self._stream.codec_context.pix_fmt or ""
@@ -251,23 +268,25 @@ class VideoWriter:
                 return
             packet = self._held.popleft()
             order = number if packet.dts is None else packet.dts
-            start = self._times[number]
-            until = self._times.get(number + 1, start + self._last_duration)
-            packet.pts, packet.duration = start, until - start
+            end = self._times[self._count - 1] + self._last_duration
+            packet.pts = self._times[number]
             if order < 0:
                 # Before the first frame, where reordering encoders start to decode.
-                packet.dts = self._first() + order * self._step
+                packet.dts = self._times[0] + order * self._step
             else:
                 packet.dts = self._times[order]
+            packet.duration = self._times.get(number + 1, end) - packet.pts
+            if final and not self._held:
+                # MP4 adds up the times between decodings, so that with reordering and
+                # a variable rate the sum would miss the end of the last frame.
+                packet.dts, packet.duration = packet.pts, end - packet.pts
             packet.time_base = self._time_base
             if self._sound is not None:
-                self._sound.copy_until((packet.dts or 0) * self._time_base)
+                self._sound.copy_until(packet.dts * self._time_base)
+            packet.stream = self._stream
             self._container.mux_one(packet)
             for done in [known for known in self._times if 0 < known < order]:
                 del self._times[done]
-
-    def _first(self) -> int:
-        return self._times[0]
 
     def _finish(self) -> None:
         if self._count == 0:

@@ -115,7 +115,7 @@ def add_encoder(
         width=width,
         even=codec in ("libx264", "libx265"),
     )
-    tags = _choose_tags(pixel_format, like)
+    tags = _choose_tags(codec, pixel_format, like)
     context = stream.codec_context
     context.pix_fmt = pixel_format
     context.time_base = 1 / rate
@@ -151,7 +151,7 @@ def _make_options(codec: str, crf: int) -> dict[str, str]:
     return options
 
 
-def _choose_tags(pixel_format: str, like: VideoInfo | None) -> ColorTags:
+def _choose_tags(codec: str, pixel_format: str, like: VideoInfo | None) -> ColorTags:
     tags = like.color if like else BT709
     if av.VideoFormat(pixel_format).is_rgb:
         return replace(tags, matrix=0, range=2)
@@ -159,4 +159,7 @@ def _choose_tags(pixel_format: str, like: VideoInfo | None) -> ColorTags:
         return replace(tags, matrix=1, range=1)
     if like is not None and like.pixel_format.startswith("yuvj"):
         tags = replace(tags, range=2)
+    if codec == "mpeg4":
+        # FFmpeg's encoder does not write the range, so every player takes it so.
+        tags = replace(tags, range=1)
     return tags if is_convertible(tags) else replace(tags, matrix=1)

@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from deepfake_jax.align import FACE_SIZE, frame_to_face_matrix, warp_face
 from deepfake_jax.detect import Detection, Detector, make_detector
@@ -26,6 +23,7 @@ from deepfake_jax.identity import (
     make_embedder,
     mean_embedding,
 )
+from deepfake_jax.options import ExtractConfig
 from deepfake_jax.pictures import PictureError
 from deepfake_jax.pipeline import run_ahead
 from deepfake_jax.progress import Progress
@@ -43,22 +41,6 @@ _log = logging.getLogger("deepfake_jax")
 
 class ExtractError(ValueError):
     """Nothing could be extracted; the text says why and the usual fix."""
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class ExtractConfig:
-    """Which faces go into a set."""
-
-    person: Literal["main", "all"] = "main"
-    """Keep the person seen most often, or everybody."""
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Least confidence of the detector."""
-    min_size: Annotated[float, Field(ge=0)] = 20.0
-    """Smallest width of a face in its frame, pixels."""
-    every: Annotated[int, Field(ge=1)] = 1
-    """Use every n-th frame only."""
-    overwrite: bool = False
-    """Replace a face set that exists."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ faces' side and template; a face's line says where it came from and how it was a
 - ``box`` (x, y, width, height), ``score``, ``landmarks`` (five of (x, y)): as detected,
   in the frame's pixels;
 - ``frame_to_face``: the 2x3 matrix of the alignment;
-- ``size``: side of the whole face picture in the frame, pixels. Below the face picture's
-  own side, the face was enlarged.
+- ``size``: side of the whole face picture in the frame, pixels; where it is below the
+  side of the face picture itself, the face was enlarged.
 """
 
 import json

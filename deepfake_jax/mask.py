@@ -61,7 +61,7 @@ def feather_mask(mask: Mask, share: float) -> Mask:
     radius = round(share * mask.shape[0] / 2)
     if radius == 0:
         return mask
-    padded = cv2.copyMakeBorder(mask, *[2 * radius] * 4, cv2.BORDER_CONSTANT, value=0)
+    padded = np.pad(mask, 2 * radius)
     side = 2 * radius + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     eroded = cv2.erode(padded, kernel)

@@ -170,7 +170,8 @@ def own_duration(container: InputContainer, stream: VideoStream) -> Fraction | N
     A container's length is its longest stream's, often the sound's.
     """
     time_base = stream.time_base or Fraction(0)
-    if stream.duration:
+    # FFmpeg tells a program stream's as that of its last frame alone.
+    if stream.duration and container.format.name != "mpeg":
         return stream.duration * time_base
     # Matroska writers put it, as hh:mm:ss.fraction counted from 0, into a tag.
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")

@@ -95,7 +95,9 @@ def prepare_run(folder: Path, config: TrainConfig) -> None:
                 f"{folder} has checkpoints but no config.yaml; bring the file back, or "
                 "train into a new --run"
             )
-        if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+        if folder.is_dir() and any(
+            not p.name.startswith(".") for p in folder.iterdir()
+        ):
             raise RunError(
                 f"{folder} is not empty and no run; name a new or empty folder as --run"
             )

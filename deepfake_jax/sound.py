@@ -75,7 +75,7 @@ class SoundCopy:
             except ValueError as error:
                 raise VideoError(
                     f"{path}: {path.suffix} cannot hold the {codec} sound of {source}; "
-                    "name the output .mkv or .mov"
+                    "name the output .mkv, which holds all, or .mov"
                 ) from error
             copy.metadata.update(
                 (name, text)

@@ -8,6 +8,7 @@ the encoder each. The sum is one backward pass and does not depend on the order.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -142,7 +143,8 @@ def train_step(
         grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
     updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    next_state = state.replace(
+    next_state = replace(
+        state,
         step=state.step + 1,
         params=params,
         opt_state=opt_state,

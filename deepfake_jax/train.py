@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,7 +148,7 @@ class _Session:
             _log.warning("the face sets have changed; the run keeps its colour shift")
             self.extra["color_shift"] = extra["color_shift"]
         _log.info("going on at step %d", manifest["step"])
-        return state.replace(**tree)
+        return replace(state, **tree)
 
     @property
     def seconds(self) -> float:
@@ -219,12 +219,10 @@ class _Session:
         )
 
     def _progress(self) -> Progress:
-        by_time = self.config.minutes is not None
-        progress = Progress(
-            "train",
-            total=60 * self.config.minutes if by_time else self.config.steps,
-            unit="s" if by_time else "step",
-        )
+        if self.config.minutes is not None:
+            progress = Progress("train", total=60 * self.config.minutes, unit="s")
+        else:
+            progress = Progress("train", total=self.config.steps, unit="step")
         progress.begin_at(self._done())
         return progress
 
@@ -291,9 +289,7 @@ class _Session:
                     self.state.model, self.state.swap_params, to=cast(Side, to)
                 )
                 rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
-        title = (
-            f"step {self.step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
-        )
+        title = f"step {self.step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
         write_picture(self.paths.preview, draw_preview(rows, title=title))
         plot_losses(read_metrics(self.paths.metrics), self.paths.losses)
 
@@ -338,7 +334,8 @@ class _Meter:
 
     def __init__(self, *, images_per_step: int):
         self._images_per_step = images_per_step
-        self._lap_start = self._lap_step = None
+        self._lap_start: float | None = None
+        self._lap_step = 0
         self._waited = 0.0
         self._rates: list[float] = []
 

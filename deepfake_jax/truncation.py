@@ -25,9 +25,10 @@ def check_whole(path: Path) -> Wholeness:
 
     Returns:
         ``"cut"``: the file ends too early; ``"cut, no total"``: so does a fragmented
-        MP4 or a GIF, and what is left does not tell how much there was; ``"no index"``: MP4 or MOV without a
-        moov box, which no player can open; ``"whole"``: none of these; ``"unknown"``:
-        a format that declares no sizes (MPEG-TS, FLV, a live stream's Matroska).
+        MP4 or a GIF, and what is left does not tell how much there was; ``"no index"``:
+        MP4 or MOV without a moov box, which no player can open; ``"whole"``: none of
+        these; ``"unknown"``: a format that declares no sizes (MPEG-TS, FLV, a live
+        stream's Matroska).
     """
     size = path.stat().st_size
     with path.open("rb") as file:

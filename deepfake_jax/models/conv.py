@@ -153,7 +153,6 @@ def _conv_backward(
     def build(platform: str) -> Callable[..., tuple[Array, Array]]:
         form = choose_form(platform, saved[0].shape, saved[1].shape, stride)
 
-
         def gradients(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
             return jax.vjp(partial(form, stride=stride), x, kernel)[1](dy)
 

