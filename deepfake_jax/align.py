@@ -181,7 +181,7 @@ def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -
 
 def _reduce(
     frame: Frame, frame_to_face: Affine, scale: float, face_size: int
-) -> tuple[Frame, Affine]:
+) -> tuple[UInt8[np.ndarray, "new_height new_width 3"], Affine]:
     """Area-averages the face's box of the frame to about the face's own scale."""
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
     quad = apply_affine(invert_affine(frame_to_face), corners)
@@ -214,8 +214,10 @@ def crop_faces(
     A zero-amplitude `random_warp` gives this same picture.
     """
     matrix = crop_matrix(crop_size, face_size=faces.shape[1], coverage=coverage)
+    size = (crop_size, crop_size)
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
     crops = [
-        cv2.warpAffine(face, matrix, (crop_size, crop_size), flags=cv2.INTER_LINEAR)
+        cv2.warpAffine(face, matrix, size, flags=flags, borderMode=border)
         for face in faces
     ]
     empty = np.zeros((0, crop_size, crop_size, 3), np.uint8)

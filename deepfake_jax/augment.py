@@ -20,6 +20,8 @@ from jaxtyping import Float32, Float64, UInt8
 from deepfake_jax.align import COVERAGE, FACE_SIZE, umeyama
 from deepfake_jax.types import Face
 
+Crop = UInt8[np.ndarray, "crop_size crop_size 3"]
+
 GRID = 5  # control points a side of the warp
 _LINEAR = cv2.INTER_LINEAR
 _REPLICATE = cv2.BORDER_REPLICATE
@@ -147,7 +149,7 @@ def warp_targets(
 
 def apply_warp(
     face: Face, grid: Float64[np.ndarray, "5 5 2"], *, crop_size: int = 64
-) -> tuple[Face, Face]:
+) -> tuple[Crop, Crop]:
     """Cuts the bent picture and its unbent target out of a face.
 
     Returns:
@@ -168,7 +170,7 @@ def random_warp(
     crop_size: int = 64,
     coverage: float = COVERAGE,
     warp_scale: float = 5.0,
-) -> tuple[Face, Face]:
+) -> tuple[Crop, Crop]:
     """Bends the centre of a face at random; see `draw_warps`.
 
     Returns:
@@ -238,7 +240,7 @@ def _cut_pair(
     maps: Float32[np.ndarray, "2 crop_size crop_size"],
     target: Float64[np.ndarray, "2 3"],
     crop_size: int,
-) -> tuple[Face, Face]:
+) -> tuple[Crop, Crop]:
     size = (crop_size, crop_size)
     return (
         cv2.remap(face, maps[0], maps[1], _LINEAR, borderMode=_REPLICATE),

@@ -9,6 +9,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from deepfake_jax.align import apply_affine, invert_affine
 from deepfake_jax.types import Affine, Face, Frame, Mask
@@ -33,7 +34,7 @@ def face_box(frame: Frame, frame_to_face: Affine, face_size: int) -> Box | None:
 def paste_face(
     frame: Frame,
     face: Face,
-    mask: Mask,
+    mask: Float32[np.ndarray, "mask_size mask_size"],
     frame_to_face: Affine,
     *,
     blend: Literal["alpha", "poisson"] = "alpha",
@@ -87,7 +88,8 @@ def poisson_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     """Clones a picture seamlessly where its mask is above a half.
 
     The border of the pictures is repeated outwards first, because OpenCV's solver
-    cannot take a mask that touches it.
+    cannot take a mask that touches it. The outermost pixels of the mask's box keep the
+    old colours, so a mask less than three pixels wide or high changes nothing.
     """
     inside = (mask > 0.5).astype(np.uint8) * 255
     if not inside.any():
@@ -98,6 +100,8 @@ def poisson_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     padded_new = np.pad(new, padding, mode="edge")
     padded_mask = np.pad(inside, margin)
     x, y, width, height = cv2.boundingRect(padded_mask)
+    if min(width, height) < 3:  # seamlessClone crashes where nothing is left to solve
+        return old.copy()
     # seamlessClone centres the mask's bounding box on this point: it stays in place.
     centre = (x + width // 2, y + height // 2)
     cloned = cv2.seamlessClone(
@@ -113,8 +117,11 @@ def _into_box(frame_to_face: Affine, box: Box) -> Affine:
 
 
 def _warp_into(
-    picture: Face | Mask, matrix: Affine, shape: tuple[int, ...], border: int
-) -> Face | Mask:
+    picture: Shaped[np.ndarray, "side side *channels"],
+    matrix: Affine,
+    shape: tuple[int, ...],
+    border: int,
+) -> Shaped[np.ndarray, "height width *channels"]:
     """Resamples a square into a box: cubic when it grows, linear when it shrinks."""
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     cubic = scale > 1 and picture.ndim == 3  # a cubic mask would leave [0, 1]

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _NonNegative = Annotated[float, Field(ge=0)]
@@ -143,10 +143,11 @@ def load_config(path: str | Path) -> TrainConfig:
         ConfigError: no such file, not YAML, an unknown key or a value out of range.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    # ValueError: not UTF-8, or a date that does not exist, such as 2024-13-45.
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from error
-    return config_from_dict(tree, where=str(path))
+    return config_from_dict({} if tree is None else tree, where=str(path))
 
 
 def config_from_dict(tree: Any, *, where: str = "config") -> TrainConfig:
@@ -204,7 +205,7 @@ def override_config(config: TrainConfig, settings: Sequence[str]) -> TrainConfig
             branch = branch[parent]
         try:
             branch[leaf] = _parse_value(value)
-        except yaml.YAMLError as error:
+        except (ValueError, yaml.YAMLError) as error:  # as in load_config
             raise ConfigError(f"--set {key}: cannot read {value!r}: {error}") from None
     return config_from_dict(tree, where="--set")
 

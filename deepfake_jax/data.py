@@ -17,7 +17,7 @@ from jaxtyping import Float64, UInt8
 from deepfake_jax.augment import augment_faces
 from deepfake_jax.config import AugmentConfig
 
-Batch = dict[str, UInt8[np.ndarray, "n height width 3"]]
+Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
 
 
 def mean_color_shift(

@@ -45,7 +45,7 @@ class FaceRecord:
     time: float
     box: tuple[float, ...]
     score: float
-    landmarks: tuple[tuple[float, float], ...]
+    landmarks: tuple[tuple[float, ...], ...]
     frame_to_face: tuple[tuple[float, ...], ...]
     size: float
 
@@ -108,7 +108,8 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
         )
     path = folder / RECORD_NAME
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: JSON leaves U+2028 and its like as they are in a file's name.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise FaceSetError(
             f"{folder} is no face set: it has no {RECORD_NAME}; make one from its "
@@ -116,7 +117,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
         ) from None
     except UnicodeDecodeError as error:
         raise FaceSetError(f"{path} is damaged: {error}") from None
-    header = _parse_line(path, 1, lines[0]) if lines else {}
+    header = _parse_line(path, 1, lines[0]) if lines[0] else {}
     if header.get("format") != FORMAT:
         raise FaceSetError(f"{path} does not begin with a header of {FORMAT!r}")
     if header.get("version") != VERSION:
@@ -127,10 +128,16 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
     records = []
     for number, line in enumerate(lines[1:], start=2):
         try:
-            records.append(FaceRecord(**_parse_line(path, number, line)))
+            fields = _parse_line(path, number, line)
+            records.append(FaceRecord(**{k: _freeze(v) for k, v in fields.items()}))
         except TypeError as error:
             raise FaceSetError(f"{path}, line {number}: {error}") from None
     return header, records
+
+
+def _freeze(value: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:

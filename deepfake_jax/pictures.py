@@ -38,8 +38,8 @@ VIDEO_SUFFIXES = (
 )
 
 # Pillow can open more, among them EPS by starting Ghostscript: only raster formats
-# that are safe to open from a stranger are let through.
-_READ_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF")
+# that are safe to open from a stranger are let through. JPEG includes phones' MPO.
+_READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _WRITE_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -156,10 +156,11 @@ def write_picture(
             f"{path}: pictures cannot be written as {path.suffix or 'no suffix'!r}; "
             f"use one of {' '.join(PICTURE_SUFFIXES)}"
         )
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+    fits = frame.dtype == np.uint8 and frame.ndim == 3 and frame.size > 0
+    if not fits or frame.shape[2] != 3:
         raise PictureError(
             f"{path}: frame is {frame.dtype} {frame.shape}; "
-            "it must be uint8 (height, width, 3), RGB"
+            "it must be uint8 (height, width, 3), RGB, with at least one pixel"
         )
     if not 1 <= quality <= 100:
         raise PictureError(f"{path}: quality is {quality}; it must be 1 to 100")
@@ -177,7 +178,7 @@ def write_picture(
             f"{path}: the picture could not be written ({error.strerror}); "
             "check the free space and the rights of the folder"
         ) from error
-    # For sides over a format's limit (JPEG: 65,500, WebP: 16,383) and empty frames.
+    # For sides over a format's limit (JPEG: 65,500, WebP: 16,383).
     except ValueError as error:
         raise PictureError(
             f"{path}: {file_format} cannot hold this picture ({error})"

@@ -12,9 +12,14 @@ _END = object()
 def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Iterator[T]:
     """Iterates over `items` in a thread of its own, at most `ahead` in advance.
 
-    An exception in the thread is raised here, after the items before it. Closing the
-    iterator ends the thread.
+    One item more may be under way. An exception in the thread is raised here, after the
+    items before it. Closing the iterator ends the thread.
+
+    Raises:
+        ValueError: ahead is less than 1.
     """
+    if ahead < 1:  # which a queue takes for no bound at all
+        raise ValueError(f"ahead must be at least 1, got {ahead}")
     ready: queue.Queue[Any] = queue.Queue(ahead)
     stop = threading.Event()
 

@@ -21,7 +21,7 @@ def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w
 
 
 def draw_preview(
-    rows: list[tuple[str, UInt8[Any, "n h w 3"]]], *, title: str = ""
+    rows: list[tuple[str, UInt8[Any, "_ h w 3"]]], *, title: str = ""
 ) -> Frame:
     """A labelled grid of faces, one row a name.
 

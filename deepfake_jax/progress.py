@@ -17,7 +17,7 @@ class Progress:
     `LINE_SECONDS` and one at the end.
     """
 
-    def __init__(self, label: str, *, total: float | None = None, unit: str = "it"):
+    def __init__(self, label: str, *, total: int | float | None = None, unit: str = "it"):
         self._label, self._total, self._unit = label, total, unit
         self._done = 0.0
         self._note = ""
@@ -29,14 +29,14 @@ class Progress:
                 desc=label, total=total, unit=unit, dynamic_ncols=True, leave=True
             )
 
-    def begin_at(self, done: float) -> None:
+    def begin_at(self, done: int | float) -> None:
         """Says how much was done before this session; the rate leaves it out."""
         self._done = self._initial = done
         if self._bar is not None:
             self._bar.initial = self._bar.n = done
             self._bar.refresh()
 
-    def update_to(self, done: float, note: str = "") -> None:
+    def update_to(self, done: int | float, note: str = "") -> None:
         """Sets how much is done, with a note such as the current loss."""
         self._done = done
         self._note = note or self._note

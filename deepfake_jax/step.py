@@ -63,15 +63,15 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     resumed and extended at any step; the moving average of the weights takes the place
     of a falling step size.
     """
-    schedule = optax.linear_schedule(
-        0.0 if config.warmup_steps else config.learning_rate,
-        config.learning_rate,
-        max(config.warmup_steps, 1),
-    )
-    # The count of scale_by_schedule starts at 0; the first update must not be zero.
+
+    def schedule(count: Array) -> Array:
+        # The count starts at 0, and the first update must not be zero.
+        share = (count + 1).astype(jnp.float32) / max(config.warmup_steps, 1)
+        return config.learning_rate * jnp.minimum(share, 1)
+
     adam = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=1e-7),
-        optax.scale_by_learning_rate(lambda count: schedule(count + 1)),
+        optax.scale_by_learning_rate(schedule),
     )
     if config.clip_norm:
         return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
@@ -141,7 +141,9 @@ def train_step(
     grads, metrics = jax.grad(loss_of, has_aux=True)(state.params)
     if axis_name is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-    updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
+    # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     next_state = replace(
         state,
@@ -150,7 +152,7 @@ def train_step(
         opt_state=opt_state,
         ema=_update_ema(state, params),
     )
-    return next_state, {**metrics, "grad_norm": optax.global_norm(grads)}
+    return next_state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
 
 def _update_ema(state: TrainState, params: Any) -> Any:

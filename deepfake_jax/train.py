@@ -226,7 +226,7 @@ class _Session:
         progress.begin_at(self._done())
         return progress
 
-    def _done(self) -> float:
+    def _done(self) -> int:
         return round(self.seconds) if self.config.minutes is not None else self.step
 
     def _note(self, meter: "_Meter") -> str:

@@ -81,7 +81,7 @@ def read_frames(path: Path) -> Iterator[TimedFrame]:
         TruncatedVideoError: after the last readable frame, when the file is shorter
             than its container declares, or when frames are missing because parts of
             it cannot be decoded. A file of a format that declares no sizes
-            (MPEG-TS, FLV) just ends where it was cut.
+            (MPEG-TS, FLV, WMV) just ends where it was cut.
     """
     info = probe_video(path)
     problems: list[str] = []

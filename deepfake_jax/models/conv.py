@@ -8,7 +8,7 @@ both types, forward and backward. Values and gradients equal those of
 
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 Form = Callable[..., Array]
-Grid = list[list[Array]]
 
 
 # Public: the two functions and the two modules that use them
@@ -105,20 +104,45 @@ class Dense(nn.Module):
 # Which form runs where
 
 
+# Milliseconds of processor time for value, gradient of x and gradient of kernel, on
+# two cores of a Xeon at 2.5 GHz without bfloat16 instructions (another process beside
+# it: 20 to 30 % noise), float32. `n h cin -> cout`; 3: 3x3, 5: 5x5, /2: stride 2.
+#
+#   layer                     XLA             patches           winograd
+#   64 64   3 ->   32 5/2   46  -   20      37   -   51       19   -   26
+#   64 32  32 ->   64 5/2   26  -   71     128  72  160       37  27   52
+#   64 16  64 ->  128 5/2   33  -   34      66  44   96       22  16   22
+#   64  8 128 ->  256 5/2   26  -   22      31  32   27       26  30   24
+#   64  4 256 ->  512 3     29  65  34      44  40   30       30  23   18
+#   32 16  64 ->  128 3     22  21  45      33  16   41       15  14   15
+#   32 32  32 ->   64 3     13  20  45      76  37   91       21  21   43
+#  128  4 1024 -> 2048 3      -   -   -   1375 1225 1360     741 848  895
+#   16  4 1024 -> 2048 3    309 566   -    162 172  172      472 527  574
+#
+#   layer                     XLA             blocks
+#   32 64  16 ->    3 5     55  28   23     13   8   29
+#   16 64  64 ->    3 5     21  11  121     28  15   33
+#
+# XLA's gradient of x at stride 2 takes 400 ms for 64 8 128 -> 256. The value by XLA
+# would save 8 to 11 ms of layers two and seven: not worth two forms in one layer.
 def choose_form(
     platform: str, x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int
 ) -> Form:
     """Return the fastest of the forms below: `form(x, kernel, stride=...) -> y`."""
-    if platform != "cpu":
+    n, h, w, cin = x_shape
+    kh, kw, _, cout = kernel_shape
+    even = h % 2 == 0 and w % 2 == 0
+    if platform != "cpu" or cin <= 4:
         return conv_xla
-    _, h, w, _ = x_shape
-    window, even = tuple(kernel_shape[:2]), h % 2 == 0 and w % 2 == 0
-    if window == (3, 3) and stride == 1:
-        return conv_winograd
-    if window == (5, 5) and stride == 2 and even:
-        return conv_phases
-    if window == (5, 5) and stride == 1 and even and kernel_shape[3] <= 4:
+    if (kh, kw, stride) == (5, 5, 1) and cout <= 4 and even:
         return conv_blocks
+    # Below, transforming the kernel costs more than it saves.
+    if n * h * w < 1024 * stride * stride:
+        return conv_patches
+    if (kh, kw, stride) == (3, 3, 1):
+        return conv_winograd
+    if (kh, kw, stride) == (5, 5, 2) and even:
+        return conv_phases
     return conv_patches
 
 
@@ -182,14 +206,20 @@ def conv_patches(x: Array, kernel: Array, *, stride: int) -> Array:
     """Convolve by one matrix product with the windows laid side by side (im2col)."""
     n, h, w, _ = x.shape
     kh, kw, cin, cout = kernel.shape
+    patches = _patches(x, (kh, kw), stride)
+    y = _matmul(patches, kernel.reshape(kh * kw * cin, cout))
+    return y.reshape(n, -(-h // stride), -(-w // stride), cout)
+
+
+def _patches(x: Array, window: tuple[int, int], stride: int) -> Array:
+    _, h, w, cin = x.shape
+    kh, kw = window
     out_h, out_w = -(-h // stride), -(-w // stride)
     pads = (_same_pads(h, kh, stride), _same_pads(w, kw, stride))
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows = [_every(x, 1, i, stride, out_h) for i in range(kh)]
     taps = [_every(row, 2, j, stride, out_w) for row in rows for j in range(kw)]
-    patches = jnp.concatenate(taps, axis=3).reshape(-1, kh * kw * cin)
-    y = _matmul(patches, kernel.reshape(kh * kw * cin, cout))
-    return y.reshape(n, out_h, out_w, cout)
+    return jnp.concatenate(taps, axis=3).reshape(-1, kh * kw * cin)
 
 
 def _same_pads(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -225,44 +255,37 @@ def _matmul_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Arra
 _matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
-# Form: Winograd's minimal filtering, F(4x4, 3x3)
-
-
-def conv_winograd(x: Array, kernel: Array, *, stride: int) -> Array:
-    """Convolve 3x3 at stride 1 with 36 products for each 4x4 outputs instead of 144.
-
-    Sums are float32 and so are the products: in bfloat16 the transforms would lose
-    about four bits. The result has the type of `x`.
-
-    Reference:
-        Lavin and Gray, Fast algorithms for convolutional neural networks, 2015, 4.
-    """
-    del stride
-    return _winograd(x.astype(jnp.float32), kernel.astype(jnp.float32)).astype(x.dtype)
-
-
-def conv_phases(x: Array, kernel: Array, *, stride: int) -> Array:
-    """Convolve 5x5 at stride 2 as 3x3 over 2x2 blocks: height and width are even."""
-    return conv_winograd(_blocks(x), _block_kernel(kernel, 1, 1), stride=stride)
+# Forms over 2x2 blocks of pixels: a 5x5 kernel is a 3x3 kernel of blocks
 
 
 def conv_blocks(x: Array, kernel: Array, *, stride: int) -> Array:
-    """Convolve 5x5 at stride 1 as 3x3 from 2x2 blocks to 2x2 blocks: even sizes."""
+    """Convolve 5x5 at stride 1 from blocks to blocks: even sizes, few outputs.
+
+    Four times the outputs share each patch, and the blocks undo the pixel shuffle that
+    usually comes before.
+    """
+    del stride
     kernels = [_block_kernel(kernel, i, j) for i in (0, 1) for j in (0, 1)]
-    y = conv_winograd(_blocks(x), jnp.concatenate(kernels, axis=3), stride=stride)
-    n, h, w, _ = y.shape
-    y = y.reshape(n, h, w, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
-    return y.reshape(n, 2 * h, 2 * w, -1)
+    y = _conv_narrow(_to_blocks(x), jnp.concatenate(kernels, axis=3))
+    n, h, w, c = y.shape
+    y = y.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(n, 2 * h, 2 * w, c // 4)
 
 
-def _blocks(x: Array) -> Array:
+def conv_phases(x: Array, kernel: Array, *, stride: int) -> Array:
+    """Convolve 5x5 at stride 2 as 3x3 at stride 1 over blocks: even sizes."""
+    del stride
+    return conv_winograd(_to_blocks(x), _block_kernel(kernel, 1, 1), stride=1)
+
+
+def _to_blocks(x: Array) -> Array:
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, h // 2, w // 2, 4 * c)
 
 
-# A block reaches from one pixel pair before its own to one after: six taps an axis, of
-# which a 5-tap kernel fills all but the first (shift 1) or the last (shift 0).
+# Three blocks hold six taps an axis, of which a 5-tap kernel leaves the first empty
+# (shift 1: the window of SAME at stride 2, or of a block's second pixel) or the last.
 def _block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
     _, _, cin, cout = kernel.shape
     pads = ((shift_h, 1 - shift_h), (shift_w, 1 - shift_w), (0, 0), (0, 0))
@@ -270,118 +293,181 @@ def _block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
     return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, 4 * cin, cout)
 
 
-STEP = 4  # outputs of a tile, an axis; a tile reads STEP + 2 inputs
-FROM_INPUT = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ]
-)
-FROM_KERNEL = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
-TO_OUTPUT = np.array(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
-)
-
-
-# Grids are lists of six rows of six arrays, one for each product of a tile. As lists the
-# 36 matrix products need no transposition; stacked into one batched product they do.
 @jax.custom_vjp
-def _winograd(x: Array, kernel: Array) -> Array:
-    _, h, w, _ = x.shape
-    tiles, kernels = _cut(FROM_INPUT, x, 1), _mix_both(FROM_KERNEL, kernel)
-    return _join(TO_OUTPUT, _dots(tiles, kernels, (3,), (0,)), h, w)
+def _conv_narrow(x: Array, kernel: Array) -> Array:
+    return conv_xla(x, kernel, stride=1)
 
 
-def _winograd_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _winograd(x, kernel), (x, kernel)
+def _conv_narrow_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _conv_narrow(x, kernel), (x, kernel)
+
+
+# The kernel's gradient from patches of `dy`, which has fewer channels than `x`.
+def _conv_narrow_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    kh, kw, cin, cout = kernel.shape
+    dx = conv_xla(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2), stride=1)
+    patches = _patches(dy, (kh, kw), 1)
+    dkernel = _dot(x.reshape(-1, cin), patches, (0,), (0,)).astype(kernel.dtype)
+    dkernel = dkernel.reshape(cin, kh, kw, cout)[:, ::-1, ::-1]
+    return dx, dkernel.transpose(1, 2, 0, 3)
+
+
+_conv_narrow.defvjp(_conv_narrow_forward, _conv_narrow_backward)
+
+
+# Form: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3)
+
+
+def conv_winograd(x: Array, kernel: Array, *, stride: int) -> Array:
+    """Convolve 3x3 at stride 1 by 2.25 or 4 times fewer products.
+
+    The products are float32 whatever the type of `x`, which the result has: in
+    bfloat16 the transforms would lose two to four of its eight bits.
+
+    Reference:
+        Lavin and Gray, Fast algorithms for convolutional neural networks, 2015, 4.
+    """
+    del stride
+    # Smaller pictures have fewer tiles for the kernel's transform to pay, which is
+    # 16/9 the kernel's size for two outputs an axis and 4 times for four.
+    step = 4 if min(x.shape[1:3]) >= 16 else 2
+    y = _winograd(x.astype(jnp.float32), kernel.astype(jnp.float32), step)
+    return y.astype(x.dtype)
+
+
+class Transforms(NamedTuple):
+    """Matrices for one axis of a tile: `B^T`, `G` and `A^T` of the reference."""
+
+    tile: np.ndarray
+    kernel: np.ndarray
+    output: np.ndarray
+
+
+# By the number of outputs a tile has on an axis. Relative rms error against XLA's:
+# 7e-7 for two, 5e-6 for four, where TF32 on a GPU has 3e-4.
+TRANSFORMS = {
+    2: Transforms(
+        tile=np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+        kernel=np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
+        output=np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+    ),
+    4: Transforms(
+        tile=np.array(
+            [
+                [4, 0, -5, 0, 1, 0],
+                [0, -4, -4, 1, 1, 0],
+                [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0],
+                [0, 2, -1, -2, 1, 0],
+                [0, 4, 0, -5, 0, 1],
+            ]
+        ),
+        kernel=np.array(
+            [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
+        )
+        / 24,
+        output=np.array(
+            [
+                [1, 1, 1, 1, 1, 0],
+                [0, 1, -1, 2, -2, 0],
+                [0, 1, 1, 4, 4, 0],
+                [0, 1, -1, 8, -8, 1],
+            ]
+        ),
+    ),
+}
+
+
+# A column of products is one array with the tile's rows as its first axis, and columns
+# are a list: one batched matrix product each, without a transposition. One array a
+# product runs 10 to 20 % faster but compiles in three times the time (7 s a layer).
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _winograd(x: Array, kernel: Array, step: int) -> Array:
+    of, (_, h, w, _) = TRANSFORMS[step], x.shape
+    tiles, kernels = _cut(of.tile, x, step, 1), _mix_kernel(of.kernel, kernel)
+    products = [_dot_rows(a, b, 4, 1) for a, b in zip(tiles, kernels, strict=True)]
+    return _join(of.output, products, step)[:, :h, :w]
+
+
+def _winograd_forward(
+    x: Array, kernel: Array, step: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _winograd(x, kernel, step), (x, kernel)
 
 
 # The adjoint of each step, in reverse. The transposes that JAX derives for the strided
-# slices and the stacks take about twice the time.
-def _winograd_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, kernel = saved
+# slices and the stacks take up to twice the time.
+def _winograd_backward(
+    step: int, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    (x, kernel), of = saved, TRANSFORMS[step]
     _, h, w, _ = x.shape
-    tiles, kernels = _cut(FROM_INPUT, x, 1), _mix_both(FROM_KERNEL, kernel)
-    dproducts = _cut(TO_OUTPUT.T, dy, 0)
-    dx = _join(FROM_INPUT.T, _dots(dproducts, kernels, (3,), (1,)), h, w)
-    dkernels = _dots(tiles, dproducts, (0, 1, 2), (0, 1, 2))
-    dkernel = _mix_both(FROM_KERNEL.T, dkernels)
-    return dx, jnp.stack([jnp.stack(row) for row in dkernel])
+    tiles, kernels = _cut(of.tile, x, step, 1), _mix_kernel(of.kernel, kernel)
+    dproducts = _cut(of.output.T, dy, step, 0)
+    dtiles = [_dot_rows(a, b, 4, 2) for a, b in zip(dproducts, kernels, strict=True)]
+    dx = _join(of.tile.T, dtiles, step)[:, :h, :w]
+    dkernels = [
+        _dot_rows(a, b, (1, 2, 3), (1, 2, 3))
+        for a, b in zip(tiles, dproducts, strict=True)
+    ]
+    rows = lax.optimization_barrier(jnp.stack(_mix(of.kernel.T, dkernels), axis=1))
+    return dx, jnp.stack(_mix(of.kernel.T, list(rows)))
 
 
 _winograd.defvjp(_winograd_forward, _winograd_backward)
 
 
+def _dot_rows(
+    a: Array, b: Array, axes_a: int | tuple[int, ...], axes_b: int | tuple[int, ...]
+) -> Array:
+    axes = tuple(
+        axis if isinstance(axis, tuple) else (axis,) for axis in (axes_a, axes_b)
+    )
+    return lax.dot_general(a, b, (axes, ((0,), (0,))))
+
+
 def _mix(matrix: np.ndarray, arrays: Sequence[Array]) -> list[Array]:
     def mix(weights: np.ndarray) -> Array:
-        terms = [
-            array if weight == 1 else array * float(weight)
-            for weight, array in zip(weights, arrays, strict=True)
-            if weight != 0
-        ]
-        return reduce(jnp.add, terms)
+        pairs = zip(weights.tolist(), arrays, strict=True)
+        return reduce(jnp.add, [a if w == 1 else a * w for w, a in pairs if w])
 
-    return [mix(weights) for weights in matrix]
+    return [mix(weights.astype(float)) for weights in matrix]
 
 
-def _mix_both(matrix: np.ndarray, grid: Array | Grid) -> Grid:
-    rows = [_mix(matrix, list(row)) for row in grid]
-    columns = [_mix(matrix, column) for column in zip(*rows, strict=True)]
-    return [list(row) for row in zip(*columns, strict=True)]
+def _mix_kernel(matrix: np.ndarray, kernel: Array) -> list[Array]:
+    rows = lax.optimization_barrier(jnp.stack(_mix(matrix, list(kernel))))
+    return _mix(matrix, [rows[:, j] for j in range(rows.shape[1])])
 
 
-def _dots(a: Grid, b: Grid, axes_a: Sequence[int], axes_b: Sequence[int]) -> Grid:
-    return [
-        [_dot(x, y, axes_a, axes_b) for x, y in zip(row_a, row_b, strict=True)]
-        for row_a, row_b in zip(a, b, strict=True)
-    ]
-
-
-# The barriers keep XLA from fusing both axes into one loop that computes every row mix
-# again for each of its six uses (measured: 1.3 to 2 times the time of the layer).
-def _cut(matrix: np.ndarray, x: Array, margin: int) -> Grid:
-    """Mix the windows at stride STEP that start `margin` before the picture."""
-    _, h, w, _ = x.shape
+# The barriers keep XLA from fusing both axes and the padding into one loop that
+# computes every row again for each of its six uses (1.3 to 2 times a layer's time).
+def _cut(matrix: np.ndarray, x: Array, step: int, margin: int) -> list[Array]:
+    """Mix windows `step` apart, the first `margin` outside: columns, (row n h w c)."""
     size = matrix.shape[1]
-    count_h, count_w = -(-h // STEP), -(-w // STEP)
-    pad_h = (margin, (count_h - 1) * STEP + size - margin - h)
-    pad_w = (margin, (count_w - 1) * STEP + size - margin - w)
-    x = jnp.pad(x, ((0, 0), pad_h, pad_w, (0, 0)))
-    rows = _mix(matrix, [_every(x, 1, i, STEP, count_h) for i in range(size)])
-    rows = lax.optimization_barrier(rows)
-    return [
-        _mix(matrix, [_every(row, 2, j, STEP, count_w) for j in range(size)])
-        for row in rows
-    ]
+    (_, h, w, _) = x.shape
+    count_h, count_w = -(-h // step), -(-w // step)
+    pad_h = (margin, (count_h - 1) * step + size - margin - h)
+    pad_w = (margin, (count_w - 1) * step + size - margin - w)
+    x = lax.optimization_barrier(jnp.pad(x, ((0, 0), pad_h, pad_w, (0, 0))))
+    rows = _mix(matrix, [_every(x, 1, i, step, count_h) for i in range(size)])
+    grid = lax.optimization_barrier(jnp.stack(rows))
+    return _mix(matrix, [_every(grid, 3, j, step, count_w) for j in range(size)])
 
 
-def _join(matrix: np.ndarray, grid: Grid, h: int, w: int) -> Array:
-    """Mix the grid back into tiles and add up where tiles overlap."""
-    rows = [_interleave(_mix(matrix, row), 2) for row in grid]
-    rows = lax.optimization_barrier(rows)
-    return _interleave(_mix(matrix, rows), 1)[:, :h, :w]
+def _join(matrix: np.ndarray, columns: list[Array], step: int) -> Array:
+    """Mix columns back into pixels and add up where tiles overlap."""
+    rows = lax.optimization_barrier(_interleave(_mix(matrix, columns), 3, step))
+    return _interleave(_mix(matrix, list(rows)), 1, step)
 
 
-def _interleave(parts: list[Array], axis: int) -> Array:
-    if len(parts) > STEP:
+def _interleave(parts: list[Array], axis: int, step: int) -> Array:
+    if len(parts) > step:
         first, *parts, last = parts
         parts[0] = parts[0] + _shift(last, axis, 1)
         parts[-1] = parts[-1] + _shift(first, axis, -1)
     shape = list(parts[0].shape)
-    shape[axis] *= STEP
+    shape[axis] *= step
     return jnp.stack(parts, axis + 1).reshape(shape)
 
 

@@ -1,0 +1,101 @@
+"""Settings and pictures that all tests share: CPU, four virtual devices, strict types.
+
+The environment is set before anything imports JAX, which reads it only once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+assert "jax" not in sys.modules, "JAX was imported before the tests could set it up"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+).strip()
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+DrawFace = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"no real clips: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of its own for each test, always in the same state."""
+    return np.random.default_rng(2017)
+
+
+@pytest.fixture(scope="session")
+def draw_face() -> DrawFace:
+    """`draw_face(rng, face_size=256)`: a smooth picture like a face, uint8 RGB.
+
+    No detail is narrower than about a twentieth of the side, so bilinear sampling of it
+    loses less than a grey level.
+    """
+    return _draw_face
+
+
+@pytest.fixture
+def face(rng: np.random.Generator) -> np.ndarray:
+    """One smooth face of 256 pixels."""
+    return _draw_face(rng)
+
+
+@pytest.fixture(scope="session")
+def faces() -> np.ndarray:
+    """Six smooth faces of 256 pixels; read-only, because all tests share them."""
+    rng = np.random.default_rng(6)
+    drawn = np.stack([_draw_face(rng) for _ in range(6)])
+    drawn.flags.writeable = False
+    return drawn
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Runs a test as a user does, without run-time checks of the annotations.
+
+    The checks raise before a function's own errors about shapes can.
+    """
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def _draw_face(rng: np.random.Generator, face_size: int = 256) -> np.ndarray:
+    line = (np.arange(face_size) + 0.5) / face_size
+    x, y = np.meshgrid(line, line)
+
+    def blob(at_x: float, at_y: float, width: float, height: float) -> np.ndarray:
+        return np.exp(-0.5 * (((x - at_x) / width) ** 2 + ((y - at_y) / height) ** 2))
+
+    def colour(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, 3)
+
+    slope = (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1))[..., None]
+    picture = colour(90, 140) + 30 * slope
+    parts = [
+        (blob(0.5, 0.52, 0.22, 0.28), colour(40, 80)),
+        (blob(0.37 + rng.normal(0, 0.01), 0.31, 0.06, 0.05), colour(-90, -50)),
+        (blob(0.63 + rng.normal(0, 0.01), 0.31, 0.06, 0.05), colour(-90, -50)),
+        (blob(0.5, 0.46, 0.05, 0.08), colour(10, 25)),
+        (blob(0.5, 0.62 + rng.normal(0, 0.01), 0.1, 0.05), colour(-60, -20)),
+    ]
+    for shape, tint in parts:
+        picture = picture + shape[..., None] * tint
+    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)

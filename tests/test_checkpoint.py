@@ -1,0 +1,110 @@
+"""Checkpoints: whole or absent, verified, and the newest good one is found."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepfake_jax.checkpoint import (
+    CheckpointError,
+    checkpoint_path,
+    list_checkpoints,
+    restore_checkpoint,
+    save_checkpoint,
+    verify_checkpoint,
+)
+
+
+def make_tree(value: float) -> dict:
+    return {
+        "step": jnp.asarray(3, jnp.int32),
+        "params": {"kernel": jnp.full((300, 4), value), "bias": jnp.zeros(4)},
+        "opt_state": (jnp.ones(2), {"count": jnp.asarray(7, jnp.int32)}),
+        "ema": None,
+    }
+
+
+def largest_file(path: Path) -> Path:
+    files = [file for file in (path / "state").rglob("*") if file.is_file()]
+    return max(files, key=lambda file: file.stat().st_size)
+
+
+def damage(path: Path) -> None:
+    file = largest_file(path)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(bytes(data))
+
+
+def test_round_trip_is_exact_with_and_without_a_template(tmp_path):
+    tree = make_tree(0.1)
+    save_checkpoint(tmp_path, 3, tree, extra={"seconds": 1.5})
+    restored, manifest = restore_checkpoint(tmp_path, tree)
+    np.testing.assert_array_equal(
+        restored["params"]["kernel"], tree["params"]["kernel"]
+    )
+    assert isinstance(restored["opt_state"], tuple)
+    assert int(restored["opt_state"][1]["count"]) == 7
+    assert restored["ema"] is None
+    assert manifest["step"] == 3 and manifest["extra"] == {"seconds": 1.5}
+    plain, _ = restore_checkpoint(tmp_path)
+    np.testing.assert_array_equal(plain["params"]["bias"], np.zeros(4))
+    assert plain["ema"] is None
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    for step in (1, 2, 10, 9):
+        save_checkpoint(tmp_path, step, make_tree(step), extra={}, keep=2)
+    assert list_checkpoints(tmp_path) == [9, 10]
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert restore_checkpoint(tmp_path / "nothing") is None
+    assert restore_checkpoint(tmp_path) is None
+
+
+def test_damage_is_found_and_passed_over(tmp_path, caplog):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, make_tree(step), extra={})
+    damage(checkpoint_path(tmp_path, 2))
+    with pytest.raises(CheckpointError, match="damaged"):
+        verify_checkpoint(checkpoint_path(tmp_path, 2))
+    tree, manifest = restore_checkpoint(tmp_path, make_tree(0))
+    assert manifest["step"] == 1
+    assert float(tree["params"]["kernel"][0, 0]) == 1
+    assert "falling back to the checkpoint of step 1" in caplog.text
+
+
+@pytest.mark.parametrize("harm", ["manifest", "json", "file"])
+def test_missing_parts_are_damage(tmp_path, harm):
+    path = save_checkpoint(tmp_path, 1, make_tree(1), extra={})
+    if harm == "manifest":
+        (path / "manifest.json").unlink()
+    elif harm == "json":
+        (path / "manifest.json").write_text("{")
+    else:
+        largest_file(path).unlink()
+    with pytest.raises(CheckpointError, match="Nothing was changed"):
+        restore_checkpoint(tmp_path, make_tree(0))
+    assert path.exists()
+
+
+def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, 1, make_tree(1), extra={})
+    leftover = tmp_path / ".00000002.partial"
+    leftover.mkdir()
+    (leftover / "manifest.json").write_text(json.dumps({"step": 2}))
+    assert list_checkpoints(tmp_path) == [1]
+    save_checkpoint(tmp_path, 2, make_tree(2), extra={})
+    assert list_checkpoints(tmp_path) == [1, 2]
+    assert not leftover.exists()
+
+
+def test_a_failed_save_leaves_the_earlier_ones(tmp_path):
+    save_checkpoint(tmp_path, 1, make_tree(1), extra={})
+    with pytest.raises(TypeError):
+        save_checkpoint(tmp_path, 2, make_tree(2), extra={"not": object()})
+    assert list_checkpoints(tmp_path) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["00000001"]

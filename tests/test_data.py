@@ -1,0 +1,152 @@
+"""Batches: a function of seed and step alone, whoever prepares them."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepfake_jax.augment import augment_faces
+from deepfake_jax.config import AugmentConfig
+from deepfake_jax.data import (
+    BatchLoader,
+    make_batch,
+    mean_color_shift,
+    shift_color,
+)
+
+AUGMENT = AugmentConfig()
+OPTIONS: dict[str, Any] = {"batch_size": 4, "augment": AUGMENT, "crop_size": 32}
+NAMES = ["warped_a", "target_a", "warped_b", "target_b"]
+
+
+@pytest.fixture
+def sides(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return faces[:2], faces[2:]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("loader") for name in names)
+
+
+def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    assert list(first) == list(second) == NAMES
+    for name in NAMES:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def take(loader: BatchLoader, first_step: int, n: int) -> list[dict[str, np.ndarray]]:
+    return list(itertools.islice(loader.batches(first_step), n))
+
+
+# Colour
+
+
+def test_shift_gives_a_the_mean_of_b(rng: np.random.Generator):
+    faces_a = rng.integers(60, 120, (5, 16, 16, 3), dtype=np.uint8)
+    faces_b = rng.integers(90, 200, (3, 16, 16, 3), dtype=np.uint8)
+    shift = mean_color_shift(faces_a, faces_b)
+    expected = faces_b.reshape(-1, 3).mean(axis=0) - faces_a.reshape(-1, 3).mean(axis=0)
+    np.testing.assert_allclose(shift, expected, atol=1e-9)
+    moved = shift_color(faces_a, shift)
+    # All pixels of a channel move by one whole number: half a level at most.
+    assert np.abs(mean_color_shift(moved, faces_b)).max() <= 0.5 + 1e-9
+    np.testing.assert_array_equal(mean_color_shift(faces_a, faces_a), 0)
+
+
+def test_shift_rounds_and_clips_without_wrapping():
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    shift = np.array([0.4, 250.0, -250.0])
+    moved = shift_color(levels, shift)
+    expected = np.clip(np.rint(levels + shift), 0, 255)
+    np.testing.assert_array_equal(moved, expected)
+    assert moved.dtype == np.uint8 and moved.shape == levels.shape
+    np.testing.assert_array_equal(shift_color(levels, np.zeros(3)), levels)
+
+
+# Batches
+
+
+def test_batch_depends_on_seed_and_step_alone(sides):
+    batch = make_batch(*sides, seed=1, step=7, **OPTIONS)
+    np.random.seed(5)  # the global state must not matter
+    assert_same(batch, make_batch(*sides, seed=1, step=7, **OPTIONS))
+    for other in ({"seed": 2, "step": 7}, {"seed": 1, "step": 8}):
+        changed = make_batch(*sides, **other, **OPTIONS)
+        for name in NAMES:
+            assert np.any(changed[name] != batch[name])
+    for name in NAMES:
+        assert batch[name].shape == (4, 32, 32, 3)
+        assert batch[name].dtype == np.uint8
+
+
+def test_sides_are_drawn_apart(sides):
+    # The same faces on both sides must not give the same draws.
+    batch = make_batch(sides[1], sides[1], seed=0, step=0, **OPTIONS)
+    assert np.any(batch["warped_a"] != batch["warped_b"])
+    # One side's batch does not change with the other's faces.
+    other = make_batch(sides[0], sides[1], seed=0, step=0, **OPTIONS)
+    for name in ("warped_b", "target_b"):
+        np.testing.assert_array_equal(batch[name], other[name])
+
+
+def test_batch_uses_the_configs_amounts(sides):
+    still = AugmentConfig(rotation=0, zoom=0, shift=0, flip=0, warp_scale=0)
+    options = OPTIONS | {"augment": still}
+    batch = make_batch(*sides, seed=0, step=0, **options)
+    none = np.random.default_rng(0)
+    crops = augment_faces(none, sides[0], crop_size=32, **asdict(still))[1]
+    for target in batch["target_a"]:
+        assert any(np.array_equal(target, crop) for crop in crops)
+
+
+def test_all_faces_are_used(faces: np.ndarray):
+    # Each face a flat grey of its own, so a target tells which face it came from.
+    greys = np.zeros((6, 256, 256, 3), np.uint8)
+    greys += (np.arange(6, dtype=np.uint8) * 40)[:, None, None, None]
+    counts = np.zeros(6)
+    for step in range(60):
+        batch = make_batch(greys, greys, seed=0, step=step, **OPTIONS)
+        drawn = batch["target_a"][:, 0, 0, 0] // 40
+        counts += np.bincount(drawn, minlength=6)
+    # 240 draws, 40 a face: standard deviation 5.8, so four of them.
+    assert counts.min() > 17 and counts.max() < 63
+
+
+# The loader
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_loader_gives_each_steps_batch_in_order(sides, workers: int):
+    with BatchLoader(*sides, seed=3, workers=workers, **OPTIONS) as loader:
+        for step, batch in enumerate(take(loader, 0, 12)):
+            assert_same(batch, make_batch(*sides, seed=3, step=step, **OPTIONS))
+
+
+def test_loader_goes_on_at_a_later_step_identically(sides):
+    with BatchLoader(*sides, seed=3, workers=2, **OPTIONS) as loader:
+        whole = take(loader, 0, 8)
+    with BatchLoader(*sides, seed=3, workers=3, **OPTIONS) as loader:
+        rest = take(loader, 5, 3)
+    for first, second in zip(whole[5:], rest, strict=True):
+        assert_same(first, second)
+
+
+def test_loader_ends_its_threads_and_its_batches(sides):
+    with BatchLoader(*sides, seed=0, workers=2, **OPTIONS) as loader:
+        batches = loader.batches(0)
+        next(batches)
+    assert list(batches) == []
+
+
+def test_loader_hands_on_an_error(sides):
+    empty = sides[0][:0]
+    with BatchLoader(empty, sides[1], seed=0, workers=2, **OPTIONS) as loader:
+        with pytest.raises(ValueError):
+            next(loader.batches(0))

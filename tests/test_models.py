@@ -1,0 +1,216 @@
+"""The networks: the field's parameter counts, pixel order, sides that do not mix."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepfake_jax.config import ModelConfig
+from deepfake_jax.models.autoencoder import (
+    Autoencoder,
+    Params,
+    count_parameters,
+    make_autoencoder,
+)
+from deepfake_jax.models.original import pixel_shuffle
+
+WIDTH = 8
+
+
+def make_model(**settings: Any) -> Autoencoder:
+    return make_autoencoder(ModelConfig(**{"width": WIDTH, **settings}))
+
+
+INIT = jax.jit(make_model().init)
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Params:
+    return INIT(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def params(fresh: Params) -> Params:
+    """Larger than drawn, so that outputs differ from place to place, as when trained."""
+    return jax.tree.map(lambda leaf: 1.5 * leaf, fresh)
+
+
+@pytest.fixture
+def inputs(rng: np.random.Generator) -> jax.Array:
+    return jnp.asarray(rng.random((2, 64, 64, 3), dtype=np.float32))
+
+
+@functools.cache
+def reconstruct(precision: str = "float32") -> Callable[..., list[jax.Array]]:
+    """Both sides' outputs, compiled once for all tests."""
+    model = make_model(precision=precision)
+
+    def both(params: Params, faces: jax.Array) -> list[jax.Array]:
+        code = model.encode(params, faces)
+        return [model.decode(params, code, "a"), model.decode(params, code, "b")]
+
+    return jax.jit(both)
+
+
+# Counts
+
+
+@pytest.mark.parametrize(
+    "width, count",
+    [
+        # The classic program's; 5 x 5 and 3 x 3 kernels, two dense layers, biases.
+        (128, 82_062_470),
+        (32, 5_137_190),
+    ],
+)
+def test_parameter_counts(width: int, count: int):
+    model = make_model(width=width)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))  # allocates nothing
+    assert count_parameters(shapes) == count
+    assert set(shapes) == {"encoder", "decoder_a", "decoder_b"}
+    assert count_parameters({"d": shapes["decoder_a"]}) == count_parameters(
+        {"d": shapes["decoder_b"]}
+    )
+
+
+def test_classic_layers_have_the_classic_shapes():
+    shapes = jax.eval_shape(make_model(width=128).init, jax.random.key(0))
+    encoder, decoder = shapes["encoder"], shapes["decoder_a"]
+    channels = [3, 128, 256, 512, 1024]
+    for index in range(4):
+        kernel = encoder[f"conv{index}"]["kernel"]
+        assert kernel.shape == (5, 5, channels[index], channels[index + 1])
+    assert encoder["bottleneck"]["kernel"].shape == (4 * 4 * 1024, 1024)
+    assert encoder["expand"]["kernel"].shape == (1024, 4 * 4 * 1024)
+    assert encoder["upscale"]["conv"]["kernel"].shape == (3, 3, 1024, 2048)
+    channels = [512, 256, 128, 64]
+    for index in range(3):
+        kernel = decoder[f"upscale{index}"]["conv"]["kernel"]
+        assert kernel.shape == (3, 3, channels[index], 4 * channels[index + 1])
+    assert decoder["output"]["kernel"].shape == (5, 5, 64, 3)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+
+
+# Pixel shuffle
+
+
+def test_pixel_shuffle_is_the_reshape_written_out(rng: np.random.Generator):
+    x = rng.random((2, 3, 5, 8), dtype=np.float32)
+    expected = np.empty((2, 6, 10, 2), np.float32)
+    for y in range(6):
+        for column in range(10):
+            group = 2 * (y % 2) + column % 2
+            for k in range(2):
+                expected[:, y, column, k] = x[:, y // 2, column // 2, 2 * group + k]
+    np.testing.assert_array_equal(pixel_shuffle(jnp.asarray(x)), expected)
+
+
+def test_pixel_shuffle_names_channels_that_do_not_divide():
+    with pytest.raises(ValueError, match="multiple of 4, got 6"):
+        pixel_shuffle(jnp.zeros((1, 2, 2, 6)))
+
+
+# Parameters
+
+
+def test_init_depends_on_the_key_alone(fresh: Params):
+    for leaf, same in zip(
+        jax.tree.leaves(fresh),
+        jax.tree.leaves(INIT(jax.random.key(0))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(leaf, same)
+    other = INIT(jax.random.key(1))
+    for kernel, changed in zip(
+        jax.tree.leaves(fresh), jax.tree.leaves(other), strict=True
+    ):
+        if kernel.ndim > 1:
+            assert not np.any(np.asarray(kernel) == changed)
+
+
+def test_both_decoders_are_drawn_apart(fresh: Params):
+    kernels = [fresh[f"decoder_{side}"]["output"]["kernel"] for side in "ab"]
+    correlation = np.corrcoef(*(np.ravel(kernel) for kernel in kernels))[0, 1]
+    # 300 independent numbers: standard error 0.06.
+    assert abs(correlation) < 0.3
+
+
+def test_biases_are_zero_and_kernels_keep_the_signals_size(fresh: Params):
+    for leaf in jax.tree.leaves(fresh):
+        if leaf.ndim == 1:
+            np.testing.assert_array_equal(leaf, 0)
+            continue
+        fan_in = np.prod(leaf.shape[:-1])
+        fan_out = np.prod(leaf.shape[:-2]) * leaf.shape[-1]
+        # Glorot's variance, 2 / (in + out); the smallest kernel has 300 numbers, whose
+        # deviation is known to 3 % (uniform: 0.45 / sqrt(n)).
+        expected = np.sqrt(2 / (fan_in + fan_out))
+        assert np.std(leaf) == pytest.approx(expected, rel=0.12)
+        assert np.abs(np.asarray(leaf)).max() <= np.sqrt(3) * expected * (1 + 1e-6)
+
+
+# Forward and backward
+
+
+def test_shapes_types_and_range(params: Params, inputs: jax.Array):
+    for precision in ("float32", "bfloat16"):
+        model = make_model(precision=precision)
+        code = jax.eval_shape(model.encode, params, inputs)
+        assert code.shape == (2, 8, 8, 4 * WIDTH)
+        assert code.dtype == jnp.dtype(precision)
+        for output in reconstruct(precision)(params, inputs):
+            assert output.shape == inputs.shape
+            assert output.dtype == jnp.float32  # whatever the network's arithmetic
+            assert 0 <= float(output.min()) < float(output.max()) <= 1
+
+
+def test_the_two_sides_draw_different_faces(params: Params, inputs: jax.Array):
+    output_a, output_b = reconstruct()(params, inputs)
+    assert float(jnp.abs(output_a - output_b).mean()) > 1e-3
+
+
+def test_faces_of_a_batch_do_not_mix(params: Params, inputs: jax.Array):
+    whole = np.asarray(reconstruct()(params, inputs)[0])
+    changed = np.asarray(reconstruct()(params, inputs.at[1].set(0.5))[0])
+    np.testing.assert_array_equal(whole[0], changed[0])
+    assert np.any(whole[1] != changed[1])
+
+
+def test_as_loss_gives_exactly_zero_for_decoder_b(params: Params, inputs: jax.Array):
+    model = make_model()
+
+    def loss(params: Params) -> jax.Array:
+        output = model.decode(params, model.encode(params, inputs), "a")
+        return jnp.mean(jnp.abs(output - inputs))
+
+    grads = jax.jit(jax.grad(loss))(params)
+    for leaf in jax.tree.leaves(grads["decoder_b"]):
+        np.testing.assert_array_equal(leaf, 0)
+    for part in ("encoder", "decoder_a"):
+        for leaf in jax.tree.leaves(grads[part]):
+            assert np.all(np.isfinite(leaf)) and np.any(np.asarray(leaf) != 0)
+            assert leaf.dtype == jnp.float32
+
+
+def test_bfloat16_is_close_to_float32(params: Params, inputs: jax.Array):
+    exact = reconstruct()(params, inputs)
+    rough = reconstruct("bfloat16")(params, inputs)
+    for one, other in zip(exact, rough, strict=True):
+        # bfloat16 keeps 8 bits: each of eleven layers rounds operands and result by up
+        # to 0.4 %, independently, so about 1 % of the outputs' spread in the mean.
+        spread = float(one.std())
+        assert spread > 0.02, "flat outputs would agree anyway"
+        difference = np.abs(np.asarray(one) - other)
+        assert difference.mean() < 0.03 * spread
+        assert difference.max() < 0.25 * spread
+        assert difference.max() > 0  # or nothing was computed in bfloat16
+
+
+def test_decode_names_a_wrong_side(unchecked: None, params: Params):
+    code = jnp.zeros((1, 8, 8, 4 * WIDTH))
+    with pytest.raises(ValueError, match='side must be "a" or "b", got \'c\''):
+        make_model().decode(params, code, cast(Any, "c"))

@@ -1,0 +1,126 @@
+"""Work ahead: order, bounds, errors, and threads that end."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deepfake_jax.pipeline import in_chunks, run_ahead
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> bool:
+    """Polls, because threads take their time on a busy machine."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+
+def count_threads() -> int:
+    return sum(thread.name == "run_ahead" for thread in threading.enumerate())
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = count_threads()
+    yield
+    assert wait_until(lambda: count_threads() == before)
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 100])
+@pytest.mark.parametrize("n", [0, 1, 50])
+def test_items_come_in_order(ahead: int, n: int):
+    assert list(run_ahead(range(n), ahead=ahead)) == list(range(n))
+
+
+def test_none_is_an_item_like_others():
+    assert list(run_ahead([None, 0, None, False])) == [None, 0, None, False]
+
+
+def test_work_happens_in_a_thread_ahead_of_the_reader():
+    threads, made = set(), []
+
+    def items() -> Iterator[int]:
+        for index in range(100):
+            threads.add(threading.current_thread())
+            made.append(index)
+            yield index
+
+    stream = run_ahead(items(), ahead=4)
+    assert made == []  # nothing before it is asked for
+    assert next(stream) == 0
+    # Without a further request: four wait, one more is held until there is room.
+    assert wait_until(lambda: len(made) >= 5)
+    time.sleep(0.25)  # two tries of the waiting thread
+    assert len(made) <= 6
+    for index in range(1, 20):
+        assert next(stream) == index
+        assert len(made) <= index + 6
+    stream.close()  # type: ignore[attr-defined]
+    assert len(made) < 30
+    assert threading.main_thread() not in threads and len(threads) == 1
+
+
+def test_error_comes_after_the_items_before_it():
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise KeyError("broken")
+
+    given = []
+    with pytest.raises(KeyError, match="broken"):
+        for item in run_ahead(items(), ahead=2):
+            given.append(item)
+    assert given == list(range(5))
+
+
+def test_closing_early_ends_the_thread():
+    stream = run_ahead(itertools.count(), ahead=2)
+    assert next(stream) == 0
+    assert count_threads() == 1
+    stream.close()  # type: ignore[attr-defined]
+    assert count_threads() == 0
+
+
+def test_leaving_the_loop_by_an_error_ends_the_thread():
+    def read() -> None:
+        for item in run_ahead(itertools.count(), ahead=2):
+            if item == 3:
+                raise RuntimeError("reader")
+
+    with pytest.raises(RuntimeError, match="reader"):
+        read()
+
+
+def test_stages_chain():
+    doubled = (2 * item for item in run_ahead(range(30), ahead=2))
+    assert list(run_ahead(doubled, ahead=3)) == [2 * item for item in range(30)]
+
+
+@pytest.mark.parametrize("ahead", [0, -1])
+def test_unbounded_look_ahead_is_refused(ahead: int):
+    with pytest.raises(ValueError, match=f"ahead.*{ahead}"):
+        list(run_ahead([1, 2, 3], ahead=ahead))
+
+
+@pytest.mark.parametrize("n", [0, 1, 6, 7, 8])
+def test_chunks_keep_order_and_size(n: int):
+    chunks = list(in_chunks(range(n), 3))
+    assert [item for chunk in chunks for item in chunk] == list(range(n))
+    assert all(len(chunk) == 3 for chunk in chunks[:-1])
+    assert all(1 <= len(chunk) <= 3 for chunk in chunks)
+
+
+@pytest.mark.parametrize("n", [0, 2, 3, 5])
+def test_chunk_begun_is_given_before_an_error(n: int):
+    def items() -> Iterator[int]:
+        yield from range(n)
+        raise OSError("gone")
+
+    given: list[int] = []
+    with pytest.raises(OSError, match="gone"):
+        for chunk in in_chunks(items(), 3):
+            assert chunk
+            given += chunk
+    assert given == list(range(n))

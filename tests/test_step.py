@@ -1,0 +1,167 @@
+"""The training step: one trace, one result whatever runs it, and what it minimises."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from deepfake_jax.config import TrainConfig, config_from_dict
+from deepfake_jax.step import (
+    TrainState,
+    init_state,
+    jit_step,
+    make_optimizer,
+    pmap_step,
+    train_step,
+)
+from deepfake_jax.swap import swap_faces
+
+
+def tiny_config(**optimizer) -> TrainConfig:
+    tree = {"model": {"width": 8}, "batch_size": 4, "optimizer": optimizer}
+    return config_from_dict(tree)
+
+
+def make_batch(seed: int = 0, n: int = 4) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    names = ("warped_a", "target_a", "warped_b", "target_b")
+    return {
+        name: rng.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8) for name in names
+    }
+
+
+def with_sgd(state: TrainState) -> TrainState:
+    """Adam divides by the gradient's size, which turns rounding into whole steps."""
+    tx = optax.sgd(0.1)
+    return replace(state, tx=tx, opt_state=tx.init(state.params))
+
+
+def flat(tree) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def test_one_trace_serves_ten_steps():
+    traces = 0
+
+    def counted(state, batch):
+        nonlocal traces
+        traces += 1
+        return train_step(state, batch)
+
+    step = jax.jit(counted, donate_argnums=0)
+    state = init_state(jax.random.key(0), tiny_config(ema_decay=0.9, warmup_steps=3))
+    for index in range(10):
+        state, _ = step(state, make_batch(index))
+    assert traces == 1
+    assert int(state.step) == 10
+
+
+def test_four_devices_agree_with_one():
+    devices = jax.local_devices()
+    assert len(devices) == 4, "conftest asks for four virtual devices"
+    batch = make_batch(n=8)
+    state = with_sgd(init_state(jax.random.key(0), tiny_config()))
+    split = {name: part.reshape(4, 2, 64, 64, 3) for name, part in batch.items()}
+    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
+    spread, spread_metrics = pmap_step()(copies, split)
+    single, metrics = jit_step()(state, batch)
+    first = jax.tree.map(lambda leaf: leaf[0], spread.params)
+    # The mean of four means of float32 against one mean.
+    np.testing.assert_allclose(flat(first), flat(single.params), rtol=1e-4, atol=1e-6)
+    assert float(spread_metrics["loss_b"][0]) == pytest.approx(
+        float(metrics["loss_b"]), rel=1e-5
+    )
+
+
+def test_losses_are_those_of_the_parameters_before_the_update():
+    state = init_state(jax.random.key(1), tiny_config())
+    batch = make_batch()
+    warped = jnp.asarray(batch["warped_b"], jnp.float32) / 255
+    target = jnp.asarray(batch["target_b"], jnp.float32) / 255
+    output = jax.jit(partial(swap_faces, state.model, to="b"))(state.params, warped)
+    expected = float(jnp.mean(jnp.abs(output - target)))
+    _, metrics = jit_step()(state, batch)
+    assert float(metrics["loss_b"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_float_and_uint8_batches_agree():
+    state = with_sgd(init_state(jax.random.key(0), tiny_config()))
+    batch = make_batch()
+    scaled = {k: (v / 255).astype(np.float32) for k, v in batch.items()}
+    step = jax.jit(train_step)
+    from_bytes, _ = step(state, batch)
+    from_floats, _ = step(state, scaled)
+    # x * (1/255) and x / 255 differ in the last bit.
+    np.testing.assert_allclose(
+        flat(from_bytes.params), flat(from_floats.params), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_training_lowers_both_losses():
+    state = init_state(jax.random.key(0), tiny_config(learning_rate=1e-3))
+    step, batch = jit_step(), make_batch()
+    state, first = step(state, batch)
+    last = first
+    for _ in range(40):
+        state, last = step(state, batch)
+    for name in ("loss_a", "loss_b"):
+        assert float(last[name]) < 0.99 * float(first[name])
+
+
+def take_updates(config: TrainConfig, gradients: list[float]) -> list[float]:
+    """The updates of one parameter under a series of gradients."""
+    tx = make_optimizer(config.optimizer)
+    params = {"w": jnp.zeros(1)}
+    state, updates = tx.init(params), []
+    with jax.numpy_dtype_promotion("standard"):  # as `train_step` calls optax
+        for gradient in gradients:
+            update, state = tx.update({"w": jnp.full(1, gradient)}, state, params)
+            updates.append(float(update["w"][0]))
+    return updates
+
+
+def test_warm_up_rises_to_the_learning_rate():
+    config = tiny_config(learning_rate=1e-2, warmup_steps=4)
+    # A constant gradient: Adam's update is the step size itself.
+    updates = take_updates(config, [1.0] * 6)
+    # eps 1e-7 and float32 moments.
+    np.testing.assert_allclose(
+        updates, [-0.0025, -0.005, -0.0075, -0.01, -0.01, -0.01], rtol=1e-4
+    )
+
+
+def test_clipping_bounds_the_gradient():
+    clipped = take_updates(tiny_config(clip_norm=1.0), [0.5, 1000.0, 0.5])
+    bounded = take_updates(tiny_config(), [0.5, 1.0, 0.5])
+    np.testing.assert_allclose(clipped, bounded, rtol=1e-5)
+    assert not np.allclose(clipped, take_updates(tiny_config(), [0.5, 1000.0, 0.5]))
+
+
+def test_moving_average_follows_the_parameters():
+    config = tiny_config(ema_decay=0.5, learning_rate=1e-2)
+    state = init_state(jax.random.key(0), config)
+    before = flat(state.params)
+    after, _ = jax.jit(train_step)(state, make_batch())
+    # At step 0 the decay is min(0.5, 1 / 10): nine tenths of the way.
+    expected = 0.1 * before + 0.9 * flat(after.params)
+    np.testing.assert_allclose(flat(after.ema), expected, rtol=1e-5, atol=1e-7)
+    assert after.swap_params is after.ema
+
+
+def test_without_average_swaps_use_the_parameters():
+    state = init_state(jax.random.key(0), tiny_config())
+    assert state.ema is None
+    assert state.swap_params is state.params
+
+
+def test_seed_decides_the_parameters():
+    config = tiny_config()
+    first = flat(init_state(jax.random.key(3), config).params)
+    again = flat(init_state(jax.random.key(3), config).params)
+    other = flat(init_state(jax.random.key(4), config).params)
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)

@@ -1,0 +1,213 @@
+"""The loop: bit-exact resume, safe stops, and what a run folder holds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+import jax
+import numpy as np
+import pytest
+from footage import tiny_config, write_face_set
+
+from deepfake_jax.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    restore_checkpoint,
+)
+from deepfake_jax.config import config_to_yaml
+from deepfake_jax.pictures import read_picture
+from deepfake_jax.preview import read_metrics
+from deepfake_jax.run import RunError, RunPaths, load_run
+from deepfake_jax.train import TrainingError, train
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("sets")
+    return (
+        write_face_set(folder / "faces a", 6),
+        write_face_set(folder / "faces_b", 5, tint=(120, 160, 210)),
+    )
+
+
+@pytest.fixture(scope="module")
+def straight(sets, tmp_path_factory) -> Path:
+    """A run of 30 steps that nothing interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "straight"
+    result = train(*sets, run, tiny_config(steps=30))
+    assert result.step == 30 and result.interrupted is None
+    return run
+
+
+def read_state(run: Path) -> list[np.ndarray]:
+    restored = restore_checkpoint(RunPaths(run).checkpoints)
+    assert restored is not None
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
+
+
+def read_losses(run: Path) -> list[tuple[int, float, float]]:
+    lines = read_metrics(RunPaths(run).metrics)
+    return [(line["step"], line["loss_a"], line["loss_b"]) for line in lines]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    assert read_losses(run) == read_losses(other)
+    for mine, theirs in zip(read_state(run), read_state(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_two_halves_are_the_whole_bit_for_bit(sets, straight, tmp_path):
+    train(*sets, tmp_path / "run", tiny_config(steps=13))
+    train(*sets, tmp_path / "run", tiny_config(steps=30))
+    assert [step for step, _, _ in read_losses(straight)] == list(range(1, 31))
+    assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_run_folder_holds_what_it_should(straight):
+    paths = RunPaths(straight)
+    lines = read_metrics(paths.metrics)
+    assert {"step", "loss_a", "loss_b", "images_per_second", "data_wait"} <= set(
+        lines[-1]
+    )
+    assert lines[-1]["loss_a"] < lines[0]["loss_a"]
+    assert list_checkpoints(paths.checkpoints) == [20, 30]
+    # Three rows a side and up to seven faces a row.
+    assert read_picture(paths.preview).shape[0] > 6 * 128
+    assert read_picture(paths.losses).ndim == 3
+    assert not [path for path in straight.iterdir() if ".partial" in path.name]
+
+
+def test_a_finished_run_is_left_as_it_is(sets, straight):
+    before = read_state(straight)
+    result = train(*sets, straight, tiny_config(steps=30))
+    assert result.step == 30
+    assert np.isfinite([result.loss_a, result.loss_b]).all()
+    for mine, theirs in zip(before, read_state(straight), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_workers_do_not_change_the_result(sets, straight, tmp_path):
+    train(*sets, tmp_path / "run", tiny_config(steps=30, workers=5))
+    assert read_losses(tmp_path / "run") == read_losses(straight)
+
+
+def start_training(sets, run: Path, config_path: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "deepfake_jax.cli", "train", "--json"]
+    command += ["--a", str(sets[0]), "--b", str(sets[1]), "--run", str(run)]
+    return subprocess.Popen(
+        [*command, "--config", str(config_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        lines = read_metrics(RunPaths(run).metrics)
+        if lines and lines[-1]["step"] >= step:
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    raise AssertionError("training did not get that far in four minutes")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_or_killed_run_goes_on_as_if_nothing_was(sets, tmp_path, kind):
+    config = tiny_config(steps=400)
+    path = tmp_path / "config.yaml"
+    path.write_text(config_to_yaml(config))
+    run = tmp_path / "run"
+    process = start_training(sets, run, path)
+    wait_for_step(run, 27, process)
+    process.send_signal(kind)
+    out, err = process.communicate(timeout=120)
+    reached = read_metrics(RunPaths(run).metrics)[-1]["step"]
+    assert reached < 400
+    if kind == signal.SIGTERM:
+        assert process.returncode == 0, err
+        line = json.loads(out.splitlines()[-1])
+        assert line["interrupted"] == "SIGTERM" and line["step"] >= 27
+        assert Path(line["checkpoint"]) == checkpoint_path(
+            RunPaths(run).checkpoints, line["step"]
+        )
+    else:
+        assert list_checkpoints(RunPaths(run).checkpoints)[-1] % 10 == 0
+    goal = reached + 10
+    train(*sets, run, replace(config, steps=goal))
+    train(*sets, tmp_path / "whole", replace(config, steps=goal))
+    assert_same_run(run, tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_costs_only_its_own_steps(
+    sets, straight, tmp_path, caplog
+):
+    run = tmp_path / "run"
+    train(*sets, run, tiny_config(steps=25))
+    newest = checkpoint_path(RunPaths(run).checkpoints, 25)
+    file = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-9])
+    train(*sets, run, tiny_config(steps=30))
+    assert "falling back to the checkpoint of step 20" in caplog.text
+    assert_same_run(run, straight)
+
+
+def test_another_network_is_refused(sets, straight):
+    before = (straight / "config.yaml").read_text()
+    with pytest.raises(RunError, match="width 8.*width 16"):
+        train(*sets, straight, tiny_config(steps=40, model={"width": 16}))
+    assert (straight / "config.yaml").read_text() == before
+
+
+def test_a_folder_of_something_else_is_refused(sets, tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not touch")
+    with pytest.raises(RunError, match="not empty"):
+        train(*sets, tmp_path, tiny_config(steps=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_two_processes_cannot_train_one_run(sets, straight):
+    with filelock.FileLock(RunPaths(straight).lock):
+        with pytest.raises(RunError, match="another process"):
+            train(*sets, straight, tiny_config(steps=31))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(sets, tmp_path):
+    run = tmp_path / "run"
+    train(*sets, run, tiny_config(steps=10))
+    broken = tiny_config(steps=60, optimizer={"learning_rate": 1e30})
+    broken = replace(broken, optimizer=replace(broken.optimizer, ema_decay=0.9))
+    with pytest.raises(TrainingError, match="not a finite number at step"):
+        train(*sets, run, broken)
+    assert list_checkpoints(RunPaths(run).checkpoints) == [10]
+    assert load_run(run).step == 10
+
+
+def test_minutes_end_a_run(sets, tmp_path):
+    config = tiny_config(minutes=0.05, steps=None)
+    result = train(*sets, tmp_path / "run", config)
+    assert result.step >= 1
+    assert result.seconds >= 3
+    again = train(*sets, tmp_path / "run", config)
+    assert again.step == result.step
+
+
+def test_colours_are_matched_and_remembered(sets, straight):
+    shift = load_run(straight).color_shift
+    # B's tint is bluer than A's.
+    assert shift[2] > 10 > shift[0]
+
+
+def test_a_run_that_is_none_says_so(tmp_path):
+    with pytest.raises(RunError, match="no such folder"):
+        load_run(tmp_path / "none")
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        load_run(tmp_path)
