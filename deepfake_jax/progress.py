@@ -17,7 +17,9 @@ class Progress:
     `LINE_SECONDS` and one at the end.
     """
 
-    def __init__(self, label: str, *, total: int | float | None = None, unit: str = "it"):
+    def __init__(
+        self, label: str, *, total: int | float | None = None, unit: str = "it"
+    ):
         self._label, self._total, self._unit = label, total, unit
         self._done = 0.0
         self._note = ""

@@ -99,3 +99,28 @@ def _draw_face(rng: np.random.Generator, face_size: int = 256) -> np.ndarray:
     for shape, tint in parts:
         picture = picture + shape[..., None] * tint
     return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def portrait() -> np.ndarray:
+    """A real portrait, the astronaut sample, 512 x 512; skips where none can be had."""
+    from deepfake_jax.pictures import read_picture
+    from deepfake_jax.samples import get_sample
+    from deepfake_jax.weights import AssetError
+
+    try:
+        return read_picture(get_sample("astronaut"))
+    except AssetError as error:
+        pytest.skip(f"no sample picture: {error}")
+
+
+@pytest.fixture(scope="session")
+def detector_weights() -> None:
+    """Skips where the detector's weights cannot be had."""
+    from deepfake_jax.weights import AssetError, get_weights
+
+    try:
+        get_weights("yunet")
+        get_weights("sface")
+    except AssetError as error:
+        pytest.skip(f"no detector weights: {error}")

@@ -1,5 +1,7 @@
 """Random transforms and warps: their draws, their coordinates, their agreement."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ from deepfake_jax.augment import (
 )
 
 CENTRE = np.full(2, 127.5)
-STILL = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "flip": 0.0}
+STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "flip": 0.0}
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -175,7 +177,12 @@ def test_warp_bends_more_where_it_is_stronger(face: np.ndarray):
 
 def test_fused_agrees_with_the_two_steps_on_smooth_faces(faces: np.ndarray):
     n, face_size = faces.shape[:2]
-    amounts = {"rotation": 10.0, "zoom": 0.05, "shift": 0.05, "flip": 0.5}
+    amounts: dict[str, Any] = {
+        "rotation": 10.0,
+        "zoom": 0.05,
+        "shift": 0.05,
+        "flip": 0.5,
+    }
     rng = np.random.default_rng(3)
     warped, target = augment_faces(rng, faces, warp_scale=5.0, **amounts)
     rng = np.random.default_rng(3)
@@ -218,7 +225,7 @@ def test_fused_at_zero_amplitude_is_the_crop(faces: np.ndarray):
 
 def test_fused_of_a_flip_alone_is_the_mirrored_crop(faces: np.ndarray):
     rng = np.random.default_rng(0)
-    amounts = STILL | {"flip": 1.0}
+    amounts: dict[str, Any] = STILL | {"flip": 1.0}
     warped, target = augment_faces(rng, faces, warp_scale=0.0, **amounts)
     mirrored = crop_faces(faces, 64)[:, :, ::-1]
     assert difference(warped, mirrored).max() <= 1

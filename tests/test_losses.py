@@ -1,6 +1,7 @@
 """Losses against their definitions and scikit-image; gradients that stay finite."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,41 +36,34 @@ def test_mae_and_mse_are_means_over_everything(pictures):
     )
 
 
+def reference_ssim(one: np.ndarray, other: np.ndarray, sigma: float) -> np.ndarray:
+    found: Any = structural_similarity(
+        one.astype(np.float64),
+        other.astype(np.float64),
+        gaussian_weights=True,
+        sigma=sigma,
+        use_sample_covariance=False,
+        data_range=1.0,
+        channel_axis=-1,
+        full=True,
+    )
+    return found[1]
+
+
 def test_dssim_agrees_with_scikit_image(pictures):
-    output, target = pictures
-    values = []
-    for one, other in zip(output, target, strict=True):
-        _, full = structural_similarity(
-            one.astype(np.float64),
-            other.astype(np.float64),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1.0,
-            channel_axis=-1,
-            full=True,
-        )
-        # The window of 11 fits wholly five pixels inside.
-        values.append(full[5:-5, 5:-5].mean())
-    found = float(COMPILED["dssim"](jnp.asarray(output), jnp.asarray(target)))
+    values = [reference_ssim(*pair, sigma=1.5) for pair in zip(*pictures, strict=True)]
+    found = float(COMPILED["dssim"](*map(jnp.asarray, pictures)))
+    # The window of 11 fits wholly five pixels inside.
+    expected = (1 - np.mean([value[5:-5, 5:-5] for value in values])) / 2
     # float32 against float64: variances are differences of near numbers.
-    assert found == pytest.approx((1 - np.mean(values)) / 2, abs=2e-6)
+    assert found == pytest.approx(expected, abs=2e-6)
     assert 0.01 < found < 0.99
 
 
 def test_dssim_of_another_window_agrees_with_scikit_image(pictures):
     output, target = pictures
     # scikit-image's window has a radius of int(3.5 sigma + 0.5): 3 for sigma 0.9.
-    _, full = structural_similarity(
-        output[0].astype(np.float64),
-        target[0].astype(np.float64),
-        gaussian_weights=True,
-        sigma=0.9,
-        use_sample_covariance=False,
-        data_range=1.0,
-        channel_axis=-1,
-        full=True,
-    )
+    full = reference_ssim(output[0], target[0], sigma=0.9)
     loss = jax.jit(partial(dssim, window_size=7, sigma=0.9))
     found = loss(jnp.asarray(output[:1]), jnp.asarray(target[:1]))
     expected = (1 - full[3:-3, 3:-3].mean()) / 2

@@ -1,5 +1,6 @@
 """Swaps: uint8 in and out, any number of faces, one face as among many."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -85,12 +86,13 @@ def test_swap_of_a_face_does_not_depend_on_those_beside_it(
 
 def test_number_of_faces_does_not_recompile(params: Params, crops: np.ndarray):
     swapper = make_swapper(MODEL, params)
+    count: Callable[[], int] = vars(swap)["_swap_uint8"]._cache_size
     for n in BATCH_SIZES:
         swapper(crops[:n])
-    compiled = swap._swap_uint8._cache_size()
+    compiled = count()
     for n in (2, 7, 9, 20, 31, 33, 40):
         swapper(crops[:n])
-    assert swap._swap_uint8._cache_size() == compiled
+    assert count() == compiled
 
 
 def test_no_faces_are_no_swaps(params: Params, crops: np.ndarray):

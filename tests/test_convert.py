@@ -1,0 +1,286 @@
+"""Conversion: what changes, what does not, and what the output says of itself."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from flax import linen as nn
+from footage import tiny_config, write_face_set, write_pan
+
+from deepfake_jax.blend import face_box
+from deepfake_jax.convert import ConvertError, FrameSwapper, convert_video
+from deepfake_jax.detect import make_detector
+from deepfake_jax.identity import make_embedder
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.options import ConvertConfig
+from deepfake_jax.pictures import (
+    read_picture,
+    read_picture_metadata,
+    write_picture,
+)
+from deepfake_jax.provenance import sidecar_path
+from deepfake_jax.run import RunError, TrainedRun
+from deepfake_jax.source import SourceError, hash_file, picture_frame
+from deepfake_jax.train import train
+from deepfake_jax.video import probe_video, read_frames
+
+pytestmark = pytest.mark.usefixtures("detector_weights")
+
+LARGEST = ConvertConfig(faces="largest")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run that has hardly learned anything: it paints grey where a face was."""
+    folder = tmp_path_factory.mktemp("run")
+    a = write_face_set(folder / "a", 2)
+    b = write_face_set(folder / "b", 2, tint=(120, 160, 210))
+    train(a, b, folder / "run", tiny_config(steps=2))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def pan(portrait, tmp_path_factory) -> Path:
+    return write_pan(tmp_path_factory.mktemp("pan") / "pan.mp4", portrait)
+
+
+class Identity(nn.Module):
+    """A network that returns its input."""
+
+    @nn.compact
+    def __call__(self, faces):
+        return faces
+
+
+def identity_run(**fields) -> TrainedRun:
+    trained = TrainedRun(
+        model=Autoencoder(Identity(), Identity(), 64),
+        params={"encoder": {}, "decoder_a": {}, "decoder_b": {}},
+        step=0,
+        color_shift=np.zeros(3),
+        identities={},
+        model_hash="0" * 64,
+    )
+    return replace(trained, **fields)
+
+
+def swap_one(trained: TrainedRun, frame: np.ndarray, config=LARGEST):
+    swapper = FrameSwapper(trained, config)
+    ((_, swapped),) = swapper.swap(list(swapper.find([picture_frame(frame)])))
+    return swapped
+
+
+@pytest.mark.parametrize("mask", ["oval", "rectangle", "classic"])
+def test_the_identity_network_gives_the_frame_back(portrait, mask):
+    # At half size the face's crop is about 64 pixels wide, the network's own size.
+    frame = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    config = ConvertConfig(faces="largest", mask=mask)
+    swapped = swap_one(identity_run(), frame, config)
+    assert swapped is not None and not np.array_equal(swapped, frame)
+    error = np.abs(swapped.astype(float) - frame)
+    # Two resamplings at about the face's own scale lose fine detail alone: 34 dB.
+    touched = error.max(axis=2) > 0
+    assert 10 * np.log10(255**2 / np.mean(error[touched] ** 2)) > 34
+    assert touched.mean() < 0.12
+
+
+def test_only_the_faces_box_changes(portrait):
+    trained = identity_run(color_shift=np.array([40.0, 0.0, 0.0]))
+    swapper = FrameSwapper(trained, LARGEST)
+    ((timed, found),) = swapper.find([picture_frame(portrait)])
+    swapped = swapper.swap([(timed, found)])[0][1]
+    assert swapped is not None
+    x, y, width, height = found[0].box
+    changed = np.argwhere((swapped != portrait).any(axis=2))
+    low, high = changed.min(axis=0), changed.max(axis=0)
+    # The crop reaches from the brows to the chin and about a cheek to each side.
+    assert low[0] > y - 0.3 * height and high[0] < y + 1.3 * height
+    assert low[1] > x - 0.5 * width and high[1] < x + 1.5 * width
+
+
+def test_without_a_face_there_is_no_swap():
+    frame = np.full((120, 160, 3), 127, np.uint8)
+    assert swap_one(identity_run(), frame) is None
+
+
+def test_the_person_is_told_from_others(portrait):
+    detection = make_detector()(portrait)[0]
+    vector = make_embedder()(portrait, detection)
+    person = ConvertConfig(faces="person")
+    known = identity_run(identities={"a": vector.tolist()})
+    assert swap_one(known, portrait, person) is not None
+    stranger = identity_run(identities={"a": (-vector).tolist()})
+    assert swap_one(stranger, portrait, person) is None
+    # To swap to A, it is B's face that is looked for.
+    back = ConvertConfig(faces="person", to="a")
+    assert (
+        swap_one(identity_run(identities={"b": vector.tolist()}), portrait, back)
+        is not None
+    )
+
+
+def test_poisson_and_colour_choices_differ(portrait):
+    trained = identity_run(color_shift=np.array([0.0, 0.0, 60.0]))
+    results = [
+        swap_one(trained, portrait, ConvertConfig(faces="largest", **choice))
+        for choice in ({}, {"color": "none"}, {"blend": "poisson"})
+    ]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not np.array_equal(results[first], results[second])
+
+
+def test_a_video_keeps_its_times_size_and_says_what_it_is(pan, run, tmp_path):
+    out = tmp_path / "new folder" / "swapped ü.mp4"
+    result = convert_video(pan, run, out, LARGEST)
+    assert (result.frames, result.swapped_frames) == (12, 12)
+    assert result.problems == () and result.frames_per_second > 0
+    before, after = probe_video(pan), probe_video(out)
+    assert (after.width, after.height) == (before.width, before.height)
+    times = [[timed.time for timed in read_frames(path)] for path in (pan, out)]
+    assert times[0] == times[1]
+    facts = json.loads(sidecar_path(out).read_text())
+    assert facts["synthetic"] is True
+    assert facts["source_sha256"] == hash_file(pan)
+    assert facts["tool"] == "deepfake-jax" and len(facts["model_sha256"]) == 64
+    with av.open(str(out)) as container:
+        tags = container.metadata
+    assert tags["synthetic"] == "true" and "Synthetic media" in tags["comment"]
+    assert tags["model_sha256"] == facts["model_sha256"]
+
+
+def test_frames_without_a_face_keep_their_exact_samples(portrait, run, tmp_path):
+    """A pan that leaves the face: its later frames are passed on as decoded."""
+    pan = write_pan(
+        tmp_path / "pan.mp4", portrait, frames=90, start=(150, 20), width=160
+    )
+    out = tmp_path / "out.mkv"
+    options = replace(LARGEST, codec="libx264", crf=0)
+    result = convert_video(pan, run, out, options)
+    assert 0 < result.swapped_frames < 90
+    natives = [
+        [t.native.to_ndarray() for t in read_frames(path) if t.native is not None]
+        for path in (pan, out)
+    ]
+    # At crf 0 the encoder is lossless, so a frame passed on is the same to the bit.
+    same = [np.array_equal(a, b) for a, b in zip(*natives, strict=True)]
+    assert sum(same) == 90 - result.swapped_frames
+
+
+def test_sound_is_copied(clips, run, tmp_path):
+    source = cut_with_sound(clips / "hamilton.mp4", tmp_path / "cut.mp4", 15)
+    out = tmp_path / "out.mp4"
+    convert_video(source, run, out, LARGEST)
+    packets = []
+    for path in (source, out):
+        with av.open(str(path)) as container:
+            packets.append([bytes(p) for p in container.demux(audio=0) if p.size])
+    assert len(packets[0]) > 10 and packets[0] == packets[1]
+
+
+def cut_with_sound(source: Path, out: Path, frames: int) -> Path:
+    """The first frames of a clip with its sound, by packets."""
+    with av.open(str(source)) as clip, av.open(str(out), "w") as container:
+        streams = {
+            stream.index: container.add_stream_from_template(stream)
+            for stream in (clip.streams.video[0], clip.streams.audio[0])
+        }
+        limit = frames / 29.97
+        for packet in clip.demux(*[clip.streams[index] for index in streams]):
+            if packet.dts is None or float(packet.dts * packet.time_base) > limit:
+                continue
+            packet.stream = streams[packet.stream.index]
+            container.mux(packet)
+    return out
+
+
+def test_pictures_and_folders(portrait, run, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    write_picture(source / "face.png", portrait)
+    write_picture(source / "gesicht 2.jpg", portrait)
+    write_picture(source / "wall.png", np.full((300, 200, 3), 99, np.uint8))
+    result = convert_video(source, run, tmp_path / "out", LARGEST)
+    assert (result.frames, result.swapped_frames) == (3, 2)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["face.png", "gesicht 2.jpg", "wall.png"]
+    wall = (tmp_path / "out" / "wall.png").read_bytes()
+    assert wall == (source / "wall.png").read_bytes()
+    swapped = read_picture(tmp_path / "out" / "face.png")
+    assert swapped.shape == portrait.shape and not np.array_equal(swapped, portrait)
+    tags = read_picture_metadata(tmp_path / "out" / "gesicht 2.jpg")
+    assert tags["synthetic"] == "true"
+    assert tags["source_sha256"] == hash_file(source / "gesicht 2.jpg")
+    facts = json.loads(sidecar_path(tmp_path / "out").read_text())
+    assert sorted(facts["source_sha256"]) == ["face.png", "gesicht 2.jpg"]
+    one = convert_video(source / "face.png", run, tmp_path / "one.png", LARGEST)
+    assert one.swapped_frames == 1
+    np.testing.assert_array_equal(read_picture(tmp_path / "one.png"), swapped)
+
+
+def test_a_truncated_video_is_converted_as_far_as_it_goes(pan, run, tmp_path):
+    whole = tmp_path / "whole.mkv"
+    convert_video(pan, run, whole, replace(LARGEST, crf=5))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 95 // 100])
+    result = convert_video(cut, run, tmp_path / "out.mp4", LARGEST)
+    assert 0 < result.frames < 12 and len(result.problems) == 1
+    assert sum(1 for _ in read_frames(tmp_path / "out.mp4")) == result.frames
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if ".partial" in path.name]
+
+
+def test_a_source_without_a_face_writes_nothing(run, tmp_path):
+    grey = write_pan(
+        tmp_path / "grey.mp4", np.full((300, 400, 3), 99, np.uint8), frames=3
+    )
+    with pytest.raises(ConvertError, match="no face in 3 frames"):
+        convert_video(grey, run, tmp_path / "out.mp4", LARGEST)
+    assert not (tmp_path / "out.mp4").exists() and not leftovers(tmp_path)
+    (tmp_path / "walls").mkdir()
+    write_picture(tmp_path / "walls" / "w.png", np.full((90, 90, 3), 9, np.uint8))
+    with pytest.raises(ConvertError, match="no face"):
+        convert_video(tmp_path / "walls", run, tmp_path / "out", LARGEST)
+    assert not (tmp_path / "out").exists() and not leftovers(tmp_path)
+
+
+def test_outputs_that_do_not_fit_are_refused(pan, portrait, run, tmp_path):
+    picture = tmp_path / "face.png"
+    write_picture(picture, portrait)
+    taken = tmp_path / "taken.mp4"
+    taken.write_text("mine")
+    cases = [
+        (pan, taken, "--overwrite"),
+        (pan, tmp_path / "out.png", "video"),
+        (picture, tmp_path / "out.mp4", "picture"),
+        (pan, tmp_path, "folder"),
+        (tmp_path, picture, "folder"),
+    ]
+    for source, out, words in cases:
+        with pytest.raises(ConvertError, match=words):
+            convert_video(source, run, out, LARGEST)
+    copy = tmp_path / "copy.mp4"
+    shutil.copy(pan, copy)
+    with pytest.raises(ConvertError, match="the source itself"):
+        convert_video(copy, run, copy, replace(LARGEST, overwrite=True))
+    assert taken.read_text() == "mine" and hash_file(copy) == hash_file(pan)
+    convert_video(pan, run, taken, replace(LARGEST, overwrite=True))
+    assert probe_video(taken).frames == 12
+
+
+def test_bad_sources_and_runs(pan, run, tmp_path):
+    with pytest.raises(SourceError, match="no such file"):
+        convert_video(tmp_path / "no.mp4", run, tmp_path / "out.mp4", LARGEST)
+    with pytest.raises(RunError, match="no such folder"):
+        convert_video(pan, tmp_path / "no run", tmp_path / "out.mp4", LARGEST)
+
+
+def test_face_box_matches_what_changes(portrait):
+    matrix = np.array([[1.0, 0, 10], [0, 1, 20]])
+    assert face_box(portrait, matrix, 64) == (slice(0, 45), slice(0, 55))

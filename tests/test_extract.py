@@ -1,0 +1,181 @@
+"""Extraction from real footage: what is kept, what is recorded, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from footage import write_pan
+
+from deepfake_jax.align import apply_affine, template_points
+from deepfake_jax.extract import ExtractError, extract_faces
+from deepfake_jax.faceset import load_faces
+from deepfake_jax.options import ExtractConfig
+from deepfake_jax.pictures import PictureError, write_picture
+from deepfake_jax.source import SourceError
+from deepfake_jax.video import VideoError
+
+pytestmark = pytest.mark.usefixtures("detector_weights")
+
+
+@pytest.fixture(scope="module")
+def pan(portrait, tmp_path_factory) -> Path:
+    return write_pan(tmp_path_factory.mktemp("pan") / "ein Gesicht é.mp4", portrait)
+
+
+def test_every_frame_gives_a_face_with_its_record(pan, tmp_path):
+    result = extract_faces(pan, tmp_path / "faces")
+    assert (result.frames, result.faces, result.persons) == (12, 12, 1)
+    assert result.problems == ()
+    faces = load_faces(tmp_path / "faces")
+    assert faces.faces.shape == (12, 256, 256, 3)
+    for index, record in enumerate(faces.records):
+        assert record.source == pan.name
+        assert record.frame == index
+        assert record.time == pytest.approx(index / 25, abs=1e-6)
+        assert 30 < record.box[2] < 90
+        matrix, landmarks = map(np.array, (record.frame_to_face, record.landmarks))
+        landmarks = apply_affine(matrix, landmarks)
+        # A similarity cannot put five points of a smile on the mean face exactly.
+        np.testing.assert_allclose(landmarks, template_points(), atol=13)
+    # The picture pans left by two pixels a frame.
+    lefts = [record.box[0] for record in faces.records]
+    np.testing.assert_allclose(np.diff(lefts), -2, atol=1.5)
+    source = faces.header["sources"][0]
+    assert source["name"] == pan.name and len(source["sha256"]) == 64
+    assert len(faces.header["identity"]) == 128
+
+
+def test_the_record_names_no_path_of_this_machine(pan, tmp_path):
+    extract_faces(pan, tmp_path / "faces")
+    assert str(tmp_path) not in (tmp_path / "faces" / "faces.jsonl").read_text()
+
+
+def test_every_nth_frame(pan, tmp_path):
+    result = extract_faces(pan, tmp_path / "faces", ExtractConfig(every=5))
+    assert (result.frames, result.faces) == (3, 3)
+    frames = [record.frame for record in load_faces(tmp_path / "faces").records]
+    assert frames == [0, 5, 10]
+
+
+def test_the_main_person_is_kept_and_all_can_be(clips, tmp_path):
+    result = extract_faces(clips / "hamilton.mp4", tmp_path / "one", every(10))
+    assert result.persons > 3 and result.other_faces > result.persons
+    frames = [record.frame for record in load_faces(tmp_path / "one").records]
+    # The singer's close shot; from 211 on the clip shows the audience.
+    assert set(range(90, 211, 10)) <= set(frames)
+    assert max(frames) <= 210
+    options = ExtractConfig(every=10, person="all")
+    everybody = extract_faces(clips / "hamilton.mp4", tmp_path / "all", options)
+    assert everybody.faces == result.faces + result.other_faces
+    assert "identity" not in load_faces(tmp_path / "all").header
+
+
+def every(n: int) -> ExtractConfig:
+    return ExtractConfig(every=n)
+
+
+def test_folders_of_pictures_of_all_kinds(portrait, tmp_path):
+    folder = tmp_path / "some pictures"
+    folder.mkdir()
+    write_picture(folder / "a b.png", portrait)
+    write_picture(folder / "ü.jpg", portrait)
+    (folder / "notes.txt").write_text("not a picture")
+    result = extract_faces([folder, folder / "ü.jpg"], tmp_path / "faces")
+    assert result.faces == 3
+
+
+def test_a_damaged_picture_among_others_is_a_problem_not_the_end(portrait, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write_picture(folder / "good.png", portrait)
+    (folder / "bad.png").write_bytes(b"no picture")
+    result = extract_faces(folder, tmp_path / "faces")
+    assert result.faces == 1
+    assert len(result.problems) == 1 and "bad.png" in result.problems[0]
+
+
+def test_a_truncated_video_gives_what_it_has(pan, tmp_path):
+    cut = tmp_path / "cut.mkv"
+    mkv = write_pan_as_mkv(pan, tmp_path)
+    cut.write_bytes(mkv.read_bytes()[: mkv.stat().st_size * 95 // 100])
+    result = extract_faces(cut, tmp_path / "faces")
+    assert 0 < result.faces < 12
+    assert "cut.mkv" in result.problems[0]
+
+
+def write_pan_as_mkv(pan: Path, folder: Path) -> Path:
+    from deepfake_jax.video import VideoWriter, probe_video, read_frames
+
+    info = probe_video(pan)
+    path = folder / "whole.mkv"
+    writer = VideoWriter(
+        path,
+        width=info.width,
+        height=info.height,
+        frame_rate=info.frame_rate,
+        time_base=info.time_base,
+        crf=10,
+    )
+    with writer:
+        for timed in read_frames(pan):
+            writer.write(timed.frame, pts=timed.pts)
+    return path
+
+
+def assert_untouched(folder: Path) -> None:
+    assert not (folder / "faces").exists()
+    assert not [path for path in folder.iterdir() if ".partial" in path.name]
+
+
+def test_no_face_at_all(tmp_path):
+    write_picture(tmp_path / "grey.png", np.full((200, 200, 3), 127, np.uint8))
+    with pytest.raises(ExtractError, match="no face found in 1 frames of grey.png"):
+        extract_faces(tmp_path / "grey.png", tmp_path / "faces")
+    assert_untouched(tmp_path)
+
+
+def test_faces_below_the_least_size_do_not_count(pan, tmp_path):
+    with pytest.raises(ExtractError, match="--min-size"):
+        extract_faces(pan, tmp_path / "faces", ExtractConfig(min_size=400))
+    assert_untouched(tmp_path)
+
+
+def test_sources_that_are_none(tmp_path):
+    with pytest.raises(SourceError, match="no such file"):
+        extract_faces(tmp_path / "nothing.mp4", tmp_path / "faces")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no pictures"):
+        extract_faces(tmp_path / "empty", tmp_path / "faces")
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(VideoError, match="text.mp4"):
+        extract_faces(tmp_path / "text.mp4", tmp_path / "faces")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(PictureError, match="text.png"):
+        extract_faces(tmp_path / "text.png", tmp_path / "faces")
+    assert_untouched(tmp_path)
+
+
+def test_an_existing_set_is_replaced_only_when_asked(portrait, tmp_path):
+    write_picture(tmp_path / "one.png", portrait)
+    extract_faces(tmp_path / "one.png", tmp_path / "faces")
+    before = (tmp_path / "faces" / "faces.jsonl").read_text()
+    with pytest.raises(ExtractError, match="--overwrite"):
+        extract_faces(tmp_path / "one.png", tmp_path / "faces")
+    assert (tmp_path / "faces" / "faces.jsonl").read_text() == before
+    write_picture(tmp_path / "two.png", portrait)
+    both = [tmp_path / "one.png", tmp_path / "two.png"]
+    extract_faces(both, tmp_path / "faces", ExtractConfig(overwrite=True))
+    lines = (tmp_path / "faces" / "faces.jsonl").read_text().splitlines()
+    assert len(lines) == 3 and json.loads(lines[0])["version"] == 1
+
+
+def test_a_folder_of_something_else_is_never_replaced(portrait, tmp_path):
+    write_picture(tmp_path / "one.png", portrait)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("do not touch")
+    with pytest.raises(ExtractError, match="no face set"):
+        extract_faces(
+            tmp_path / "one.png", tmp_path / "thesis", ExtractConfig(overwrite=True)
+        )
+    assert (tmp_path / "thesis" / "chapter.txt").exists()
