@@ -41,8 +41,8 @@ class Extract:
         deepfake-jax extract interview.mp4 holiday/ --out faces_a
 
     SOURCE is a video, a picture or a folder of pictures. Of several people, the one
-    seen most often is kept (--person all keeps everybody). Some hundred faces in
-    varied poses, light and expressions train well.
+    seen most often is kept; --person PICTURE keeps the one it shows. Some hundred faces
+    in varied poses, light and expressions train well.
     """
 
     sources: Annotated[

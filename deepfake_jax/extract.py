@@ -17,6 +17,7 @@ from deepfake_jax.align import FACE_SIZE, frame_to_face_matrix, warp_face
 from deepfake_jax.detect import Detection, Detector, make_detector
 from deepfake_jax.faceset import RECORD_NAME, FaceRecord, make_header, write_record
 from deepfake_jax.identity import (
+    SAME_PERSON,
     Embedder,
     Embedding,
     cluster_persons,
@@ -24,7 +25,7 @@ from deepfake_jax.identity import (
     mean_embedding,
 )
 from deepfake_jax.options import ExtractConfig
-from deepfake_jax.pictures import PictureError
+from deepfake_jax.pictures import PictureError, read_picture
 from deepfake_jax.pipeline import run_ahead
 from deepfake_jax.progress import Progress
 from deepfake_jax.source import (
@@ -125,6 +126,9 @@ class _Extraction:
         self.folder, self.config = folder, config
         self.detect: Detector = make_detector(min_score=config.min_score)
         self.embed: Embedder = make_embedder()
+        self.reference: Embedding | None = None
+        if config.person not in ("main", "all"):
+            self.reference = _read_reference(config.person, self.detect, self.embed)
         self.frames = 0
         self.records: list[FaceRecord] = []
         self.embeddings: list[Embedding] = []
@@ -179,12 +183,16 @@ class _Extraction:
             )
         embeddings = np.stack(self.embeddings)
         labels = cluster_persons(embeddings)
-        keep = labels == 0 if self.config.person == "main" else labels >= 0
-        for record in np.array([r.file for r in self.records])[~keep]:
-            (self.folder / record).unlink()
-        kept = [r for r, wanted in zip(self.records, keep, strict=True) if wanted]
+        wanted = self._choose_person(embeddings, labels)
+        keep = labels == wanted if wanted is not None else labels >= 0
+        kept = []
+        for record, is_wanted in zip(self.records, keep, strict=True):
+            if is_wanted:
+                kept.append(record)
+            else:
+                (self.folder / record.file).unlink()
         header = make_header([describe_source(s) for s in sources], own_version())
-        if self.config.person == "main" or labels.max() == 0:
+        if wanted is not None or labels.max() == 0:
             header["identity"] = np.round(
                 mean_embedding(embeddings[keep]).astype(np.float64), 6
             ).tolist()
@@ -197,6 +205,36 @@ class _Extraction:
             problems=tuple(self.problems),
             out=str(out),
         )
+
+    def _choose_person(self, embeddings: np.ndarray, labels: np.ndarray) -> int | None:
+        """The label to keep, None for all; raises ExtractError if none is like it."""
+        if self.config.person == "all":
+            return None
+        if self.reference is None:
+            return 0
+        people = range(int(labels.max()) + 1)
+        cosines = [
+            float(mean_embedding(embeddings[labels == person]) @ self.reference)
+            for person in people
+        ]
+        best = int(np.argmax(cosines))
+        if cosines[best] < SAME_PERSON:
+            raise ExtractError(
+                f"none of the {len(people)} people in this footage looks like --person "
+                f"{self.config.person} (best cosine {cosines[best]:.2f}, needed "
+                f"{SAME_PERSON}); nothing was written. Give another picture of them, "
+                "or --person all"
+            )
+        return best
+
+
+def _read_reference(path: str, detect: Detector, embed: Embedder) -> Embedding:
+    """The embedding of the largest face of a picture."""
+    frame = read_picture(Path(path))
+    detections = detect(frame)
+    if not detections:
+        raise ExtractError(f"no face in --person {path}; give a clear picture of them")
+    return embed(frame, detections[0])
 
 
 def _make_record(

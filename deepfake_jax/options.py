@@ -14,8 +14,9 @@ from pydantic.dataclasses import dataclass
 class ExtractConfig:
     """Which faces go into a set."""
 
-    person: Literal["main", "all"] = "main"
-    """Keep the person seen most often, or everybody."""
+    person: str = "main"
+    """Whose faces to keep: main (the person seen most often), all, or the path of a
+    picture of the person."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.7
     """Least confidence of the detector."""
     min_size: Annotated[float, Field(ge=0)] = 20.0

@@ -189,9 +189,10 @@ def cut_with_sound(source: Path, out: Path, frames: int) -> Path:
             stream.index: container.add_stream_from_template(stream)
             for stream in (clip.streams.video[0], clip.streams.audio[0])
         }
-        limit = frames / 29.97
+        count = 0
         for packet in clip.demux(*[clip.streams[index] for index in streams]):
-            if packet.dts is None or float(packet.dts * packet.time_base) > limit:
+            count += packet.stream.type == "video"
+            if packet.dts is None or count > frames:
                 continue
             packet.stream = streams[packet.stream.index]
             container.mux(packet)
