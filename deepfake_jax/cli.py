@@ -182,10 +182,9 @@ def parse_command(args: list[str]) -> Command:
         ConfigError: no such preset, or a setting that cannot be used.
     """
     defaults = _train_defaults(args) if args[:1] == ["train"] else TrainConfig()
-    train = Train(a=tyro.MISSING, b=tyro.MISSING, run=tyro.MISSING, options=defaults)
     commands = (
         _subcommand(Extract)
-        | _subcommand(Train, default=train)
+        | _subcommand(_with_defaults(Train, defaults))
         | _subcommand(Convert)
         | _subcommand(Demo)
         | _subcommand(Doctor)
@@ -212,15 +211,22 @@ def parse_command(args: list[str]) -> Command:
     return command
 
 
-def _subcommand(command: type, **options: Any) -> Any:
+def _subcommand(command: type) -> Any:
     """A subcommand whose help is its class's docstring, example included."""
-    description = inspect.getdoc(command)
-    return Annotated[
-        command,
-        tyro.conf.subcommand(
-            command.__name__.lower(), description=description, **options
-        ),
-    ]
+    name, description = command.__name__.lower(), inspect.getdoc(command)
+    return Annotated[command, tyro.conf.subcommand(name, description=description)]
+
+
+def _with_defaults(command: type, options: TrainConfig) -> type:
+    """The command class with other default options."""
+    return dataclasses.make_dataclass(
+        command.__name__,
+        [("options", Annotated[TrainConfig, _Flat], options)],
+        bases=(command,),
+        namespace={"__doc__": command.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
 
 
 def _train_defaults(args: list[str]) -> TrainConfig:
