@@ -110,13 +110,12 @@ def train(
     prepare_run(run, config)
     lock = filelock.FileLock(RunPaths(run).lock)
     try:
-        lock.acquire(timeout=0)
+        with lock.acquire(timeout=0), _stop_signals() as stop:
+            return _Session(run, config, *sets, start=start).train_until(stop)
     except filelock.Timeout:
         raise RunError(
             f"another process is training {run}; wait for it or use another --run"
         ) from None
-    with lock, _stop_signals() as stop:
-        return _Session(run, config, *sets, start=start).train_until(stop)
 
 
 class _Session:

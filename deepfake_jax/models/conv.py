@@ -14,11 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax import Array, lax
+from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 Form = Callable[..., Array]
+# For functions of x, kernel and one static argument. Any: the decorator's type does not
+# keep what the function returns.
+_with_gradients: Any = partial(jax.custom_vjp, nondiff_argnums=(2,))
 
 
 # Public: the two functions and the two modules that use them
@@ -26,7 +29,7 @@ Form = Callable[..., Array]
 
 def conv(
     x: Float[Array, "n h w cin"],
-    kernel: Float[Array, "kh kw cin cout"],
+    kernel: Float[Array, "kh kw kernel_cin cout"],
     *,
     stride: int = 1,
     dtype: DTypeLike = jnp.float32,
@@ -104,44 +107,48 @@ class Dense(nn.Module):
 # Which form runs where
 
 
-# Milliseconds of processor time for value, gradient of x and gradient of kernel, on
-# two cores of a Xeon at 2.5 GHz without bfloat16 instructions (another process beside
-# it: 20 to 30 % noise), float32. `n h cin -> cout`; 3: 3x3, 5: 5x5, /2: stride 2.
+# Milliseconds of processor time, best of five, for value / gradient of x / gradient of
+# kernel: float32, jax 0.10.2, two cores of a Xeon at 2.5 GHz (AVX-512, no bfloat16, 85
+# GFLOP/s a core) shared with another process, so 20 to 30 % noise. Layers: `n h cin ->
+# cout`, 5x5 at stride 2 or 3x3 (the last two: 5x5 at stride 1). `-`: not measured.
 #
-#   layer                     XLA             patches           winograd
-#   64 64   3 ->   32 5/2   46  -   20      37   -   51       19   -   26
-#   64 32  32 ->   64 5/2   26  -   71     128  72  160       37  27   52
-#   64 16  64 ->  128 5/2   33  -   34      66  44   96       22  16   22
-#   64  8 128 ->  256 5/2   26  -   22      31  32   27       26  30   24
-#   64  4 256 ->  512 3     29  65  34      44  40   30       30  23   18
-#   32 16  64 ->  128 3     22  21  45      33  16   41       15  14   15
-#   32 32  32 ->   64 3     13  20  45      76  37   91       21  21   43
-#  128  4 1024 -> 2048 3      -   -   -   1375 1225 1360     741 848  895
-#   16  4 1024 -> 2048 3    309 566   -    162 172  172      472 527  574
+#   layer                 XLA             patches           winograd       blocks
+#   64 64    3 ->   32    46   -  20      37    -   51      19   -  26     11  -  -
+#   64 32   32 ->   64    26   -  71     128   72  160      37  27  52
+#   64 16   64 ->  128    33   -  34      66   44   96      22  16  22
+#   64  8  128 ->  256    26 400  22      31   32   27      26  30  24
+#   64  4  256 ->  512    29  65  34      44   40   30      30  23  18
+#   32  8  128 ->  256    14  14  30      17   14   19       9   9  13
+#   32 16   64 ->  128    22  21  45      33   16   41      15  14  15
+#   32 32   32 ->   64    13  20  45      76   37   91      21  21  43
+#  128  8  512 -> 1024     -   -   -    1033 1112  908     810 755 633
+#  128  4 1024 -> 2048     -   -   -    1375 1225 1360     741 848 895
+#   16  4 1024 -> 2048   309 566   -     162  172  172     472 527 574
+#   64  8  512 -> 1024     -   -   -     732  569  652     324 330 328
+#   32 64   16 ->    3    55  28  23                                       13  8 29
+#   16 64   64 ->    3    21  11 121                                       28 15 33
 #
-#   layer                     XLA             blocks
-#   32 64  16 ->    3 5     55  28   23     13   8   29
-#   16 64  64 ->    3 5     21  11  121     28  15   33
-#
-# XLA's gradient of x at stride 2 takes 400 ms for 64 8 128 -> 256. The value by XLA
-# would save 8 to 11 ms of layers two and seven: not worth two forms in one layer.
+# The four rows of the full network: best of one or two. XLA's value of `64 32 32` and
+# `32 32 32` would save about 3 % of the step: not worth two forms within a layer.
 def choose_form(
     platform: str, x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int
 ) -> Form:
-    """Return the fastest of the forms below: `form(x, kernel, stride=...) -> y`."""
-    n, h, w, cin = x_shape
-    kh, kw, _, cout = kernel_shape
-    even = h % 2 == 0 and w % 2 == 0
+    """Return the fastest of the forms below: `form(x, kernel, stride) -> y`."""
     if platform != "cpu":
         return conv_xla
-    if (kh, kw) == (5, 5) and even and (cin, cout)[stride == 1] <= 4 and stride <= 2:
+    n, h, w, cin = x_shape
+    kh, kw, _, cout = kernel_shape
+    layer, even = (kh, kw, stride), h % 2 == 0 and w % 2 == 0
+    if even and layer == (5, 5, 1) and cout <= 4:
         return conv_blocks
-    # Below, transforming the kernel costs more than it saves.
+    if even and layer == (5, 5, 2) and cin <= 4:
+        return conv_blocks
+    # With fewer outputs the transform of the kernel costs more than it saves.
     if n * h * w < 1024 * stride * stride:
         return conv_patches
-    if (kh, kw, stride) == (3, 3, 1):
+    if layer == (3, 3, 1):
         return conv_winograd
-    if (kh, kw, stride) == (5, 5, 2) and even:
+    if layer == (5, 5, 2) and even:
         return conv_phases
     return conv_patches
 
@@ -154,11 +161,11 @@ def _on_platform(build: Callable[[str], Callable[..., Any]], *operands: Array) -
     return lax.platform_dependent(*operands, cpu=build("cpu"), default=build("other"))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@_with_gradients
 def _conv(x: Array, kernel: Array, stride: int) -> Array:
     def build(platform: str) -> Form:
         form = choose_form(platform, x.shape, kernel.shape, stride)
-        return partial(form, stride=stride)
+        return lambda x, kernel: form(x, kernel, stride)
 
     return _on_platform(build, x, kernel)
 
@@ -178,7 +185,7 @@ def _conv_backward(
         form = choose_form(platform, saved[0].shape, saved[1].shape, stride)
 
         def gradients(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
-            return jax.vjp(partial(form, stride=stride), x, kernel)[1](dy)
+            return jax.vjp(lambda x, kernel: form(x, kernel, stride), x, kernel)[1](dy)
 
         return gradients
 
@@ -191,7 +198,7 @@ _conv.defvjp(_conv_forward, _conv_backward)
 # Form: XLA's own
 
 
-def conv_xla(x: Array, kernel: Array, *, stride: int) -> Array:
+def conv_xla(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve by `lax.conv_general_dilated`: the reference, and cuDNN on a GPU."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
@@ -202,13 +209,38 @@ def conv_xla(x: Array, kernel: Array, *, stride: int) -> Array:
 # Form: patches
 
 
-def conv_patches(x: Array, kernel: Array, *, stride: int) -> Array:
+@_with_gradients
+def conv_patches(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve by one matrix product with the windows laid side by side (im2col)."""
     n, h, w, _ = x.shape
-    kh, kw, cin, cout = kernel.shape
+    kh, kw, _, cout = kernel.shape
     patches = _patches(x, (kh, kw), stride)
-    y = _matmul(patches, kernel.reshape(kh * kw * cin, cout))
+    y = _dot(patches, kernel.reshape(-1, cout), (1,), (0,)).astype(x.dtype)
     return y.reshape(n, -(-h // stride), -(-w // stride), cout)
+
+
+def _conv_patches_forward(
+    x: Array, kernel: Array, stride: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return conv_patches(x, kernel, stride), (x, kernel)
+
+
+# By hand so that each pixel's windows are summed in float32.
+def _conv_patches_backward(
+    stride: int, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    kh, kw, _, cout = kernel.shape
+    dy = dy.reshape(-1, cout)
+    dkernel = _dot(_patches(x, (kh, kw), stride), dy, (0,), (0,))
+    dpatches = _dot(dy, kernel.reshape(-1, cout), (1,), (1,))
+    pixels = jax.ShapeDtypeStruct(x.shape, jnp.float32)
+    cut = partial(_patches, window=(kh, kw), stride=stride)
+    (dx,) = jax.linear_transpose(cut, pixels)(dpatches)
+    return dx.astype(x.dtype), dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+conv_patches.defvjp(_conv_patches_forward, _conv_patches_backward)
 
 
 def _patches(x: Array, window: tuple[int, int], stride: int) -> Array:
@@ -258,25 +290,28 @@ _matmul.defvjp(_matmul_forward, _matmul_backward)
 # Forms over 2x2 blocks of pixels: a 5x5 kernel is a 3x3 kernel of blocks
 
 
-def conv_blocks(x: Array, kernel: Array, *, stride: int) -> Array:
+def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 5x5 from blocks to blocks, or to pixels at stride 2: even sizes.
 
     For few channels on one side: a patch is copied in longer runs and shared by more
     outputs, and the blocks undo the pixel shuffle that usually comes before.
     """
+    dtype = x.dtype
+    # In bfloat16 XLA's convolution on the CPU does not sum in float32 (jax 0.10.2).
+    x, kernel = _to_blocks(x).astype(jnp.float32), kernel.astype(jnp.float32)
     if stride == 2:
-        return _conv_narrow(_to_blocks(x), _block_kernel(kernel, 1, 1))
+        return _conv_narrow(x, _block_kernel(kernel, 1, 1)).astype(dtype)
     kernels = [_block_kernel(kernel, i, j) for i in (0, 1) for j in (0, 1)]
-    y = _conv_narrow(_to_blocks(x), jnp.concatenate(kernels, axis=3))
+    y = _conv_narrow(x, jnp.concatenate(kernels, axis=3)).astype(dtype)
     n, h, w, c = y.shape
     y = y.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(n, 2 * h, 2 * w, c // 4)
 
 
-def conv_phases(x: Array, kernel: Array, *, stride: int) -> Array:
+def conv_phases(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 5x5 at stride 2 as 3x3 at stride 1 over blocks: even sizes."""
     del stride
-    return conv_winograd(_to_blocks(x), _block_kernel(kernel, 1, 1), stride=1)
+    return conv_winograd(_to_blocks(x), _block_kernel(kernel, 1, 1), 1)
 
 
 def _to_blocks(x: Array) -> Array:
@@ -296,19 +331,19 @@ def _block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
 
 @jax.custom_vjp
 def _conv_narrow(x: Array, kernel: Array) -> Array:
-    return conv_xla(x, kernel, stride=1)
+    return conv_xla(x, kernel, 1)
 
 
 def _conv_narrow_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
     return _conv_narrow(x, kernel), (x, kernel)
 
 
-# The kernel's gradient from patches of the side that has fewer channels. XLA's takes
-# two to seven times as long.
+# The kernel's gradient from patches of the side that has fewer channels: 33 ms for 64
+# channels to 3, where XLA's takes 121.
 def _conv_narrow_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
     kh, kw, cin, cout = kernel.shape
-    dx = conv_xla(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2), stride=1)
+    dx = conv_xla(dy, kernel[::-1, ::-1].transpose(0, 1, 3, 2), 1)
     if cin <= cout:
         patches = _patches(x, (kh, kw), 1)
         dkernel = _dot(patches, dy.reshape(-1, cout), (0,), (0,))
@@ -325,11 +360,11 @@ _conv_narrow.defvjp(_conv_narrow_forward, _conv_narrow_backward)
 # Form: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3)
 
 
-def conv_winograd(x: Array, kernel: Array, *, stride: int) -> Array:
+def conv_winograd(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 3x3 at stride 1 by 2.25 or 4 times fewer products.
 
     The products are float32 whatever the type of `x`, which the result has: in
-    bfloat16 the transforms would lose two to four of its eight bits.
+    bfloat16 the transforms, with weights up to 8, would lose some of its eight bits.
 
     Reference:
         Lavin and Gray, Fast algorithms for convolutional neural networks, 2015, 4.
@@ -351,7 +386,7 @@ class Transforms(NamedTuple):
 
 
 # By the number of outputs a tile has on an axis. Relative rms error against XLA's:
-# 7e-7 for two, 5e-6 for four, where TF32 on a GPU has 3e-4.
+# 7e-7 for two, 5e-6 for four, where TF32 rounds operands to 5e-4.
 TRANSFORMS = {
     2: Transforms(
         tile=np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
@@ -387,8 +422,8 @@ TRANSFORMS = {
 
 # A column of products is one array with the tile's rows as its first axis, and columns
 # are a list: one batched matrix product each, without a transposition. One array a
-# product runs 10 to 20 % faster but compiles in three times the time (7 s a layer).
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+# product gives the same step time but compiles three times as long (7 s a layer).
+@_with_gradients
 def _winograd(x: Array, kernel: Array, step: int) -> Array:
     of, (_, h, w, _) = TRANSFORMS[step], x.shape
     tiles, kernels = _cut(of.tile, x, step, 1), _mix_kernel(of.kernel, kernel)
@@ -402,8 +437,7 @@ def _winograd_forward(
     return _winograd(x, kernel, step), (x, kernel)
 
 
-# The adjoint of each step, in reverse. The transposes that JAX derives for the strided
-# slices and the stacks take up to twice the time.
+# The adjoint of each step, in reverse, so that its barriers are there too.
 def _winograd_backward(
     step: int, saved: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
@@ -425,14 +459,12 @@ def _dot_rows(a: Array, b: Array, axis_b: int) -> Array:
     return lax.dot_general(a, b, (((4,), (axis_b,)), ((0,), (0,))))
 
 
-# Not batched: for a batched product over the tiles XLA first transposes both operands.
+# XLA transposes `a`; the barrier keeps that apart from the mixing of columns. One
+# unbatched product a tile position needs no transposition, but copies each position:
+# about the same time, and twice the kernels to compile (1367 in a step, not 657).
 def _dot_tiles(a: Array, b: Array) -> Array:
-    def flat(x: Array) -> Array:
-        return x.reshape(-1, x.shape[-1])
-
-    return jnp.stack(
-        [_dot(flat(x), flat(y), (0,), (0,)) for x, y in zip(a, b, strict=True)]
-    )
+    a = lax.optimization_barrier(a)
+    return lax.dot_general(a, b, (((1, 2, 3), (1, 2, 3)), ((0,), (0,))))
 
 
 def _mix(matrix: np.ndarray, arrays: Sequence[Array]) -> list[Array]:
@@ -449,7 +481,7 @@ def _mix_kernel(matrix: np.ndarray, kernel: Array) -> list[Array]:
 
 
 # The barriers keep XLA from fusing both axes and the padding into one loop that
-# computes every row again for each of its six uses (1.3 to 2 times a layer's time).
+# computes every row again for each of its six uses (up to twice a layer's time).
 def _cut(matrix: np.ndarray, x: Array, step: int, margin: int) -> list[Array]:
     """Mix windows `step` apart, the first `margin` outside: columns, (row n h w c)."""
     size = matrix.shape[1]
