@@ -7,9 +7,10 @@ points counted in its own pixels. Matrices are 2x3 float64 and map column points
 The one template of the project is `TEMPLATE_POINTS`: where the two eyes, the tip of
 the nose and the corners of the mouth lie in a face picture, as shares of its side. It
 is the five-point template that ArcFace made common (Deng et al. 2019, section 4;
-112 x 112 px), scaled so that the eyes stand `EYE_DISTANCE` of the side apart and the
-brows and the chin just fit the training crop, the central `COVERAGE` of the picture.
-The rest is margin for random rotations, zooms, shifts and warps.
+112 x 112 px), scaled so that the eyes stand `EYE_DISTANCE` of the side apart. Brows,
+chin and cheeks then fit into the training crop, the central `COVERAGE` of the picture,
+with room for a mask's soft border. The rest is margin for random rotations, zooms,
+shifts and warps.
 """
 
 from typing import Any
@@ -22,8 +23,8 @@ from deepfake_jax.types import Affine, Face, Frame
 
 FACE_SIZE = 256  # pixels; the side of a face on disk
 COVERAGE = 160 / 256  # share of the side that the network sees: the original's
-EYE_DISTANCE = 0.2625  # share of the side; 67 of 256 pixels
-_EYES_Y = 0.3125  # height of the eyes from the top, as a share of the side
+EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
+_EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
 
 # Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
 # in pixels of ArcFace's 112 x 112 picture.

@@ -67,7 +67,7 @@ class DemoResult:
     notice: str
 
 
-def run_demo(out: str | Path, *, minutes: float = 6.0) -> DemoResult:
+def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
     """Runs the demo into a folder: swapped.mp4, pictures and report.json.
 
     Args:

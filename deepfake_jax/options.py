@@ -37,7 +37,7 @@ class ConvertConfig:
     """Swap the person the run was trained on, the largest face, or every face."""
     mask: Literal["oval", "rectangle", "classic"] = "oval"
     """Part of the face that is replaced; classic is `smooth_mask` of 2018."""
-    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.15
     """Width of the mask's soft border, as a share of the face."""
     color: Literal["avg", "none"] = "avg"
     """Match the mean colour of the face that is replaced, or leave it."""

@@ -64,7 +64,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     of a falling step size.
     """
 
-    def schedule(count: Array) -> Array:
+    def schedule(count: Any) -> Any:
         # The count starts at 0, and the first update must not be zero.
         share = (count + 1).astype(jnp.float32) / max(config.warmup_steps, 1)
         return config.learning_rate * jnp.minimum(share, 1)

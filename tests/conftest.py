@@ -5,6 +5,7 @@ The environment is set before anything imports JAX, which reads it only once.
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
 os.environ.setdefault("MPLBACKEND", "agg")
+# Many tests compile the same step: the first pays. A new folder each time, so that no
+# earlier session's result is ever used.
+_CACHE = tempfile.TemporaryDirectory(prefix="deepfake-jax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402

@@ -26,6 +26,12 @@ def make_tree(value: float) -> dict:
     }
 
 
+def restore(folder: Path, like: dict | None = None) -> tuple:
+    restored = restore_checkpoint(folder, like)
+    assert restored is not None
+    return restored
+
+
 def largest_file(path: Path) -> Path:
     files = [file for file in (path / "state").rglob("*") if file.is_file()]
     return max(files, key=lambda file: file.stat().st_size)
@@ -41,7 +47,7 @@ def damage(path: Path) -> None:
 def test_round_trip_is_exact_with_and_without_a_template(tmp_path):
     tree = make_tree(0.1)
     save_checkpoint(tmp_path, 3, tree, extra={"seconds": 1.5})
-    restored, manifest = restore_checkpoint(tmp_path, tree)
+    restored, manifest = restore(tmp_path, tree)
     np.testing.assert_array_equal(
         restored["params"]["kernel"], tree["params"]["kernel"]
     )
@@ -49,7 +55,7 @@ def test_round_trip_is_exact_with_and_without_a_template(tmp_path):
     assert int(restored["opt_state"][1]["count"]) == 7
     assert restored["ema"] is None
     assert manifest["step"] == 3 and manifest["extra"] == {"seconds": 1.5}
-    plain, _ = restore_checkpoint(tmp_path)
+    plain, _ = restore(tmp_path)
     np.testing.assert_array_equal(plain["params"]["bias"], np.zeros(4))
     assert plain["ema"] is None
 
@@ -71,7 +77,7 @@ def test_damage_is_found_and_passed_over(tmp_path, caplog):
     damage(checkpoint_path(tmp_path, 2))
     with pytest.raises(CheckpointError, match="damaged"):
         verify_checkpoint(checkpoint_path(tmp_path, 2))
-    tree, manifest = restore_checkpoint(tmp_path, make_tree(0))
+    tree, manifest = restore(tmp_path, make_tree(0))
     assert manifest["step"] == 1
     assert float(tree["params"]["kernel"][0, 0]) == 1
     assert "falling back to the checkpoint of step 1" in caplog.text

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from footage import tiny_config, write_face_set, write_pan
 
-from deepfake_jax.cli import parse_command, run_command
-from deepfake_jax.config import ConfigError, config_to_yaml
+from deepfake_jax.cli import Train, parse_command, run_command
+from deepfake_jax.config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.video import probe_video
 
 COMMANDS = ("extract", "train", "convert", "demo", "doctor")
@@ -90,8 +91,10 @@ def test_failure_is_status_one_and_says_why(args, words, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
-def options(*args: str, folder):
-    return parse_command(train_args(folder, *args)).options
+def options(*args: str, folder: Path) -> TrainConfig:
+    command = parse_command(train_args(folder, *args))
+    assert isinstance(command, Train)
+    return command.options
 
 
 def test_settings_come_from_preset_then_flags_then_set(tmp_path):

@@ -127,11 +127,17 @@ def test_the_person_is_told_from_others(portrait):
 def test_poisson_and_colour_choices_differ(portrait):
     trained = identity_run(color_shift=np.array([0.0, 0.0, 60.0]))
     results = [
-        swap_one(trained, portrait, ConvertConfig(faces="largest", **choice))
-        for choice in ({}, {"color": "none"}, {"blend": "poisson"})
+        swap_one(trained, portrait, config)
+        for config in (
+            LARGEST,
+            replace(LARGEST, color="none"),
+            replace(LARGEST, blend="poisson"),
+        )
     ]
+    pictures = [result for result in results if result is not None]
+    assert len(pictures) == 3
     for first, second in ((0, 1), (0, 2), (1, 2)):
-        assert not np.array_equal(results[first], results[second])
+        assert not np.array_equal(pictures[first], pictures[second])
 
 
 def test_a_video_keeps_its_times_size_and_says_what_it_is(pan, run, tmp_path):

@@ -120,7 +120,7 @@ def take_updates(config: TrainConfig, gradients: list[float]) -> list[float]:
     with jax.numpy_dtype_promotion("standard"):  # as `train_step` calls optax
         for gradient in gradients:
             update, state = tx.update({"w": jnp.full(1, gradient)}, state, params)
-            updates.append(float(update["w"][0]))
+            updates.append(flat(update).item())
     return updates
 
 

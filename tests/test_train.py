@@ -20,11 +20,11 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.config import config_to_yaml
+from deepfake_jax.config import TrainConfig, config_to_yaml
 from deepfake_jax.pictures import read_picture
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
-from deepfake_jax.train import TrainingError, train
+from deepfake_jax.train import TrainingError, TrainResult, train
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,15 @@ def sets(tmp_path_factory) -> tuple[Path, Path]:
     )
 
 
+def train_on(sets: tuple[Path, Path], run: Path, config: TrainConfig) -> TrainResult:
+    return train(sets[0], sets[1], run, config)
+
+
 @pytest.fixture(scope="module")
 def straight(sets, tmp_path_factory) -> Path:
     """A run of 30 steps that nothing interrupted."""
     run = tmp_path_factory.mktemp("runs") / "straight"
-    result = train(*sets, run, tiny_config(steps=30))
+    result = train_on(sets, run, tiny_config(steps=30))
     assert result.step == 30 and result.interrupted is None
     return run
 
@@ -63,8 +67,8 @@ def assert_same_run(run: Path, other: Path) -> None:
 
 
 def test_two_halves_are_the_whole_bit_for_bit(sets, straight, tmp_path):
-    train(*sets, tmp_path / "run", tiny_config(steps=13))
-    train(*sets, tmp_path / "run", tiny_config(steps=30))
+    train_on(sets, tmp_path / "run", tiny_config(steps=13))
+    train_on(sets, tmp_path / "run", tiny_config(steps=30))
     assert [step for step, _, _ in read_losses(straight)] == list(range(1, 31))
     assert_same_run(tmp_path / "run", straight)
 
@@ -85,7 +89,7 @@ def test_a_run_folder_holds_what_it_should(straight):
 
 def test_a_finished_run_is_left_as_it_is(sets, straight):
     before = read_state(straight)
-    result = train(*sets, straight, tiny_config(steps=30))
+    result = train_on(sets, straight, tiny_config(steps=30))
     assert result.step == 30
     assert np.isfinite([result.loss_a, result.loss_b]).all()
     for mine, theirs in zip(before, read_state(straight), strict=True):
@@ -93,7 +97,7 @@ def test_a_finished_run_is_left_as_it_is(sets, straight):
 
 
 def test_workers_do_not_change_the_result(sets, straight, tmp_path):
-    train(*sets, tmp_path / "run", tiny_config(steps=30, workers=5))
+    train_on(sets, tmp_path / "run", tiny_config(steps=30, workers=5))
     assert read_losses(tmp_path / "run") == read_losses(straight)
 
 
@@ -142,8 +146,8 @@ def test_a_stopped_or_killed_run_goes_on_as_if_nothing_was(sets, tmp_path, kind)
     else:
         assert list_checkpoints(RunPaths(run).checkpoints)[-1] % 10 == 0
     goal = reached + 10
-    train(*sets, run, replace(config, steps=goal))
-    train(*sets, tmp_path / "whole", replace(config, steps=goal))
+    train_on(sets, run, replace(config, steps=goal))
+    train_on(sets, tmp_path / "whole", replace(config, steps=goal))
     assert_same_run(run, tmp_path / "whole")
 
 
@@ -151,11 +155,11 @@ def test_a_damaged_checkpoint_costs_only_its_own_steps(
     sets, straight, tmp_path, caplog
 ):
     run = tmp_path / "run"
-    train(*sets, run, tiny_config(steps=25))
+    train_on(sets, run, tiny_config(steps=25))
     newest = checkpoint_path(RunPaths(run).checkpoints, 25)
     file = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
     file.write_bytes(file.read_bytes()[:-9])
-    train(*sets, run, tiny_config(steps=30))
+    train_on(sets, run, tiny_config(steps=30))
     assert "falling back to the checkpoint of step 20" in caplog.text
     assert_same_run(run, straight)
 
@@ -163,40 +167,40 @@ def test_a_damaged_checkpoint_costs_only_its_own_steps(
 def test_another_network_is_refused(sets, straight):
     before = (straight / "config.yaml").read_text()
     with pytest.raises(RunError, match="width 8.*width 16"):
-        train(*sets, straight, tiny_config(steps=40, model={"width": 16}))
+        train_on(sets, straight, tiny_config(steps=40, model={"width": 16}))
     assert (straight / "config.yaml").read_text() == before
 
 
 def test_a_folder_of_something_else_is_refused(sets, tmp_path):
     (tmp_path / "thesis.txt").write_text("do not touch")
     with pytest.raises(RunError, match="not empty"):
-        train(*sets, tmp_path, tiny_config(steps=1))
+        train_on(sets, tmp_path, tiny_config(steps=1))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_two_processes_cannot_train_one_run(sets, straight):
     with filelock.FileLock(RunPaths(straight).lock):
         with pytest.raises(RunError, match="another process"):
-            train(*sets, straight, tiny_config(steps=31))
+            train_on(sets, straight, tiny_config(steps=31))
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(sets, tmp_path):
     run = tmp_path / "run"
-    train(*sets, run, tiny_config(steps=10))
+    train_on(sets, run, tiny_config(steps=10))
     broken = tiny_config(steps=60, optimizer={"learning_rate": 1e30})
     broken = replace(broken, optimizer=replace(broken.optimizer, ema_decay=0.9))
     with pytest.raises(TrainingError, match="not a finite number at step"):
-        train(*sets, run, broken)
+        train_on(sets, run, broken)
     assert list_checkpoints(RunPaths(run).checkpoints) == [10]
     assert load_run(run).step == 10
 
 
 def test_minutes_end_a_run(sets, tmp_path):
     config = tiny_config(minutes=0.05, steps=None)
-    result = train(*sets, tmp_path / "run", config)
+    result = train_on(sets, tmp_path / "run", config)
     assert result.step >= 1
     assert result.seconds >= 3
-    again = train(*sets, tmp_path / "run", config)
+    again = train_on(sets, tmp_path / "run", config)
     assert again.step == result.step
 
 

@@ -1,0 +1,89 @@
+"""The whole way on the project's own samples, with a bound on what comes out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepfake_jax.config import config_from_dict
+from deepfake_jax.convert import convert_video
+from deepfake_jax.demo import DemoError, draw_comparison, run_demo
+from deepfake_jax.extract import extract_faces
+from deepfake_jax.faceset import FaceSetError
+from deepfake_jax.options import ConvertConfig, ExtractConfig
+from deepfake_jax.pictures import read_picture
+from deepfake_jax.preview import read_metrics
+from deepfake_jax.provenance import sidecar_path
+from deepfake_jax.run import RunPaths
+from deepfake_jax.samples import get_sample
+from deepfake_jax.train import train
+from deepfake_jax.video import probe_video, read_frames
+from deepfake_jax.weights import AssetError
+
+pytestmark = pytest.mark.usefixtures("detector_weights", "portrait")
+
+
+@pytest.fixture(scope="module")
+def carphone():
+    """The demo's clip; skips where it cannot be had."""
+    try:
+        return get_sample("carphone")
+    except AssetError as error:
+        pytest.skip(f"no sample clip: {error}")
+
+
+def test_footage_to_swap(carphone, tmp_path):
+    config = ExtractConfig(every=4)
+    extracted = extract_faces(carphone, tmp_path / "a", config)
+    assert (extracted.frames, extracted.faces) == (30, 30)
+    extract_faces(get_sample("astronaut"), tmp_path / "b")
+    small = config_from_dict(
+        {
+            "model": {"width": 8},
+            "batch_size": 8,
+            "optimizer": {"learning_rate": 2e-3, "b1": 0.9, "clip_norm": 1.0},
+            "steps": 120,
+        }
+    )
+    with pytest.raises(FaceSetError, match="holds 1 face, training needs at least 2"):
+        train(tmp_path / "a", tmp_path / "b", tmp_path / "run", small)
+    result = train(tmp_path / "a", tmp_path / "b", tmp_path / "run", small, min_faces=1)
+    first = read_metrics(RunPaths(tmp_path / "run").metrics)[0]
+    # A mean picture alone halves the loss of the grey that a fresh network paints.
+    assert result.loss_a < 0.7 * first["loss_a"]
+    assert result.loss_b < 0.7 * first["loss_b"]
+    out = tmp_path / "swapped.mp4"
+    converted = convert_video(carphone, tmp_path / "run", out, ConvertConfig())
+    assert converted.frames == 120
+    # Every frame shows the man, a few of them with a face that is hard to know again.
+    assert converted.swapped_frames >= 115
+    assert (probe_video(out).width, probe_video(out).height) == (176, 144)
+    changed = [
+        np.abs(new.frame.astype(int) - old.frame).max(axis=2) > 25
+        for old, new in zip(read_frames(carphone), read_frames(out), strict=True)
+    ]
+    # Something in the face is another's, and the surroundings are not.
+    assert np.mean([mask.any() for mask in changed]) > 0.9
+    assert max(mask[:, :40].mean() for mask in changed) < 0.01
+    picture = draw_comparison(carphone, out, title="test")
+    assert picture.shape == (32 + 2 * 2 * 144, 5 * 2 * 176, 3)
+
+
+def test_the_demo_writes_what_it_says(carphone, tmp_path):
+    out = tmp_path / "demo folder"
+    # Time for one step and no more: `test_footage_to_swap` looks at quality.
+    result = run_demo(out, minutes=0.01)
+    names = {path.name for path in out.iterdir()}
+    files = {"swapped.mp4", "comparison.png", "preview.png", "loss.png", "report.json"}
+    assert files <= names
+    report = json.loads((out / "report.json").read_text())
+    assert report["train"]["step"] >= 1 and report["convert"]["frames"] == 120
+    assert "Synthetic media" in report["notice"]
+    assert report == json.loads(json.dumps(replace(result).__dict__))
+    assert read_picture(out / "comparison.png").shape[1] == 5 * 2 * 176
+    assert sidecar_path(out / "swapped.mp4").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
+    with pytest.raises(DemoError, match="no earlier demo"):
+        run_demo(tmp_path / "mine")
