@@ -102,7 +102,7 @@ def test_workers_do_not_change_the_result(sets, straight, tmp_path):
 
 
 def start_training(sets, run: Path, config_path: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "deepfake_jax.cli", "train", "--json"]
+    command = [sys.executable, "-m", "deepfake_jax", "train", "--json"]
     command += ["--a", str(sets[0]), "--b", str(sets[1]), "--run", str(run)]
     return subprocess.Popen(
         [*command, "--config", str(config_path)],
