@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/deepfake-jax demo --out demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -298,10 +299,19 @@ def _call(command: Command) -> int:
         case Doctor():
             return _doctor(command)
     problems = getattr(result, "problems", ())
-    print(json.dumps(dataclasses.asdict(result)) if command.json else text)
+    print(_to_json(result) if command.json else text)
     for problem in problems:
         print(f"deepfake-jax: error: read in part only: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _to_json(result: Any) -> str:
+    """A result as one line; JSON knows no NaN, so a loss that is none becomes null."""
+    fields = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in dataclasses.asdict(result).items()
+    }
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _doctor(command: Doctor) -> int:

@@ -15,7 +15,6 @@ faces' side and template; a face's line says where it came from and how it was a
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.align import COVERAGE, FACE_SIZE
+from deepfake_jax.files import write_whole
 from deepfake_jax.pictures import PictureError, read_picture
 
 RECORD_NAME = "faces.jsonl"
@@ -84,14 +84,10 @@ def write_record(
     folder: Path, header: dict[str, Any], records: list[FaceRecord]
 ) -> None:
     """Writes ``faces.jsonl`` in one piece: beside, fsync, rename."""
-    path = folder / RECORD_NAME
-    partial = folder / f".{RECORD_NAME}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        for line in [header, *map(asdict, records)]:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    lines = [header, *map(asdict, records)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    with write_whole(folder / RECORD_NAME, overwrite=True) as path:
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:

@@ -29,7 +29,7 @@ def oval_mask(
     face_size: int,
     *,
     width: float = 0.94,
-    height: float = 1.0,
+    height: float = 0.94,
     exponent: float = 2.5,
 ) -> Mask:
     """A centred superellipse of ones: the outline of an aligned face, brow to chin.

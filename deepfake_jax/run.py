@@ -26,6 +26,7 @@ from deepfake_jax.config import (
     config_to_yaml,
     load_config,
 )
+from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
 
 _log = logging.getLogger("deepfake_jax")
@@ -78,8 +79,8 @@ def read_run_config(folder: Path) -> TrainConfig | None:
     return load_config(path) if path.exists() else None
 
 
-def prepare_run(folder: Path, config: TrainConfig) -> None:
-    """Makes the folder, or checks that the run in it is of the same network.
+def check_run(folder: Path, config: TrainConfig) -> None:
+    """Checks that a folder can hold a run of this config; changes nothing.
 
     Raises:
         RunError: the folder is a file, holds another network's run, or holds
@@ -109,10 +110,12 @@ def prepare_run(folder: Path, config: TrainConfig) -> None:
         )
     elif existing != config:
         _log.warning("%s: going on with changed settings", folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".config.yaml.partial"
-    partial.write_text(config_to_yaml(config), encoding="utf-8")
-    partial.replace(paths.config)
+
+
+def write_run_config(folder: Path, config: TrainConfig) -> None:
+    """Writes a run's ``config.yaml`` in one piece."""
+    with write_whole(RunPaths(folder).config, overwrite=True) as path:
+        path.write_text(config_to_yaml(config), encoding="utf-8")
 
 
 def _architecture(model: ModelConfig) -> str:

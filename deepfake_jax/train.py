@@ -6,13 +6,7 @@ one stopped, with the result of an uninterrupted run.
 
 import json
 import logging
-import os
-import signal
-import statistics
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +24,8 @@ from deepfake_jax.checkpoint import (
 from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import BatchLoader, mean_color_shift, shift_color
 from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.files import write_whole
+from deepfake_jax.meter import Meter
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.pictures import write_picture
 from deepfake_jax.preview import (
@@ -39,8 +35,9 @@ from deepfake_jax.preview import (
     read_metrics,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.run import RunError, RunPaths, prepare_run
+from deepfake_jax.run import RunError, RunPaths, check_run, write_run_config
 from deepfake_jax.step import TrainState, init_state, jit_step
+from deepfake_jax.stop import StopRequest, stop_signals
 from deepfake_jax.swap import make_swapper
 
 _log = logging.getLogger("deepfake_jax")
@@ -107,10 +104,12 @@ def train(
     config = config or TrainConfig()
     run, start = Path(run), time.monotonic()
     sets = load_faces(a, min_faces=min_faces), load_faces(b, min_faces=min_faces)
-    prepare_run(run, config)
+    check_run(run, config)
+    run.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(RunPaths(run).lock)
     try:
-        with lock.acquire(timeout=0), _stop_signals() as stop:
+        with lock.acquire(timeout=0), stop_signals() as stop:
+            write_run_config(run, config)
             return _Session(run, config, *sets, start=start).train_until(stop)
     except filelock.Timeout:
         raise RunError(
@@ -156,16 +155,16 @@ class _Session:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has had all that its config asks for."""
+        """Whether the run has had all that its config asks for, a step at least."""
         steps, minutes = self.config.steps, self.config.minutes
         return (steps is not None and self.step >= steps) or (
-            minutes is not None and self.seconds >= 60 * minutes
+            minutes is not None and self.step > 0 and self.seconds >= 60 * minutes
         )
 
-    def train_until(self, stop: "_StopRequest") -> TrainResult:
+    def train_until(self, stop: StopRequest) -> TrainResult:
         """The loop: a batch, a step, and now and then a line, pictures, a state."""
         config, step_function = self.config, jit_step()
-        meter = _Meter(images_per_step=2 * config.batch_size)
+        meter = Meter(images_per_step=2 * config.batch_size)
         next_save = time.monotonic() + 60 * config.checkpoint_minutes
         next_preview = time.monotonic() + config.preview_seconds
         previous: Any = None
@@ -228,7 +227,7 @@ class _Session:
     def _done(self) -> int:
         return round(self.seconds) if self.config.minutes is not None else self.step
 
-    def _note(self, meter: "_Meter") -> str:
+    def _note(self, meter: Meter) -> str:
         return (
             f"step {self.step}, loss A {self.losses[0]:.4f} B {self.losses[1]:.4f}, "
             f"{meter.median_rate:.0f} img/s"
@@ -246,7 +245,7 @@ class _Session:
             )
         self.losses = losses
 
-    def _log(self, metrics: Any, meter: "_Meter") -> None:
+    def _log(self, metrics: Any, meter: Meter) -> None:
         self._read_losses(metrics)
         line = {
             "step": self.step,
@@ -320,88 +319,6 @@ def _arrays(state: TrainState) -> dict[str, Any]:
 def truncate_metrics(path: Path, step: int) -> None:
     """Drops the lines after a step, which a resumed run writes again."""
     lines = [line for line in read_metrics(path) if line["step"] <= step]
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-class _Meter:
-    """Images a second, and the share of time spent waiting for batches."""
-
-    def __init__(self, *, images_per_step: int):
-        self._images_per_step = images_per_step
-        self._lap_start: float | None = None
-        self._lap_step = 0
-        self._waited = 0.0
-        self._rates: list[float] = []
-
-    @property
-    def median_rate(self) -> float:
-        """Images a second, the median of all laps; 0 before the first."""
-        return statistics.median(self._rates) if self._rates else 0.0
-
-    def start_after_compilation(self, metrics: Any, step: int) -> None:
-        """Starts the clock when the first step, which compiles, is done."""
-        if self._lap_start is None:
-            jax.block_until_ready(metrics)
-            self._lap_start, self._lap_step, self._waited = time.monotonic(), step, 0.0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time inside as waiting for data."""
-        start = time.monotonic()
-        yield
-        self._waited += time.monotonic() - start
-
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """Leaves the time inside out of the rate."""
-        start = time.monotonic()
-        yield
-        if self._lap_start is not None:
-            self._lap_start += time.monotonic() - start
-
-    def lap(self, step: int) -> dict[str, float]:
-        """Ends a lap; gives its rate and share of waiting, if it had a step."""
-        if self._lap_start is None or step == self._lap_step:
-            return {}
-        now = time.monotonic()
-        seconds = max(now - self._lap_start, 1e-9)
-        rate = (step - self._lap_step) * self._images_per_step / seconds
-        share = self._waited / seconds
-        self._rates.append(rate)
-        self._lap_start, self._lap_step, self._waited = now, step, 0.0
-        return {"images_per_second": rate, "data_wait": share}
-
-
-class _StopRequest:
-    """Set by the first SIGINT or SIGTERM; `reason` is its name."""
-
-    reason: str | None = None
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_StopRequest]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
-    stop = _StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # Python allows handlers in the main thread only
-        return
-    earlier = {}
-
-    def request(number: int, _: Any) -> None:
-        stop.reason = signal.Signals(number).name
-        _log.warning("%s: saving, then stopping", stop.reason)
-        for which, handler in earlier.items():
-            signal.signal(which, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        earlier[number] = signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+    with write_whole(path, overwrite=True) as partial:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        partial.write_text(text, encoding="utf-8")

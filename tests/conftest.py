@@ -17,8 +17,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("MPLBACKEND", "agg")
 # Many tests compile the same step: the first pays. A new folder each time, so that no
 # earlier session's result is ever used.
-_CACHE = tempfile.TemporaryDirectory(prefix="deepfake-jax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+# xdist's workers share the folder of the process that starts them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="deepfake-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax  # noqa: E402

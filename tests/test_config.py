@@ -267,7 +267,6 @@ def test_configs_are_frozen_and_refuse_unknown_fields(kind: type[Any]):
         (ExtractConfig, "min_score", 1.1),
         (ExtractConfig, "every", 0),
         (ExtractConfig, "min_size", -1),
-        (ExtractConfig, "person", "nobody"),
         (ConvertConfig, "feather", 0.5),
         (ConvertConfig, "crf", 64),
         (ConvertConfig, "blend", "magic"),

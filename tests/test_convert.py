@@ -13,8 +13,9 @@ from flax import linen as nn
 from footage import tiny_config, write_face_set, write_pan
 
 from deepfake_jax.blend import face_box
-from deepfake_jax.convert import ConvertError, FrameSwapper, convert_video
+from deepfake_jax.convert import ConvertError, convert_video
 from deepfake_jax.detect import make_detector
+from deepfake_jax.frames import FrameSwapper
 from deepfake_jax.identity import make_embedder
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.options import ConvertConfig
@@ -229,9 +230,8 @@ def test_pictures_and_folders(portrait, run, tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "one.png"), swapped)
 
 
-def test_a_truncated_video_is_converted_as_far_as_it_goes(pan, run, tmp_path):
-    whole = tmp_path / "whole.mkv"
-    convert_video(pan, run, whole, replace(LARGEST, crf=5))
+def test_a_truncated_video_is_converted_as_far_as_it_goes(portrait, run, tmp_path):
+    whole = write_pan(tmp_path / "whole.mkv", portrait)
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 95 // 100])
     result = convert_video(cut, run, tmp_path / "out.mp4", LARGEST)
