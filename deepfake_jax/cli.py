@@ -7,6 +7,7 @@ last line of stdout is one JSON object.
 
 import argparse
 import dataclasses
+import errno
 import inspect
 import io
 import json
@@ -170,7 +171,9 @@ def run_command(args: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; nothing half-written was left", status=1)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        return _fail(error, status=1)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        fix = "; free some space, or name a folder on another disk" if full else ""
+        return _fail(f"{error}{fix}", status=1)
 
 
 def _fail(error: object, *, status: int) -> int:
