@@ -25,6 +25,7 @@ class Progress:
         self._note = ""
         self._start = self._last = time.monotonic()
         self._initial = 0.0
+        self._printed = 0.0  # how much was done at the last plain line
         self._bar: Any = None
         if sys.stderr.isatty():
             self._bar = tqdm(
@@ -59,10 +60,11 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self._done:
+        elif kind is None and self._done != self._printed:
             self._print_line()
 
     def _print_line(self) -> None:
+        self._printed = self._done
         self._last = time.monotonic()
         seconds = self._last - self._start
         rate = (self._done - self._initial) / seconds if seconds > 0 else 0.0

@@ -192,6 +192,8 @@ class _Session:
                     with meter.apart():
                         self._write_pictures()
                     next_preview = time.monotonic() + config.preview_seconds
+            if previous is not None:
+                self._read_losses(previous)
             progress.update_to(self._done(), self._note(meter))
         if self.saved_step != self.step:
             self._save(previous)
