@@ -4,13 +4,15 @@ Points are (x, y) in pixels, pixel centres at integers. A face picture is square
 points counted in its own pixels. Matrices are 2x3 float64 and map column points:
 ``out = matrix[:, :2] @ point + matrix[:, 2]``.
 
-The one template of the project is `TEMPLATE_POINTS`: where the two eyes, the tip of
-the nose and the corners of the mouth lie in a face picture, as shares of its side. It
-is the five-point template that ArcFace made common (Deng et al. 2019, section 4;
-112 x 112 px), scaled so that the eyes stand `EYE_DISTANCE` of the side apart. Brows,
-chin and cheeks then fit into the training crop, the central `COVERAGE` of the picture,
-with room for a mask's soft border. The rest is margin for random rotations, zooms,
-shifts and warps.
+The one template of the project is a mean face in a face picture, as shares of its
+side. Its 68 points are `MEAN_FACE`, of which the stable ones are used (nose and eye
+corners: they keep still while a face talks and blinks). A detector's five points (eyes,
+nose tip, mouth corners) go to `TEMPLATE_POINTS`, the template that ArcFace made common
+(Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand `EYE_DISTANCE`
+of the side apart; the mean face lies where its own five points fit these. Brows, chin
+and cheeks then fit into the training crop, the central `COVERAGE` of the picture, with
+room for a mask's soft border. The rest is margin for random rotations, zooms, shifts and
+warps.
 """
 
 from typing import Any
@@ -19,6 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
+from deepfake_jax.meanface import MEAN_FACE, STABLE_POINTS
 from deepfake_jax.types import Affine, Face, Frame
 
 FACE_SIZE = 256  # pixels; the side of a face on disk
@@ -28,7 +31,7 @@ _EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
 
 # Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
 # in pixels of ArcFace's 112 x 112 picture.
-_ARCFACE_POINTS = np.array(
+ARCFACE_POINTS = np.array(
     [
         [38.2946, 51.6963],
         [73.5318, 51.5014],
@@ -40,10 +43,10 @@ _ARCFACE_POINTS = np.array(
 
 
 def _template() -> Float64[np.ndarray, "5 2"]:
-    eyes = _ARCFACE_POINTS[:2].mean(axis=0)
-    eye_distance = np.linalg.norm(_ARCFACE_POINTS[1] - _ARCFACE_POINTS[0])
+    eyes = ARCFACE_POINTS[:2].mean(axis=0)
+    eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
     scale = EYE_DISTANCE / eye_distance
-    return (_ARCFACE_POINTS - eyes) * scale + np.array([0.5, _EYES_Y])
+    return (ARCFACE_POINTS - eyes) * scale + np.array([0.5, _EYES_Y])
 
 
 TEMPLATE_POINTS: Float64[np.ndarray, "5 2"] = _template()
@@ -128,22 +131,36 @@ def compose_affine(second: Affine, first: Affine) -> Affine:
     return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
 
 
-def template_points(face_size: int = FACE_SIZE) -> Float64[np.ndarray, "5 2"]:
-    """The template in the pixels of a face picture of that side."""
-    return TEMPLATE_POINTS * face_size - 0.5
+def template_points(
+    face_size: int = FACE_SIZE, *, count: int = 5
+) -> Float64[np.ndarray, "count 2"]:
+    """The template, of 5 or 68 points, in the pixels of a face picture of that side."""
+    points = TEMPLATE_POINTS if count == 5 else MEAN_FACE[:, :2]
+    return points * face_size - 0.5
 
 
 def frame_to_face_matrix(
-    landmarks: Float[Any, "5 2"], *, face_size: int = FACE_SIZE
+    landmarks: Float[Any, "n 2"], *, face_size: int = FACE_SIZE
 ) -> Affine:
-    """The similarity from a frame to its aligned face, from five landmarks.
+    """The similarity from a frame to its aligned face.
 
     Args:
-        landmarks: image-left eye, image-right eye, nose tip, image-left and
-            image-right mouth corner, in the frame's pixels.
+        landmarks: 68 points, of which the stable ones are used, or five: image-left
+            eye, image-right eye, nose tip, image-left and image-right mouth corner; in
+            the frame's pixels.
         face_size: side of the face picture in pixels.
+
+    Raises:
+        ValueError: neither 5 nor 68 points, or all of them in one place.
     """
-    return umeyama(np.asarray(landmarks, np.float64), template_points(face_size))
+    landmarks = np.asarray(landmarks, np.float64)
+    count = len(landmarks)
+    if count not in (5, 68):
+        raise ValueError(f"landmarks must be 5 or 68 points, got {count}")
+    target = template_points(face_size, count=count)
+    # Five points have two on the lips: without them, noise would decide the scale.
+    used = list(STABLE_POINTS) if count == 68 else list(range(5))
+    return umeyama(landmarks[used], target[used])
 
 
 def crop_matrix(

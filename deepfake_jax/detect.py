@@ -4,14 +4,16 @@ Frames are RGB uint8, height width 3. Boxes are (x, y, width, height) and landma
 (x, y), both float64 in the frame's pixels with pixel centres at integers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.region import reduce_frame
 from deepfake_jax.types import Frame
+from deepfake_jax.video import TimedFrame
 from deepfake_jax.weights import get_weights
 
 # YuNet finds faces of about 10 to 300 pixels (Wu et al. 2023, section 4.1), so a frame
@@ -38,13 +40,14 @@ class Detection:
 
 
 Detector = Callable[[Frame], list[Detection]]
+Searcher = Callable[[TimedFrame, int], list[Detection]]
 
 
 def make_detector(*, min_score: float = 0.7) -> Detector:
     """Loads YuNet and returns a function from a frame to its faces, largest first.
 
     The function keeps OpenCV's network inside, which is not thread-safe: make one for
-    each thread.
+    each thread. It searches at each of `SEARCH_SIDES` until it finds something.
 
     Args:
         min_score: faces below this confidence are not reported, in [0, 1].
@@ -52,42 +55,63 @@ def make_detector(*, min_score: float = 0.7) -> Detector:
     Raises:
         AssetError: the weights cannot be had (see `deepfake_jax.weights`).
     """
+    search = make_searcher(min_score=min_score)
+
+    def detect(frame: Frame) -> list[Detection]:
+        timed = TimedFrame(index=0, time=0.0, pts=0, duration=0, picture=frame)
+        return search_sides(search, timed, SEARCH_SIDES)
+
+    return detect
+
+
+def search_sides(
+    search: Searcher, timed: TimedFrame, sides: Sequence[int]
+) -> list[Detection]:
+    """The faces at the first of some sides that shows any; no size is tried twice."""
+    tried: set[tuple[int, int]] = set()
+    for side in sides:
+        size = _search_size(timed.size, side)
+        if size in tried:
+            continue
+        tried.add(size)
+        detections = search(timed, side)
+        if detections:
+            return detections
+    return []
+
+
+def make_searcher(*, min_score: float = 0.7) -> Searcher:
+    """As `make_detector`, of a function that searches once, at the side it is told.
+
+    The function takes a frame and the side in pixels to which the frame's longer side
+    is reduced.
+    """
     if not 0 <= min_score <= 1:
         raise ValueError(f"min_score must be in [0, 1], got {min_score}")
     network = cv2.FaceDetectorYN.create(
         str(get_weights("yunet")), "", (320, 320), min_score, 0.3, 200
     )
 
-    def detect(frame: Frame) -> list[Detection]:
-        if min(frame.shape[:2]) < MIN_FRAME_SIDE:
+    def search(timed: TimedFrame, side: int) -> list[Detection]:
+        if min(timed.size) < MIN_FRAME_SIDE:
             return []
-        tried: set[tuple[int, int]] = set()
-        for side in SEARCH_SIDES:
-            size = _search_size(frame, side)
-            if size in tried:
-                continue
-            tried.add(size)
-            detections = _detect_at(network, frame, size)
-            if detections:
-                return detections
-        return []
+        return _detect_at(network, timed, _search_size(timed.size, side))
 
-    return detect
+    return search
 
 
-def _search_size(frame: Frame, side: int) -> tuple[int, int]:
+def _search_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
     """(width, height) of the frame with its long side reduced to at most `side`."""
-    height, width = frame.shape[:2]
+    height, width = frame_size
     scale = min(1.0, side / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _detect_at(
-    network: cv2.FaceDetectorYN, frame: Frame, size: tuple[int, int]
+    network: cv2.FaceDetectorYN, timed: TimedFrame, size: tuple[int, int]
 ) -> list[Detection]:
-    height, width = frame.shape[:2]
-    if size != (width, height):
-        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    height, width = timed.size
+    frame = reduce_frame(timed, height=size[1], width=size[0])
     network.setInputSize(size)
     rows = network.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
     if rows is None:

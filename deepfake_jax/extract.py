@@ -1,41 +1,38 @@
-"""Videos and pictures to a face set: detect, align, sort by person, record.
+"""Videos and pictures to face sets: find, align, judge, sort by person, record.
 
-A set is written into a hidden folder beside its place and renamed when it is whole.
+A set grows in a hidden folder beside its place and is renamed when it is whole. What a
+killed or interrupted extraction left there is gone on with by the same command.
 """
 
+import json
 import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-
-from deepfake_jax.align import FACE_SIZE, frame_to_face_matrix, warp_face
-from deepfake_jax.detect import Detection, Detector, make_detector
-from deepfake_jax.faceset import RECORD_NAME, FaceRecord, make_header, write_record
-from deepfake_jax.identity import (
-    SAME_PERSON,
-    Embedder,
-    Embedding,
-    cluster_persons,
-    make_embedder,
-    mean_embedding,
-)
+from deepfake_jax.facefiles import FaceWriter, recall_pictures
+from deepfake_jax.faceset import RECORD_NAME, list_sets, make_header
+from deepfake_jax.journal import JOURNAL_NAME, Journal
 from deepfake_jax.options import ExtractConfig
-from deepfake_jax.pictures import PictureError, read_picture
-from deepfake_jax.pipeline import run_ahead
-from deepfake_jax.progress import Progress
-from deepfake_jax.source import (
-    Source,
-    describe_source,
-    list_sources,
-    read_source,
+from deepfake_jax.people import (
+    People,
+    PersonError,
+    choose_persons,
+    read_references,
+    sort_people,
 )
-from deepfake_jax.types import Face
-from deepfake_jax.video import TimedFrame, VideoError
+from deepfake_jax.progress import Progress
+from deepfake_jax.scan import Scan, ScanOptions, parse_time
+from deepfake_jax.source import Source, describe_source, list_sources
+from deepfake_jax.sortout import PersonSet, sort_out
+from deepfake_jax.track import TrackedFace
+from deepfake_jax.video import TimedFrame
 
 _log = logging.getLogger("deepfake_jax")
 
@@ -50,17 +47,28 @@ class ExtractResult:
 
     Attributes:
         frames: frames searched.
-        faces: faces in the set.
-        other_faces: faces of other people, left out.
-        persons: people told apart.
+        faces: faces in the sets.
+        persons: whose they are, the one seen most first; several may share a folder.
+        dropped: faces left out, by reason.
+        frames_per_second: of the whole extraction, start-up left out.
+        parts: share of the work of each part; parts overlap.
+        jitter_before: median tremble of the alignments as found, in pixels of the face
+            picture; None of pictures.
+        jitter_after: the same after steadying.
+        resumed_frames: frames that an earlier, interrupted run had searched.
         problems: sources that could be read in part only.
-        out: the set's folder.
+        out: the set's folder, or that of all sets.
     """
 
     frames: int
     faces: int
-    other_faces: int
-    persons: int
+    persons: tuple[PersonSet, ...]
+    dropped: dict[str, int]
+    frames_per_second: float
+    parts: dict[str, float]
+    jitter_before: float | None
+    jitter_after: float | None
+    resumed_frames: int
     problems: tuple[str, ...]
     out: str
 
@@ -70,15 +78,20 @@ def extract_faces(
     out: str | Path,
     config: ExtractConfig | None = None,
 ) -> ExtractResult:
-    """Makes a face set of every face, or the main person's, in some footage.
+    """Makes a face set of each person, or of those asked for, in some footage.
+
+    Of one person the set is `out` itself; of several, `out` holds a set a person and
+    people.png, which shows who is who. An extraction that was interrupted goes on where
+    it stopped and comes to the same result.
 
     Args:
         sources: videos, pictures and folders of pictures.
-        out: folder of the set, made anew.
+        out: folder of the set or sets, made anew.
         config: which faces to keep.
 
     Raises:
-        ExtractError: no face was found, or `out` exists and may not be replaced.
+        ExtractError: no face was found, nobody is the person asked for, or `out` exists
+            and may not be replaced.
         SourceError: a source does not exist or is empty.
         VideoError: a source is no video.
         PictureError: a source is no picture.
@@ -89,17 +102,22 @@ def extract_faces(
     paths = [sources] if isinstance(sources, str | Path) else sources
     files = list_sources([Path(path) for path in paths])
     partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
     try:
-        found = _Extraction(partial, config)
-        found.read(files)
-        result = found.finish(files, out)
+        result = _Extraction(partial, config, files).run(out)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+    except KeyboardInterrupt:
+        _log.warning("the same command goes on from here")
+        raise
+    except Exception as error:
+        # What was found is of no use to a command that cannot succeed; a full disk
+        # can be mended.
+        if not isinstance(error, OSError):
+            shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, PersonError):
+            raise ExtractError(str(error)) from error
         raise
     return result
 
@@ -107,7 +125,7 @@ def extract_faces(
 def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / RECORD_NAME).exists():
+    if not all((path / RECORD_NAME).exists() for path in list_sets(out)):
         raise ExtractError(
             f"--out {out} exists and is no face set; name a new folder (it would not "
             "be safe to replace this one)"
@@ -120,149 +138,150 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
 
 
 class _Extraction:
-    """An extraction under way: faces on disk, their lines and embeddings in memory."""
+    """An extraction under way, in its hidden folder."""
 
-    def __init__(self, folder: Path, config: ExtractConfig):
-        self.folder, self.config = folder, config
-        self.detect: Detector = make_detector(min_score=config.min_score)
-        self.embed: Embedder = make_embedder()
-        self.reference: Embedding | None = None
-        if config.person not in ("main", "all"):
-            self.reference = _read_reference(config.person, self.detect, self.embed)
-        self.frames = 0
-        self.records: list[FaceRecord] = []
-        self.embeddings: list[Embedding] = []
-        self.problems: list[str] = []
+    def __init__(self, folder: Path, config: ExtractConfig, sources: list[Source]):
+        self.folder, self.config, self.sources = folder, config, sources
+        self.start = parse_time(config.start, option="--start") or 0.0
+        self.end = parse_time(config.end, option="--end")
+        pictures = [*config.reference]
+        self.person = config.person
+        if not (self.person in ("each", "main", "all") or self.person.isdecimal()):
+            pictures.append(self.person)
+        self.wanted = read_references(pictures, option="--person or --reference")
+        self.unwanted = read_references(
+            [*config.not_reference], option="--not-reference"
+        )
+        self.header = make_header([describe_source(s) for s in sources], own_version())
+        self.header["landmarks"] = config.landmarks
+        self.dropped: Counter[str] = Counter()
+        self.faces_of: Counter[int] = Counter()
+        self.seen_of: Counter[int] = Counter()
+        self.films: set[int] = set()
+        self.together: set[tuple[int, int]] = set()
 
-    def read(self, sources: list[Source]) -> None:
-        """Extracts every face of every source."""
-        counts = [source.frames for source in sources]
-        total = None if None in counts else sum(count or 0 for count in counts)
-        with Progress("extract", total=total, unit="frame") as progress:
-            seen = 0
-            for number, source in enumerate(sources):
-                for timed in run_ahead(self._frames(source, len(sources))):
-                    seen += 1
-                    if timed.index % self.config.every == 0:
-                        self._extract_frame(number, source, timed)
-                    progress.update_to(seen, f"{len(self.records)} faces")
-
-    def _frames(self, source: Source, sources: int) -> Iterator[TimedFrame]:
-        """Frames of a source; what is damaged is noted where the rest can be used."""
-        read = 0
+    def run(self, out: Path) -> ExtractResult:
+        """Searches the sources and sorts the faces by person."""
+        recall_pictures(self.folder)
+        journal = Journal(self.folder, self._facts())
+        if journal.resumed_frames:
+            _log.warning("going on after %d frames", journal.resumed_frames)
+        elif not journal.resumed:
+            (self.folder / RECORD_NAME).unlink(missing_ok=True)
+        scan = Scan(self._scan_options(), journal=journal)
+        writer = FaceWriter(self.folder, self.config, scan.watch)
+        start = time.monotonic()
         try:
-            for timed in read_source(source):
-                read += 1
-                yield timed
-        except (VideoError, PictureError) as error:
-            if read == 0 and sources == 1:
-                raise
-            self.problems.append(str(error))
-            _log.warning("%s", error)
-
-    def _extract_frame(self, number: int, source: Source, timed: TimedFrame) -> None:
-        self.frames += 1
-        for index, detection in enumerate(self.detect(timed.frame)):
-            if detection.box[2] < self.config.min_size:
-                continue
-            matrix = frame_to_face_matrix(detection.landmarks)
-            name = f"{number:03d}_{timed.index:06d}_{index}.png"
-            _write_face(self.folder / name, warp_face(timed.frame, matrix))
-            self.embeddings.append(self.embed(timed.frame, detection))
-            self.records.append(_make_record(name, source, timed, detection, matrix))
-
-    def finish(self, sources: list[Source], out: Path) -> ExtractResult:
-        """Sorts the faces by person, drops the others' and writes the record."""
-        if not self.records:
-            names = ", ".join(source.path.name for source in sources[:3])
-            raise ExtractError(
-                f"no face found in {self.frames} frames of {names}"
-                f"{' and others' if len(sources) > 3 else ''}; nothing was written. "
-                "Lower --min-score (now "
-                f"{self.config.min_score}) or --min-size (now {self.config.min_size})"
-            )
-        embeddings = np.stack(self.embeddings)
-        labels = cluster_persons(embeddings)
-        wanted = self._choose_person(embeddings, labels)
-        keep = labels == wanted if wanted is not None else labels >= 0
-        kept = []
-        for record, is_wanted in zip(self.records, keep, strict=True):
-            if is_wanted:
-                kept.append(record)
-            else:
-                (self.folder / record.file).unlink()
-        header = make_header([describe_source(s) for s in sources], own_version())
-        if wanted is not None or labels.max() == 0:
-            header["identity"] = np.round(
-                mean_embedding(embeddings[keep]).astype(np.float64), 6
-            ).tolist()
-        write_record(self.folder, header, kept)
+            self._read(scan, writer)
+        finally:
+            writer.close()
+            journal.close()
+        seconds = time.monotonic() - start
+        people = self._sort(scan)
+        chosen = choose_persons(people, self.person, self.wanted, self.unwanted)
+        sets = sort_out(
+            self.folder,
+            self.header,
+            people,
+            chosen,
+            one=self.person == "all" or len(self.wanted) > 0,
+            out=out,
+            dropped=self.dropped,
+        )
+        (self.folder / JOURNAL_NAME).unlink()
+        before, after = scan.meter.medians()
         return ExtractResult(
-            frames=self.frames,
-            faces=len(kept),
-            other_faces=len(self.records) - len(kept),
-            persons=int(labels.max()) + 1,
-            problems=tuple(self.problems),
+            frames=scan.frames,
+            faces=sum(person.faces for person in sets),
+            persons=tuple(sets),
+            dropped=dict(sorted(self.dropped.items())),
+            frames_per_second=round(scan.frames / max(seconds, 1e-9), 2),
+            parts=scan.watch.shares(),
+            jitter_before=before,
+            jitter_after=after,
+            resumed_frames=journal.resumed_frames,
+            problems=tuple(scan.problems),
             out=str(out),
         )
 
-    def _choose_person(self, embeddings: np.ndarray, labels: np.ndarray) -> int | None:
-        """The label to keep, None for all; raises ExtractError if none is like it."""
-        if self.config.person == "all":
-            return None
-        if self.reference is None:
-            return 0
-        people = range(int(labels.max()) + 1)
-        cosines = [
-            float(mean_embedding(embeddings[labels == person]) @ self.reference)
-            for person in people
-        ]
-        best = int(np.argmax(cosines))
-        if cosines[best] < SAME_PERSON:
-            raise ExtractError(
-                f"none of the {len(people)} people in this footage looks like --person "
-                f"{self.config.person} (best cosine {cosines[best]:.2f}, needed "
-                f"{SAME_PERSON}); nothing was written. Give another picture of them, "
-                "or --person all"
-            )
-        return best
+    def _facts(self) -> dict[str, Any]:
+        """What a journal must be of to be gone on with."""
+        options = asdict(self.config)
+        for name in ("overwrite", "person", "reference", "not_reference"):
+            del options[name]
+        return json.loads(json.dumps({"header": self.header, "options": options}))
 
+    def _scan_options(self) -> ScanOptions:
+        config = self.config
+        return ScanOptions(
+            landmarks=config.landmarks,
+            min_score=config.min_score,
+            min_size=config.min_size,
+            every=config.every,
+            start=self.start,
+            end=self.end,
+            steady=config.steady,
+        )
 
-def _read_reference(path: str, detect: Detector, embed: Embedder) -> Embedding:
-    """The embedding of the largest face of a picture."""
-    frame = read_picture(Path(path))
-    detections = detect(frame)
-    if not detections:
-        raise ExtractError(f"no face in --person {path}; give a clear picture of them")
-    return embed(frame, detections[0])
+    def _read(self, scan: Scan, writer: FaceWriter) -> None:
+        counts = [source.frames for source in self.sources]
+        total = None if None in counts else sum(count or 0 for count in counts)
+        alone, seen = len(self.sources) == 1, 0
+        with Progress("extract", total=total, unit="frame") as progress:
+            for number, source in enumerate(self.sources):
+                with closing(scan.read(source, alone=alone)) as stream:
+                    for timed, _, faces in stream:
+                        self._take(writer, number, source, timed, faces)
+                        seen += self.config.every if source.kind == "video" else 1
+                        progress.update_to(seen, f"{writer.kept} faces")
+        self.dropped.update(writer.dropped)
+        if scan.small:
+            self.dropped["size"] += scan.small
+        if not writer.kept:
+            raise self._nothing(scan)
 
+    def _take(
+        self,
+        writer: FaceWriter,
+        number: int,
+        source: Source,
+        timed: TimedFrame,
+        faces: list[TrackedFace],
+    ) -> None:
+        kept = []
+        for face in faces:
+            self.seen_of[face.track] += not face.filled
+            if source.kind == "video":
+                self.films.add(face.track)
+            if not writer.write(number, source, timed, face):
+                kept.append(face.track)
+                self.faces_of[face.track] += 1
+        self.together.update(combinations(kept, 2))
 
-def _make_record(
-    name: str,
-    source: Source,
-    timed: TimedFrame,
-    detection: Detection,
-    matrix: np.ndarray,
-) -> FaceRecord:
-    return FaceRecord(
-        file=name,
-        source=source.path.name,
-        frame=timed.index,
-        time=round(timed.time, 6),
-        box=tuple(np.round(detection.box, 2).tolist()),
-        score=round(detection.score, 4),
-        landmarks=tuple(map(tuple, np.round(detection.landmarks, 3).tolist())),
-        frame_to_face=tuple(map(tuple, matrix.tolist())),
-        size=round(float(FACE_SIZE / np.sqrt(np.linalg.det(matrix[:, :2]))), 2),
-    )
+    def _nothing(self, scan: Scan) -> ExtractError:
+        names = ", ".join(source.path.name for source in self.sources[:3])
+        more = " and others" if len(self.sources) > 3 else ""
+        left = ", ".join(f"{n} for {why}" for why, n in sorted(self.dropped.items()))
+        left = f" ({left} left out)" if left else ""
+        return ExtractError(
+            f"no face found in {scan.frames} frames of {names}{more}{left}; nothing was "
+            f"written. Lower --min-score (now {self.config.min_score}) or --min-size "
+            f"(now {self.config.min_size}) or another limit"
+        )
 
-
-def _write_face(path: Path, face: Face) -> None:
-    # OpenCV's own compression level: level 1 takes twice as long for 20% less.
-    done, data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ExtractError(f"OpenCV could not encode the face {path.name}")
-    path.write_bytes(data.tobytes())
+    def _sort(self, scan: Scan) -> People:
+        """Who is who, tracks that are too short left out."""
+        least = min(self.config.min_track, max(1, scan.frames // 2))
+        faces = {}
+        for track, count in self.faces_of.items():
+            if track in self.films and self.seen_of[track] < least:
+                self.dropped["short track"] += count
+            else:
+                faces[track] = count
+        people = sort_people(scan.embeddings, faces, self.together)
+        if not people.person_of:
+            raise self._nothing(scan)
+        return people
 
 
 def own_version() -> str:

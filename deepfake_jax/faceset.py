@@ -2,19 +2,32 @@
 
 ``faces.jsonl`` holds a header line, then one JSON object a face. Files are named
 relative to the folder, so a set can be moved. The header says the format's version, the
-faces' side and template; a face's line says where it came from and how it was aligned:
+faces' side and template, whose faces they are; a face's line says where it came from and
+how it was aligned:
 
-- ``file``: the face picture;
+- ``file``: the face picture; ``picture``: the CRC-32 of its bytes;
 - ``source``, ``frame``, ``time``: file name, frame index and time stamp (s) of its
   frame; ``source`` indexes the header's ``sources`` by name;
-- ``box`` (x, y, width, height), ``score``, ``landmarks`` (five of (x, y)): as detected,
-  in the frame's pixels;
+- ``person``, ``track``: whose face it is, and the run of frames that it belongs to;
+- ``box`` (x, y, width, height), ``width``, ``score``: as detected, in the frame's pixels;
+- ``landmarks`` (68 or 5 of (x, y)): steadied over the track;
 - ``frame_to_face``: the 2x3 matrix of the alignment;
 - ``size``: side of the whole face picture in the frame, pixels; where it is below the
-  side of the face picture itself, the face was enlarged.
+  side of the face picture itself, the face was enlarged;
+- ``filled``: the face was not found in this frame, but shortly before and after;
+- ``alignment``, ``sharpness``, ``occlusion``, ``yaw``, ``pitch``, ``roll``: see `quality`;
+- ``check``: the CRC-32 of the line without it. A line edited by hand is still read.
+
+``dropped.jsonl``, where there is one, has the lines of faces left out, each with the
+reason in ``dropped``. Version 1 of the format, which lacked person, track and quality, is
+read too.
 """
 
+import dataclasses
 import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +41,10 @@ from deepfake_jax.pictures import PictureError, read_picture
 
 RECORD_NAME = "faces.jsonl"
 FORMAT = "deepfake-jax faces"
-VERSION = 1
+DROPPED_NAME = "dropped.jsonl"
+VERSION = 2
+_READABLE = (1, 2)
+_log = logging.getLogger("deepfake_jax")
 
 
 class FaceSetError(ValueError):
@@ -48,6 +64,18 @@ class FaceRecord:
     landmarks: tuple[tuple[float, ...], ...]
     frame_to_face: tuple[tuple[float, ...], ...]
     size: float
+    person: int = 1
+    track: int = 0
+    width: float = 0.0
+    filled: bool = False
+    alignment: float = 1.0
+    sharpness: float = 1.0
+    occlusion: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    picture: str = ""
+    dropped: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,20 +102,67 @@ def make_header(sources: list[dict[str, Any]], tool_version: str) -> dict[str, A
         "version": VERSION,
         "tool_version": tool_version,
         "face_size": FACE_SIZE,
-        "template": "arcface-5",
+        "template": "mean-face",
         "coverage": COVERAGE,
         "sources": sources,
     }
 
 
 def write_record(
-    folder: Path, header: dict[str, Any], records: list[FaceRecord]
+    folder: Path,
+    header: dict[str, Any],
+    records: Iterable[FaceRecord],
+    *,
+    name: str = RECORD_NAME,
 ) -> None:
     """Writes ``faces.jsonl`` in one piece: beside, fsync, rename."""
-    lines = [header, *map(asdict, records)]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    with write_whole(folder / RECORD_NAME, overwrite=True) as path:
-        path.write_text(text, encoding="utf-8", newline="\n")
+    with write_whole(folder / name, overwrite=True) as path:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(encode_line(header))
+            for record in records:
+                file.write(encode_record(record))
+
+
+def encode_record(record: FaceRecord) -> str:
+    """A face's line, its ``check`` last."""
+    line = asdict(record)
+    if not record.dropped:
+        del line["dropped"]
+    return encode_line(line)
+
+
+def encode_line(values: dict[str, Any]) -> str:
+    """Values as a line of JSON that ends with their checksum."""
+    values = {key: value for key, value in values.items() if key != "check"}
+    return json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
+
+
+def line_check(values: dict[str, Any]) -> str:
+    """CRC-32 of a line's values without ``check``, in hexadecimal."""
+    values = {key: value for key, value in values.items() if key != "check"}
+    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of a record one by one, with their numbers; memory stays bounded.
+
+    Raises:
+        FaceSetError: a line that is no JSON object, named.
+    """
+    try:
+        # Not splitlines: JSON leaves U+2028 and its like as they are in a file's name.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, _parse_line(path, number, line.removesuffix("\n"))
+    except UnicodeDecodeError as error:
+        raise FaceSetError(f"{path} is damaged: {error}") from None
+
+
+def make_record(fields: dict[str, Any]) -> FaceRecord:
+    """A face's line as a record; raises TypeError for a line that lacks a field."""
+    known = {field.name for field in dataclasses.fields(FaceRecord)}
+    return FaceRecord(**{k: _freeze(v) for k, v in fields.items() if k in known})
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
@@ -103,32 +178,68 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
             f"`deepfake-jax extract SOURCE --out {folder}`"
         )
     path = folder / RECORD_NAME
-    try:
-        # Not splitlines: JSON leaves U+2028 and its like as they are in a file's name.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        raise FaceSetError(
-            f"{folder} is no face set: it has no {RECORD_NAME}; make one from its "
-            f"pictures with `deepfake-jax extract {folder} --out FACES`"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise FaceSetError(f"{path} is damaged: {error}") from None
-    header = _parse_line(path, 1, lines[0]) if lines[0] else {}
-    if header.get("format") != FORMAT:
-        raise FaceSetError(f"{path} does not begin with a header of {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise FaceSetError(
-            f"{path} has format version {header.get('version')}, this program reads "
-            f"{VERSION}; extract the set anew or use the version that wrote it"
-        )
-    records = []
-    for number, line in enumerate(lines[1:], start=2):
+    if not path.exists():
+        raise FaceSetError(_explain_missing(folder))
+    header: dict[str, Any] | None = None
+    records, edited = [], 0
+    for number, fields in read_lines(path):
+        if header is None:
+            header = check_header(path, fields)
+            continue
+        edited += "check" in fields and fields["check"] != line_check(fields)
         try:
-            fields = _parse_line(path, number, line)
-            records.append(FaceRecord(**{k: _freeze(v) for k, v in fields.items()}))
+            records.append(make_record(fields))
         except TypeError as error:
             raise FaceSetError(f"{path}, line {number}: {error}") from None
-    return header, records
+    if edited:
+        _log.warning(
+            "%s: %d lines were changed by hand; `deepfake-jax faces %s --repair` renews "
+            "their checksums",
+            path,
+            edited,
+            folder,
+        )
+    return header or check_header(path, {}), records
+
+
+def check_header(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """A record's first line, if this version can read what follows.
+
+    Raises:
+        FaceSetError: it is no header of ours, or of a version that is not known.
+    """
+    if header.get("format") != FORMAT:
+        raise FaceSetError(f"{path} does not begin with a header of {FORMAT!r}")
+    if header.get("version") not in _READABLE:
+        raise FaceSetError(
+            f"{path} has format version {header.get('version')}, this program reads "
+            f"{' and '.join(map(str, _READABLE))}; extract the set anew or use the "
+            "version that wrote it"
+        )
+    return header
+
+
+def list_sets(folder: Path) -> list[Path]:
+    """The face sets of an extraction: the folder itself, or its folders of persons."""
+    if (folder / RECORD_NAME).exists() or not folder.is_dir():
+        return [folder]
+    inner = [path for path in folder.iterdir() if (path / RECORD_NAME).exists()]
+    return sorted(inner, key=lambda path: (len(path.name), path.name)) or [folder]
+
+
+def _explain_missing(folder: Path) -> str:
+    sets = [path for path in list_sets(folder) if path != folder]
+    if sets:
+        names = ", ".join(path.name for path in sets[:4])
+        more = f" and {len(sets) - 4} more" if len(sets) > 4 else ""
+        return (
+            f"{folder} holds the faces of several people ({names}{more}); name one of "
+            f"them, such as {sets[0]}; people.png there shows who is who"
+        )
+    return (
+        f"{folder} is no face set: it has no {RECORD_NAME}; make one from its "
+        f"pictures with `deepfake-jax extract {folder} --out FACES`"
+    )
 
 
 def _freeze(value: Any) -> Any:

@@ -84,29 +84,35 @@ def is_convertible(tags: ColorTags) -> bool:
     return tags.matrix in _SWSCALE_MATRIX or tags.matrix == 2
 
 
-def convert_to_rgb(native: VideoFrame) -> Frame:
+def convert_to_rgb(native: VideoFrame, *, whole: VideoFrame | None = None) -> Frame:
     """Convert a native frame by its own matrix and range.
 
     Args:
         native: any pixel format that swscale reads, 8 to 16 bits.
+        whole: the frame that it was cut from, whose tags and size tell the matrix.
 
     Returns:
         RGB uint8, height width 3, its own memory.
     """
-    options = {}
-    if not native.format.is_rgb:
-        tags = complete_tags(
-            read_tags(native),
-            native.format.name,
-            height=native.height,
-            width=native.width,
-        )
-        options = {
-            "src_colorspace": _SWSCALE_MATRIX[tags.matrix],
-            "src_color_range": tags.range,
-        }
+    options = source_options(whole or native)
     rgb = native.reformat(format="rgb24", interpolation=_EXACT, **options)
     return np.array(rgb.to_ndarray(), order="C")
+
+
+def source_options(native: VideoFrame) -> dict[str, int]:
+    """How swscale shall read a native frame's colors: arguments of ``reformat``."""
+    if native.format.is_rgb:
+        return {}
+    tags = complete_tags(
+        read_tags(native),
+        native.format.name,
+        height=native.height,
+        width=native.width,
+    )
+    return {
+        "src_colorspace": _SWSCALE_MATRIX[tags.matrix],
+        "src_color_range": tags.range,
+    }
 
 
 def convert_from_rgb(frame: Frame, pixel_format: str, tags: ColorTags) -> VideoFrame:

@@ -14,15 +14,43 @@ from pydantic.dataclasses import dataclass
 class ExtractConfig:
     """Which faces go into a set."""
 
-    person: str = "main"
-    """Whose faces to keep: main (the person seen most often), all, or the path of a
-    picture of the person."""
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Least confidence of the detector."""
-    min_size: Annotated[float, Field(ge=0)] = 20.0
-    """Smallest width of a face in its frame, pixels."""
+    person: str = "each"
+    """Whose faces to keep: each (a folder for every person), main (the person seen
+    most often), a number from the contact sheet, all (everybody in one set), or the
+    path of a picture of the person."""
+    reference: tuple[str, ...] = ()
+    """Pictures of the person to keep."""
+    not_reference: tuple[str, ...] = ()
+    """Pictures of people to leave out."""
+    landmarks: Literal["mesh", "dlib", "none"] = "mesh"
+    """mesh (468 points), dlib (the classic 68; needs the extra dlib, and its model is
+    not for commercial use), or none (the detector's five points)."""
+    start: str = ""
+    """Begin here in each video: seconds, or h:mm:ss."""
+    end: str = ""
+    """End here in each video."""
     every: Annotated[int, Field(ge=1)] = 1
     """Use every n-th frame only."""
+    steady: bool = True
+    """Steady the faces over time and fill gaps of a few frames."""
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Least confidence of the detector for a face to be followed."""
+    min_size: Annotated[float, Field(ge=0)] = 20.0
+    """Smallest width of a face in its frame, pixels."""
+    min_alignment: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least confidence of the landmarks."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 0.1
+    """Least sharpness, as the record has it."""
+    max_yaw: Annotated[float, Field(gt=0, le=180)] = 75.0
+    """Furthest turn to a side, degrees."""
+    max_pitch: Annotated[float, Field(gt=0, le=180)] = 60.0
+    """Furthest turn up or down, degrees."""
+    max_roll: Annotated[float, Field(gt=0, le=180)] = 180.0
+    """Furthest tilt, degrees."""
+    max_occlusion: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Largest share of the face that may be hidden; a guess by its colours."""
+    min_track: Annotated[int, Field(ge=1)] = 3
+    """Fewest frames of a video that a face must be seen in."""
     overwrite: bool = False
     """Replace a face set that exists."""
 
@@ -33,8 +61,14 @@ class ConvertConfig:
 
     to: Literal["a", "b"] = "b"
     """Whose face shall appear."""
-    faces: Literal["person", "largest", "all"] = "person"
-    """Swap the person the run was trained on, the largest face, or every face."""
+    person: str = "auto"
+    """Whom to swap: auto (the person that the run's faces show), the number of a person
+    as `extract` counts them, largest (the largest face of each frame), all, or the path
+    of a picture of the person."""
+    faces: str = ""
+    """Reuse an extraction of this video: the folder of its face set."""
+    landmarks: Literal["mesh", "dlib", "none"] = "mesh"
+    """Landmarks that the faces are aligned by; as for extract."""
     mask: Literal["oval", "rectangle", "classic"] = "oval"
     """Part of the face that is replaced; classic is `smooth_mask` of 2018."""
     feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.15
@@ -44,7 +78,7 @@ class ConvertConfig:
     blend: Literal["alpha", "poisson"] = "alpha"
     """Mix by the mask, or clone seamlessly (Poisson)."""
     steady: bool = True
-    """Smooth the landmarks over neighbouring frames of a video."""
+    """Steady the faces over neighbouring frames of a video and fill short gaps."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least confidence of the detector."""
     codec: str = "libx264"

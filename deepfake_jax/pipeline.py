@@ -2,14 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
 
 
-def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Iterator[T]:
+def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
     """Iterates over `items` in a thread of its own, at most `ahead` in advance.
 
     One item more may be under way. An exception in the thread is raised here, after the
@@ -40,6 +40,10 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Iterator[T]:
             offer((_END, None))
         except BaseException as error:  # handed on to the reader
             offer((_END, error))
+        finally:
+            # A generator may have a thread of its own, which must end with this one.
+            if isinstance(items, Generator):
+                items.close()
 
     thread = threading.Thread(target=work, name="run_ahead", daemon=True)
     thread.start()

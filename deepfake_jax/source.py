@@ -66,7 +66,7 @@ def read_source(source: Source) -> Iterator[TimedFrame]:
 
 def picture_frame(frame: Frame) -> TimedFrame:
     """A picture as the only frame of a source."""
-    return TimedFrame(index=0, time=0.0, pts=0, frame=frame, native=None, duration=0)
+    return TimedFrame(index=0, time=0.0, pts=0, duration=0, picture=frame)
 
 
 def describe_source(source: Source) -> dict[str, Any]:

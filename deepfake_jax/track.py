@@ -1,23 +1,105 @@
-"""Faces over time: linking detections of neighbouring frames, steadying their points.
+"""Faces over time: gaps filled, points steadied without lag, jitter measured.
 
-Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels.
+Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. A track is
+one face followed through neighbouring frames; it ends at a scene cut.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
-from deepfake_jax.detect import Detection
+from deepfake_jax.align import (
+    COVERAGE,
+    FACE_SIZE,
+    apply_affine,
+    frame_to_face_matrix,
+    invert_affine,
+    umeyama,
+)
+from deepfake_jax.pose import Pose, estimate_pose
+from deepfake_jax.types import Affine, Landmarks
+from deepfake_jax.video import TimedFrame
 
-LINK_OVERLAP = 0.4  # least intersection over union for two frames' boxes to be one face
-_RADIUS = 2  # frames to each side
-_SIGMA = 1.0  # frames
+SURE = 0.5  # confidence from which landmarks are taken for right
+MAX_GAP = 6  # frames; a face lost for longer begins a new track
+RADIUS = 8  # frames to each side that may steady one
+_SIGMA = 3.5  # frames
+# How far a pair's middle may be from the point itself: the noise of the landmarks is
+# about a pixel of the face picture, real motion soon exceeds three.
+_TOLERANCE = 2.5  # pixels of the face picture
 
-Item = TypeVar("Item")
+# Corners of the crop that the network sees: what jitters on the screen.
+_EDGE = COVERAGE * FACE_SIZE / 2
+_ANCHORS = (
+    np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _EDGE + (FACE_SIZE - 1) / 2
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """A face of one frame, as found.
+
+    Attributes:
+        track: number of its track.
+        box: x, y, width, height.
+        score: the detector's, of this frame or the last that it looked at.
+        landmarks: 68 or 5 points.
+        confidence: of the landmarks, in [0, 1].
+    """
+
+    track: int
+    box: Float64[np.ndarray, "4"]
+    score: float
+    landmarks: Landmarks
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFaces:
+    """What was found in one frame.
+
+    Attributes:
+        index: of the frame in its source.
+        time: seconds.
+        cut: whether a new scene begins here.
+        small: faces left out because they are below the least size.
+        faces: the others.
+    """
+
+    index: int
+    time: float
+    cut: bool
+    small: int
+    faces: tuple[FoundFace, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFace:
+    """A face of one frame, steadied over its track.
+
+    Attributes:
+        track: number of its track.
+        box: as found, or between those of its neighbours.
+        score: of the detection; 0 in a gap.
+        confidence: of the landmarks; 0 in a gap.
+        landmarks: steadied.
+        frame_to_face: steadied alignment.
+        pose: of the steadied landmarks.
+        filled: whether the face was not found here but before and after.
+    """
+
+    track: int
+    box: Float64[np.ndarray, "4"]
+    score: float
+    confidence: float
+    landmarks: Landmarks
+    frame_to_face: Affine
+    pose: Pose
+    filled: bool
 
 
 def box_overlap(first: Float64[Any, "4"], second: Float64[Any, "4"]) -> float:
@@ -29,89 +111,206 @@ def box_overlap(first: Float64[Any, "4"], second: Float64[Any, "4"]) -> float:
     return shared / whole if whole > 0 else 0.0
 
 
-def find_linked(
-    detection: Detection, candidates: Sequence[Detection]
-) -> Detection | None:
-    """The face of a neighbouring frame that overlaps a face most, if enough."""
-    best, overlap = None, LINK_OVERLAP
-    for candidate in candidates:
-        candidate_overlap = box_overlap(detection.box, candidate.box)
-        if candidate_overlap >= overlap:
-            best, overlap = candidate, candidate_overlap
-    return best
+def steady_points(
+    window: Float[Any, "frames n 2"], tolerance: float, *, joint: bool = False
+) -> Float64[np.ndarray, "n 2"]:
+    """The middle frame's points, averaged with those of the frames around.
 
-
-def steady_landmarks(
-    detection: Detection,
-    before: Sequence[Sequence[Detection]],
-    after: Sequence[Sequence[Detection]],
-) -> Detection:
-    """Averages a face's landmarks with its own in the frames around, Gaussian weights.
-
-    As many frames are used after as before, so a face that moves evenly does not lag;
-    where its track begins or ends on either side, so does the average.
+    Frames are taken in pairs, as far before as after, so that a face that moves evenly
+    does not lag. A pair whose middle is not where the point itself is has seen motion
+    that is not even, and counts the less the more it differs: fast turns pass as they
+    are.
 
     Args:
-        detection: the face.
-        before: detections of earlier frames, the nearest first.
-        after: detections of later frames, the nearest first.
+        window: points of an odd number of frames; NaN where there are none.
+        tolerance: difference, in the points' unit, at which a pair counts 0.6.
+        joint: weigh all points of a frame by their common difference.
+
+    Reference:
+        Tomasi and Manduchi 1998, "Bilateral filtering for gray and color images":
+        weights of distance in time and in value, here of symmetric pairs.
     """
-    chains = [_follow(detection, frames) for frames in (before, after)]
-    total, weights = detection.landmarks.copy(), 1.0
-    for distance, pair in enumerate(zip(*chains, strict=False), start=1):
-        weight = float(np.exp(-0.5 * (distance / _SIGMA) ** 2))
-        total += weight * (pair[0].landmarks + pair[1].landmarks)
-        weights += 2 * weight
-    return replace(detection, landmarks=total / weights)
-
-
-def _follow(
-    detection: Detection, frames: Sequence[Sequence[Detection]]
-) -> list[Detection]:
-    chain = []
-    for candidates in frames:
-        linked = find_linked(detection, candidates)
-        if linked is None:
+    middle = len(window) // 2
+    centre = np.asarray(window[middle], np.float64)
+    total, weights = centre.copy(), np.ones((len(centre), 1))
+    for distance in range(1, middle + 1):
+        pair = (window[middle - distance] + window[middle + distance]) / 2
+        if np.isnan(pair).any():
             break
-        chain.append(linked)
-        detection = linked
-    return chain
+        off = np.sum((pair - centre) ** 2, axis=1, keepdims=True)
+        if joint:
+            off = np.full_like(off, off.mean())
+        weight = 2 * np.exp(-0.5 * ((distance / _SIGMA) ** 2 + off / tolerance**2))
+        total += weight * pair
+        weights += weight
+    return total / weights
+
+
+@dataclass
+class _Spot:
+    """A face in the window of frames, with the corners of its crop."""
+
+    face: FoundFace
+    anchors: Float64[np.ndarray, "4 2"]
+    filled: bool = False
+
+
+@dataclass
+class JitterMeter:
+    """Measures how much alignments tremble: the median of a second difference.
+
+    The second difference of even motion is zero; divided by the root of six it is the
+    deviation of independent noise in each frame. Unit: pixels of the face picture.
+    Memory is bounded: counts of hundredths of a pixel.
+    """
+
+    _counts: Float64[np.ndarray, "2 2001"] = field(
+        default_factory=lambda: np.zeros((2, 2001))
+    )
+    _last: dict[int, tuple[int, deque[Any]]] = field(default_factory=dict)
+
+    def add(
+        self, track: int, position: int, raw: np.ndarray, steady: np.ndarray
+    ) -> None:
+        """Takes in a track's corners in the frame, before and after steadying."""
+        at, rows = self._last.get(track, (position - 1, deque(maxlen=3)))
+        if at != position - 1:
+            rows.clear()
+        rows.append((raw, steady))
+        self._last = {k: v for k, v in self._last.items() if v[0] >= position - 1}
+        self._last[track] = position, rows
+        if len(rows) < 3:
+            return
+        side = np.linalg.norm(rows[1][1][1] - rows[1][1][0]) / (COVERAGE * FACE_SIZE)
+        for kind in (0, 1):
+            a, b, c = (row[kind] for row in rows)
+            tremble = np.sqrt(np.mean(np.sum((a - 2 * b + c) ** 2, axis=1)) / 2 / 6)
+            bin_ = min(2000, int(100 * tremble / max(side, 1e-9)))
+            self._counts[kind, bin_] += 1
+
+    def medians(self) -> tuple[float | None, float | None]:
+        """Jitter before and after; None where no face was seen in three frames."""
+        if not self._counts.sum():
+            return None, None
+        half = self._counts.sum(axis=1, keepdims=True) / 2
+        bins = np.argmax(np.cumsum(self._counts, axis=1) >= half, axis=1)
+        return tuple(round((float(b) + 0.5) / 100, 3) for b in bins)  # type: ignore[return-value]
 
 
 def steady_stream(
-    frames: Iterable[tuple[Item, list[Detection]]],
-) -> Iterator[tuple[Item, list[Detection]]]:
-    """Steadies the faces of a stream, looking a few frames ahead.
+    frames: Iterable[tuple[TimedFrame, FrameFaces]],
+    *,
+    radius: int = RADIUS,
+    fill: bool = True,
+    meter: JitterMeter | None = None,
+) -> Iterator[tuple[TimedFrame, FrameFaces, list[TrackedFace]]]:
+    """Steadies the tracks of a stream, looking `radius` frames ahead.
 
     If the stream raises, what was read is given first and the error after it.
-    """
-    window: deque[tuple[Item, list[Detection]]] = deque()
-    position = 0  # of the frame to give next, inside the window
 
-    def settle() -> tuple[Item, list[Detection]]:
-        item, detections = window[position]
-        found = [pair[1] for pair in window]
-        before, after = found[:position][::-1], found[position + 1 :]
-        return item, [steady_landmarks(d, before, after) for d in detections]
+    Args:
+        frames: frames and what was found in them, of one source.
+        radius: frames to each side; 0 leaves everything as it is.
+        fill: whether to fill gaps of up to `MAX_GAP` frames.
+        meter: takes in every face before and after.
+    """
+    window: deque[dict[int, _Spot]] = deque(maxlen=2 * radius + 1)
+    ahead: deque[tuple[TimedFrame, FrameFaces]] = deque()
+    position = 0
+
+    def settle(back: int) -> tuple[TimedFrame, FrameFaces, list[TrackedFace]]:
+        nonlocal position
+        timed, found = ahead.popleft()
+        spots = list(window)
+        faces = []
+        for track in sorted(spots[-1 - back]):
+            face, raw, steady = _steady_spot(spots, len(spots) - 1 - back, track, radius)
+            # Landmarks that are guesses tremble for reasons of their own.
+            if meter is not None and (face.filled or face.confidence >= SURE):
+                meter.add(track, position, raw, steady)
+            faces.append(face)
+        position += 1
+        return timed, found, faces
 
     failure: Exception | None = None
     stream = iter(frames)
     while True:
         try:
-            window.append(next(stream))
+            timed, found = next(stream)
         except StopIteration:
             break
         except Exception as error:  # given on below, after the frames already read
             failure = error
             break
-        if len(window) > position + _RADIUS:
-            yield settle()
-            position += 1
-            if position > _RADIUS:
-                window.popleft()
-                position -= 1
-    while position < len(window):
-        yield settle()
-        position += 1
+        ahead.append((timed, found))
+        window.append({face.track: _make_spot(face) for face in found.faces})
+        if fill and radius:
+            _fill_gaps(window)
+        if len(ahead) > radius:
+            yield settle(radius)
+    while ahead:
+        yield settle(len(ahead) - 1)
     if failure is not None:
         raise failure
+
+
+def _steady_spot(
+    spots: list[dict[int, _Spot]], middle: int, track: int, radius: int
+) -> tuple[TrackedFace, np.ndarray, np.ndarray]:
+    spot = spots[middle][track]
+    around: list[_Spot | None] = []
+    for at in range(middle - radius, middle + radius + 1):
+        inside = 0 <= at < len(spots)
+        around.append(spots[at].get(track) if inside else None)
+    count = len(spot.face.landmarks)
+    points = np.full((len(around), count, 2), np.nan)
+    anchors = np.full((len(around), 4, 2), np.nan)
+    for row, other in enumerate(around):
+        if other is not None and len(other.face.landmarks) == count:
+            points[row], anchors[row] = other.face.landmarks, other.anchors
+    side = np.linalg.norm(spot.anchors[1] - spot.anchors[0])
+    tolerance = _TOLERANCE * float(side) / (COVERAGE * FACE_SIZE)
+    steady = steady_points(anchors, tolerance, joint=True)
+    landmarks = steady_points(points, tolerance)
+    face = TrackedFace(
+        track=track,
+        box=spot.face.box,
+        score=0.0 if spot.filled else spot.face.score,
+        confidence=0.0 if spot.filled else spot.face.confidence,
+        landmarks=landmarks,
+        frame_to_face=umeyama(steady, _ANCHORS),
+        pose=estimate_pose(landmarks),
+        filled=spot.filled,
+    )
+    return face, spot.anchors, steady
+
+
+def _make_spot(face: FoundFace, *, filled: bool = False) -> _Spot:
+    to_frame = invert_affine(frame_to_face_matrix(face.landmarks))
+    return _Spot(face, apply_affine(to_frame, _ANCHORS), filled)
+
+
+def _fill_gaps(window: "deque[dict[int, _Spot]]") -> None:
+    """Puts faces between a track's newest and the one before, if that is near."""
+    newest = len(window) - 1
+    for track, spot in list(window[newest].items()):
+        for gap in range(1, min(MAX_GAP, newest - 1) + 1):
+            before = window[newest - gap - 1].get(track)
+            if track in window[newest - gap]:
+                break
+            if before is None:
+                continue
+            for step in range(1, gap + 1):
+                face = _between(before.face, spot.face, step / (gap + 1))
+                window[newest - gap - 1 + step][track] = _make_spot(face, filled=True)
+            break
+
+
+def _between(before: FoundFace, after: FoundFace, share: float) -> FoundFace:
+    return FoundFace(
+        track=before.track,
+        box=np.round((1 - share) * before.box + share * after.box, 2),
+        score=0.0,
+        landmarks=(1 - share) * before.landmarks + share * after.landmarks,
+        confidence=0.0,
+    )

@@ -1,0 +1,140 @@
+"""Frame and search window to landmarks: a dense mesh, dlib's 68 points, or none.
+
+Every source gives the same thing: (n, 2) float64 points in the frame's pixels, 68 in
+iBUG's order (or the detector's five), and a confidence in [0, 1]. The window that a
+source looks at is a matrix from the frame to a square of `WINDOW_SIZE` pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from deepfake_jax.align import (
+    apply_affine,
+    invert_affine,
+    template_points,
+    umeyama,
+)
+from deepfake_jax.region import Region, warp_region
+from deepfake_jax.types import Affine, Landmarks
+from deepfake_jax.weights import get_weights
+
+LandmarkSource = Literal["mesh", "dlib", "none"]
+
+WINDOW_SIZE = 192  # pixels; what the mesh network takes
+# Side of the window over that of the box around the landmarks, as MediaPipe cuts it.
+_WINDOW_MARGIN = 1.5
+# The window in the face picture's coordinates: `_WINDOW_MARGIN` times the mean face
+# with its forehead, around its middle (shares of the side).
+_WINDOW_SIDE, _WINDOW_CENTRE = 0.9, (0.5, 0.465)
+
+# The mesh's vertices that stand for iBUG's 68 points, as the community maps them.
+MESH_TO_68 = np.array(
+    [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454]
+    + [389, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2]
+    + [326, 327, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380, 61, 39]
+    + [37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87]
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Landmarks of one face.
+
+    Attributes:
+        points: 68 of (x, y) in the frame's pixels, pixel centres at integers.
+        score: how sure the source is that a face is there, in [0, 1].
+        mesh: all 468 points of a mesh; None from other sources.
+    """
+
+    points: Landmarks
+    score: float
+    mesh: Landmarks | None = None
+
+
+Landmarker = Callable[[Region, Affine], Shape]
+
+
+def make_landmarker(source: LandmarkSource) -> Landmarker | None:
+    """Loads a source of landmarks; None for `none`.
+
+    The function keeps its network inside, which is not thread-safe. Its result depends
+    on its arguments alone.
+
+    Raises:
+        AssetError: the weights cannot be had (see `deepfake_jax.weights`).
+        ImportError: the package that runs them is missing; the text names it.
+    """
+    if source == "none":
+        return None
+    if source == "dlib":
+        from deepfake_jax.dlib_faces import make_dlib_landmarker
+
+        return make_dlib_landmarker()
+    return _make_mesh()
+
+
+def _make_mesh() -> Landmarker:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError(
+            f"the face mesh needs LiteRT, which cannot be imported ({error}); "
+            "pip install ai-edge-litert, or give --landmarks none"
+        ) from error
+    network: Any = Interpreter(str(get_weights("face_mesh")), num_threads=1)
+    network.allocate_tensors()
+    entry = network.get_input_details()[0]["index"]
+    # Told by size, not by order: 468 points of three numbers, and one logit.
+    outputs = {int(np.prod(o["shape"])): o["index"] for o in network.get_output_details()}
+    points_at, logit_at = outputs[3 * 468], outputs[1]
+
+    def find(region: Region, frame_to_window: Affine) -> Shape:
+        window = warp_region(region, frame_to_window, WINDOW_SIZE)
+        network.set_tensor(entry, _to_input(window))
+        network.invoke()
+        points = network.get_tensor(points_at).reshape(468, 3)[:, :2]
+        logit = float(network.get_tensor(logit_at).ravel()[0])
+        # The network counts from the window's edge, we from pixel centres.
+        mesh = apply_affine(invert_affine(frame_to_window), points - 0.5)
+        score = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+        return Shape(points=mesh[MESH_TO_68], score=float(score), mesh=mesh)
+
+    return find
+
+
+def _to_input(window: np.ndarray) -> Float32[np.ndarray, "1 192 192 3"]:
+    return window[None].astype(np.float32) / np.float32(255)
+
+
+def window_of_box(
+    box: Float64[np.ndarray, "4"], five: Float64[np.ndarray, "5 2"]
+) -> Affine:
+    """The window around a detector's box, turned by the line between the eyes."""
+    side = _WINDOW_MARGIN * max(box[2], box[3])
+    across = five[1] - five[0]
+    angle = float(np.arctan2(across[1], across[0]))
+    return _window(box[:2] + box[2:] / 2, side, angle)
+
+
+def window_of_landmarks(points: Float[Any, "n 2"]) -> Affine:
+    """The window around a face whose landmarks are about known, as a frame before."""
+    # Of all points and not the stable ones alone: in profile these stand on one line.
+    target = template_points(WINDOW_SIZE, count=len(points))
+    matrix = umeyama(points, target)
+    scale = 1 / _WINDOW_SIDE
+    centre = np.array(_WINDOW_CENTRE) * WINDOW_SIZE - 0.5
+    middle = (WINDOW_SIZE - 1) / 2
+    zoomed = matrix * scale
+    zoomed[:, 2] += middle - centre * scale
+    return zoomed
+
+
+def _window(centre: np.ndarray, side: float, angle: float) -> Affine:
+    scale = WINDOW_SIZE / side
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    linear = np.array([[cos, sin], [-sin, cos]])
+    return np.column_stack([linear, (WINDOW_SIZE - 1) / 2 - linear @ centre])

@@ -1,0 +1,122 @@
+"""Parts of frames: reduced for the search, at full size around a face.
+
+A video's frame is kept as decoded and only what is looked at becomes RGB: at 1080p the
+exact conversion of a whole frame takes 15 ms or more, a face's surroundings 2 ms, the
+reduced frame 1.4 ms. HDR parts are tone-mapped. Boxes are (x, y, width, height).
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from av import VideoFrame
+from av.filter import Graph
+from av.video.reformatter import Interpolation
+from jaxtyping import Float
+
+from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
+from deepfake_jax.native import convert_to_rgb, read_tags, source_options
+from deepfake_jax.tone import tone_map
+from deepfake_jax.types import Affine, Face, Frame
+from deepfake_jax.video import TimedFrame
+
+# Below this many pixels the whole frame is converted at once: cheaper than its parts.
+SMALL_FRAME = 640 * 480
+_ALIGN = 8  # pixels; keeps the chroma of every pixel format in place
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of a frame, or all of it.
+
+    Attributes:
+        pixels: RGB.
+        x: column of its left edge in the frame.
+        y: row of its upper edge in the frame.
+    """
+
+    pixels: Frame
+    x: int
+    y: int
+
+
+def reduce_frame(timed: TimedFrame, *, height: int, width: int) -> Frame:
+    """The whole frame in another size, by area averaging."""
+    if timed.native is None:
+        frame = timed.frame
+        if frame.shape[:2] == (height, width):
+            return frame
+        size = (width, height)
+        return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    native = timed.native
+    # The fast conversion is off by up to 3 levels, which no detector notices.
+    reduced = native.reformat(
+        width=width,
+        height=height,
+        format="rgb24",
+        interpolation=Interpolation.AREA,
+        **source_options(native),
+    )
+    frame = np.ascontiguousarray(reduced.to_ndarray())
+    return tone_map(frame, read_tags(native))
+
+
+def whole_region(timed: TimedFrame) -> Region:
+    """All of a frame."""
+    frame = timed.frame
+    if timed.native is not None:
+        frame = tone_map(frame, read_tags(timed.native))
+    return Region(frame, 0, 0)
+
+
+def cut_region(timed: TimedFrame, box: Float[Any, "4"]) -> Region:
+    """The part of a frame that covers a box, or all of a small frame."""
+    height, width = timed.size
+    if timed.native is None or height * width <= SMALL_FRAME:
+        return whole_region(timed)
+    x0, y0 = (int(max(0, v)) // _ALIGN * _ALIGN for v in np.floor(box[:2]))
+    x0, y0 = min(x0, max(0, width - _ALIGN)), min(y0, max(0, height - _ALIGN))
+    x0, y0 = x0 // _ALIGN * _ALIGN, y0 // _ALIGN * _ALIGN
+    x1, y1 = np.ceil(box[:2] + box[2:]).astype(int).tolist()
+    x1 = min(width, max(x0 + _ALIGN, -(-x1 // _ALIGN) * _ALIGN))
+    y1 = min(height, max(y0 + _ALIGN, -(-y1 // _ALIGN) * _ALIGN))
+    native = _crop_native(timed.native, x0, y0, x1 - x0, y1 - y0)
+    pixels = convert_to_rgb(native, whole=timed.native)
+    pixels = tone_map(pixels, read_tags(timed.native))
+    return Region(pixels, x0, y0)
+
+
+def face_region(timed: TimedFrame, frame_to_face: Affine, face_size: int) -> Region:
+    """The part of a frame that an aligned face shows, with some pixels around it."""
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
+    quad = apply_affine(invert_affine(frame_to_face), corners)
+    low, high = quad.min(axis=0) - _ALIGN, quad.max(axis=0) + _ALIGN
+    return cut_region(timed, np.concatenate([low, high - low]))
+
+
+def warp_region(region: Region, frame_to_face: Affine, face_size: int) -> Face:
+    """`warp_face` of the frame that a region was cut from."""
+    shift = np.array([[1.0, 0, region.x], [0, 1.0, region.y]])
+    to_face = compose_affine(frame_to_face, shift)
+    return warp_face(region.pixels, to_face, face_size)
+
+
+def _crop_native(
+    native: VideoFrame, x: int, y: int, width: int, height: int
+) -> VideoFrame:
+    graph = Graph()
+    nodes = [
+        graph.add_buffer(
+            width=native.width,
+            height=native.height,
+            format=native.format,
+            time_base=Fraction(1, 1000),
+        ),
+        graph.add("crop", f"{width}:{height}:{x}:{y}"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    graph.vpush(native)
+    return graph.vpull()
