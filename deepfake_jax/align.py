@@ -8,11 +8,11 @@ The one template of the project is a mean face in a face picture, as shares of i
 side. Its 68 points are `MEAN_FACE`, of which the stable ones are used (nose and eye
 corners: they keep still while a face talks and blinks). A detector's five points (eyes,
 nose tip, mouth corners) go to `TEMPLATE_POINTS`, the template that ArcFace made common
-(Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand `EYE_DISTANCE`
-of the side apart; the mean face lies where its own five points fit these. Brows, chin
-and cheeks then fit into the training crop, the central `COVERAGE` of the picture, with
-room for a mask's soft border. The rest is margin for random rotations, zooms, shifts and
-warps.
+(Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand
+`EYE_DISTANCE` of the side apart; the mean face lies where its own five points fit
+these. Brows, chin and cheeks then fit into the training crop, the central `COVERAGE` of
+the picture, with room for a mask's soft border. The rest is margin for random
+rotations, zooms, shifts and warps.
 """
 
 from typing import Any

@@ -39,14 +39,17 @@ _Flat = tyro.conf.arg(name="")
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """Make a face set: find, align and record every face of some footage.
+    """Make face sets: find, follow, align and record the faces of some footage.
 
     Example:
         deepfake-jax extract interview.mp4 holiday/ --out faces_a
 
-    SOURCE is a video, a picture or a folder of pictures. Of several people, the one
-    seen most often is kept; --person PICTURE keeps the one it shows. Some hundred faces
-    in varied poses, light and expressions train well.
+    SOURCE is a video, a picture or a folder of pictures. If it shows one person, OUT is
+    their face set. If it shows several, OUT holds a set a person (person_1 is the one
+    seen most) and people.png shows who is who; --person N, --person PICTURE,
+    --reference and --not-reference choose. The same command goes on where an
+    interrupted one stopped. Some hundred faces in varied poses, light and expressions
+    train well; look through them with `deepfake-jax faces OUT`.
     """
 
     sources: Annotated[
@@ -54,8 +57,44 @@ class Extract:
     ]
     """Videos, pictures or folders of pictures."""
     out: Path
-    """Folder of the face set; made anew."""
+    """Folder of the face set or sets; made anew."""
     options: Annotated[ExtractConfig, _Flat] = ExtractConfig()
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces:
+    """Look through a face set: a summary, contact sheets, sorting and dropping.
+
+    Example:
+        deepfake-jax faces faces_a --drop "yaw>60 or sharpness<0.15"
+
+    Writes sheet_people.png, sheet_poses.png and sheet_worst.png into FOLDER. A query
+    compares file, source, frame, time, person, track, width (of the face in its frame,
+    pixels), size, score, alignment, sharpness, occlusion, yaw, pitch, roll (degrees,
+    without sign) or filled with a value; join conditions by and, or. Dropped faces are
+    only left out of the record, until --delete.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """A face set, or the folder of several people's sets."""
+    sort: str = ""
+    """Order the record by a key, such as sharpness; "-sharpness" for falling order."""
+    drop: str = ""
+    """Leave out the faces that meet a query, such as "yaw>60"."""
+    keep: str = ""
+    """Leave out all faces but those that meet a query, such as "person==2"."""
+    restore: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """First bring back the faces that queries left out."""
+    delete: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Remove the pictures of faces that are left out."""
+    check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Compare the record with the pictures; exit status 1 if something is wrong."""
+    repair: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Rebuild the record from what is there."""
+    sheets: bool = True
+    """Write contact sheets."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as one line of JSON."""
 
@@ -98,6 +137,8 @@ class Convert:
     Example:
         deepfake-jax convert interview.mp4 --run run --to b --out swapped.mp4
 
+    The person that the run's faces show is swapped, or --person N, as `extract` numbers
+    people; --faces FOLDER reuses an extraction of the same video, edits included.
     Frames without the person pass through untouched; sound and time stamps are the
     source's. The output's metadata and OUT.json say that it is synthetic.
     """
@@ -146,7 +187,7 @@ class Doctor:
     """Print the checks as one line of JSON."""
 
 
-Command = Extract | Train | Convert | Demo | Doctor
+Command = Extract | Faces | Train | Convert | Demo | Doctor
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -169,8 +210,10 @@ def run_command(args: list[str]) -> int:
     try:
         return _call(command)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing half-written was left", status=1)
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        on = "; the same command goes on from here" * isinstance(command, Extract)
+        done = on or "; nothing half-written was left"
+        return _fail(f"interrupted{done}", status=1)
+    except (ValueError, RuntimeError, OSError, MemoryError, ImportError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         fix = "; free some space, or name a folder on another disk" if full else ""
         return _fail(f"{error}{fix}", status=1)
@@ -190,6 +233,7 @@ def parse_command(args: list[str]) -> Command:
     defaults = _train_defaults(args) if args[:1] == ["train"] else TrainConfig()
     commands = (
         _subcommand(Extract)
+        | _subcommand(Faces)
         | _subcommand(_with_defaults(Train, defaults))
         | _subcommand(Convert)
         | _subcommand(Demo)
@@ -268,14 +312,9 @@ def _call(command: Command) -> int:
             from deepfake_jax.extract import extract_faces
 
             result = extract_faces(list(command.sources), command.out, command.options)
-            text = (
-                f"{result.faces} faces from {result.frames} frames in {result.out}"
-                + (
-                    f"; {result.other_faces} faces of other people left out"
-                    if result.other_faces
-                    else ""
-                )
-            )
+            text = _describe_extraction(result)
+        case Faces():
+            return _review(command)
         case Train():
             from deepfake_jax.train import train
 
@@ -306,6 +345,61 @@ def _call(command: Command) -> int:
     for problem in problems:
         print(f"deepfake-jax: error: read in part only: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _describe_extraction(result: Any) -> str:
+    lines = [
+        f"{result.faces} faces from {result.frames} frames in {result.out}, "
+        f"{result.frames_per_second:.1f} frames/s"
+    ]
+    if result.parts:
+        shares = sorted(result.parts.items(), key=lambda part: -part[1])
+        lines.append(
+            "work: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        )
+    if result.jitter_before is not None:
+        lines.append(
+            f"jitter {result.jitter_before:.2f} pixels of {256}, after steadying "
+            f"{result.jitter_after:.2f}"
+        )
+    if result.dropped:
+        left = ", ".join(f"{n} for {why}" for why, n in result.dropped.items())
+        lines.append(f"left out: {left}")
+    if len(result.persons) > 1:
+        lines.append("several people (people.png shows who is who):")
+        for person in result.persons[:10]:
+            lines.append(f"  person {person.number}: {person.faces} in {person.folder}")
+        if len(result.persons) > 10:
+            lines.append(f"  and {len(result.persons) - 10} more")
+    return "\n".join(lines)
+
+
+def _review(command: Faces) -> int:
+    from deepfake_jax.faceset import list_sets, read_record
+    from deepfake_jax.review import review_faces, summarise
+
+    result = review_faces(
+        command.folder,
+        sort=command.sort,
+        drop=command.drop,
+        keep=command.keep,
+        restore=command.restore,
+        delete=command.delete,
+        check=command.check,
+        repair=command.repair,
+        sheets=command.sheets,
+    )
+    for problem in result.problems:
+        print(f"deepfake-jax: {problem}", file=sys.stderr)
+    if command.json:
+        print(_to_json(result))
+    else:
+        sets = list_sets(command.folder)
+        print(summarise(result, [r for part in sets for r in read_record(part)[1]]))
+        for sheet in result.sheets:
+            print(sheet)
+    # What was repaired is no failure.
+    return int(bool(result.problems) and not command.repair)
 
 
 def _to_json(result: Any) -> str:

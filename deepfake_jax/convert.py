@@ -1,13 +1,15 @@
 """Videos and pictures to the same with a face swapped.
 
-Frames stream through: decode and detect in one thread, swap and blend in another,
-encode in this one. A frame without a face is passed on as it was decoded.
+A first pass finds, follows and names the faces, as extraction does (or takes them from
+an extraction's record); then frames stream through: decode in one thread, swap and
+blend in another, encode in this one. A frame without a face is passed on as it was
+decoded.
 """
 
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from deepfake_jax.encode import VideoWriter
 from deepfake_jax.extract import own_version
 from deepfake_jax.frames import FrameSwapper, Swapped
 from deepfake_jax.options import ConvertConfig
+from deepfake_jax.people import PersonError
 from deepfake_jax.pictures import (
     PictureError,
     is_picture,
@@ -24,6 +27,7 @@ from deepfake_jax.pictures import (
     write_picture,
 )
 from deepfake_jax.pipeline import in_chunks, run_ahead
+from deepfake_jax.place import Placement, place_faces, read_placement
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance import (
     make_provenance,
@@ -31,7 +35,7 @@ from deepfake_jax.provenance import (
     write_sidecar,
 )
 from deepfake_jax.run import TrainedRun, load_run
-from deepfake_jax.source import SourceError, hash_file, picture_frame
+from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.types import Frame
 from deepfake_jax.video import TimedFrame, TruncatedVideoError, probe_video, read_frames
 
@@ -136,21 +140,38 @@ def _provenance(
 
 
 def _swap_stream(
-    frames: Iterable[TimedFrame], swapper: FrameSwapper
-) -> Iterator[Swapped]:
-    """Swaps a stream in chunks; finding and swapping have a thread each."""
+    frames: Iterable[TimedFrame], placement: Placement, swapper: FrameSwapper
+) -> Generator[Swapped]:
+    """Swaps a stream in chunks; decoding and swapping have a thread each."""
 
     def swap() -> Iterator[Swapped]:
-        for chunk in in_chunks(run_ahead(swapper.find(frames), ahead=_CHUNK), _CHUNK):
-            yield from swapper.swap(chunk)
+        for chunk in in_chunks(run_ahead(frames, ahead=_CHUNK), _CHUNK):
+            found = [(timed, placement.find(0, timed.index)) for timed in chunk]
+            yield from swapper.swap(found)
 
     return run_ahead(swap(), ahead=_CHUNK)
+
+
+def _place(sources: list[Source], swapper: FrameSwapper) -> Placement:
+    """Where the faces to swap are; a first pass over the footage or its record."""
+    config = swapper.config
+    try:
+        if not config.faces:
+            return place_faces(sources, config, swapper.identity)
+        return read_placement(
+            Path(config.faces), sources[0].path, config, swapper.identity
+        )
+    except PersonError as error:
+        raise ConvertError(str(error)) from error
 
 
 def _convert_film(
     source: Path, out: Path, swapper: FrameSwapper, provenance: dict[str, Any]
 ) -> ConvertResult:
     info, config = probe_video(source), swapper.config
+    placement = _place([Source(source, "video", info.frames)], swapper)
+    if not len(placement):
+        raise _no_face(source, sum(1 for _ in read_frames(source)), config)
     writer = VideoWriter(
         out,
         width=info.width,
@@ -169,7 +190,8 @@ def _convert_film(
     with writer, Progress("convert", total=info.frames, unit="frame") as progress:
         start = time.monotonic()
         try:
-            for timed, frame in _swap_stream(read_frames(source), swapper):
+            stream = _swap_stream(read_frames(source), placement, swapper)
+            for timed, frame in stream:
                 unchanged = timed.frame if timed.native is None else timed.native
                 shown = unchanged if frame is None else frame
                 writer.write(shown, pts=timed.pts, duration=timed.duration)
@@ -186,8 +208,8 @@ def _convert_film(
 
 
 def _no_face(source: Path, count: int, config: ConvertConfig) -> ConvertError:
-    who = "" if config.faces != "person" else " of the person the run was trained on"
-    fix = "" if config.faces != "person" else ", or give --faces largest"
+    who = "" if config.person != "auto" else " of the person the run was trained on"
+    fix = "" if config.person != "auto" else ", or give --person largest"
     return ConvertError(
         f"no face{who} in {count} frames of {source}; nothing was written. Lower "
         f"--min-score (now {config.min_score}){fix}"
@@ -198,7 +220,8 @@ def _convert_picture(
     source: Path, out: Path, swapper: FrameSwapper, provenance: dict[str, Any]
 ) -> ConvertResult:
     start = time.monotonic()
-    (_, frame), *_ = _swap_pictures([source], swapper)
+    placement = _place([Source(source, "picture", 1)], swapper)
+    (_, frame), *_ = _swap_pictures([source], placement, swapper)
     if frame is None:
         raise _no_face(source, 1, swapper.config)
     tags = provenance_metadata(provenance)
@@ -222,10 +245,11 @@ def _convert_folder(
     start = time.monotonic()
     try:
         with Progress("convert", total=len(pictures), unit="picture") as progress:
-            readable = _readable(pictures, problems)
+            readable = list(_readable(pictures, problems))
+            placement = _place([Source(p, "picture", 1) for p in readable], swapper)
             count = 0
             for count, (path, frame) in enumerate(
-                _swap_pictures(readable, swapper), start=1
+                _swap_pictures(readable, placement, swapper), start=1
             ):
                 if frame is None:
                     shutil.copy2(path, partial / path.name)
@@ -259,16 +283,18 @@ def _readable(pictures: list[Path], problems: list[str]) -> Iterator[Path]:
 
 
 def _swap_pictures(
-    pictures: Iterable[Path], swapper: FrameSwapper
+    pictures: Iterable[Path], placement: Placement, swapper: FrameSwapper
 ) -> Iterator[tuple[Path, Frame | None]]:
-    for chunk in in_chunks(pictures, _CHUNK):
-        frames = [
-            replace(picture_frame(read_picture(path)), index=index)
-            for index, path in enumerate(chunk)
+    for chunk in in_chunks(enumerate(pictures), _CHUNK):
+        found = [
+            # Numbered, because the swapper tells the frames of a batch by their index.
+            (
+                replace(picture_frame(read_picture(path)), index=number),
+                placement.find(number, 0),
+            )
+            for number, path in chunk
         ]
-        # Each is found alone: pictures of a folder are no neighbours in time.
-        found = [pair for frame in frames for pair in swapper.find([frame])]
-        for path, (_, frame) in zip(chunk, swapper.swap(found), strict=True):
+        for (_, path), (_, frame) in zip(chunk, swapper.swap(found), strict=True):
             yield path, frame
 
 

@@ -29,8 +29,8 @@ from deepfake_jax.people import (
 )
 from deepfake_jax.progress import Progress
 from deepfake_jax.scan import Scan, ScanOptions, parse_time
-from deepfake_jax.source import Source, describe_source, list_sources
 from deepfake_jax.sortout import PersonSet, sort_out
+from deepfake_jax.source import Source, describe_source, list_sources
 from deepfake_jax.track import TrackedFace
 from deepfake_jax.video import TimedFrame
 
@@ -108,9 +108,6 @@ def extract_faces(
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
-    except KeyboardInterrupt:
-        _log.warning("the same command goes on from here")
-        raise
     except Exception as error:
         # What was found is of no use to a command that cannot succeed; a full disk
         # can be mended.
@@ -264,9 +261,9 @@ class _Extraction:
         left = ", ".join(f"{n} for {why}" for why, n in sorted(self.dropped.items()))
         left = f" ({left} left out)" if left else ""
         return ExtractError(
-            f"no face found in {scan.frames} frames of {names}{more}{left}; nothing was "
-            f"written. Lower --min-score (now {self.config.min_score}) or --min-size "
-            f"(now {self.config.min_size}) or another limit"
+            f"no face found in {scan.frames} frames of {names}{more}{left}; nothing "
+            f"was written. Lower --min-score (now {self.config.min_score}) or "
+            f"--min-size (now {self.config.min_size}) or another limit"
         )
 
     def _sort(self, scan: Scan) -> People:

@@ -99,14 +99,16 @@ class FaceWriter:
         )
 
     def _take_old(self, name: str) -> FaceRecord | None:
-        """An earlier run's line of this very face, if its picture is there and whole."""
+        """An earlier run's line of this very face, if its picture is still whole."""
         if self._old is None:
             return None
         found = next(self._old, None)
         if found is not None:
             record, end = found
             path = self._folder / name
-            whole = record.dropped or (path.exists() and file_crc(path) == record.picture)
+            whole = record.dropped or (
+                path.exists() and file_crc(path) == record.picture
+            )
             if record.file == name and whole:
                 self._end = end
                 return record
@@ -125,7 +127,7 @@ def _cut_face(timed: TimedFrame, face: TrackedFace) -> Face:
 
 
 def _save_face(path: Path, face: Face) -> str:
-    """Writes a picture beside its name and renames it; gives the CRC-32 of its bytes."""
+    """Writes a picture in one piece; gives the CRC-32 of its bytes."""
     # OpenCV's own compression level: level 1 takes twice as long for 20% less.
     done, data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
     if not done:

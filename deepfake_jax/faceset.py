@@ -2,25 +2,27 @@
 
 ``faces.jsonl`` holds a header line, then one JSON object a face. Files are named
 relative to the folder, so a set can be moved. The header says the format's version, the
-faces' side and template, whose faces they are; a face's line says where it came from and
-how it was aligned:
+faces' side and template, whose faces they are; a face's line says where it came from
+and how it was aligned:
 
 - ``file``: the face picture; ``picture``: the CRC-32 of its bytes;
 - ``source``, ``frame``, ``time``: file name, frame index and time stamp (s) of its
   frame; ``source`` indexes the header's ``sources`` by name;
 - ``person``, ``track``: whose face it is, and the run of frames that it belongs to;
-- ``box`` (x, y, width, height), ``width``, ``score``: as detected, in the frame's pixels;
+- ``box`` (x, y, width, height), ``width``, ``score``: as detected, in the frame's
+  pixels;
 - ``landmarks`` (68 or 5 of (x, y)): steadied over the track;
 - ``frame_to_face``: the 2x3 matrix of the alignment;
 - ``size``: side of the whole face picture in the frame, pixels; where it is below the
   side of the face picture itself, the face was enlarged;
 - ``filled``: the face was not found in this frame, but shortly before and after;
-- ``alignment``, ``sharpness``, ``occlusion``, ``yaw``, ``pitch``, ``roll``: see `quality`;
+- ``alignment``, ``sharpness``, ``occlusion``, ``yaw``, ``pitch``, ``roll``: see
+  `quality`;
 - ``check``: the CRC-32 of the line without it. A line edited by hand is still read.
 
 ``dropped.jsonl``, where there is one, has the lines of faces left out, each with the
-reason in ``dropped``. Version 1 of the format, which lacked person, track and quality, is
-read too.
+reason in ``dropped``. Version 1 of the format, which lacked person, track and quality,
+is read too.
 """
 
 import dataclasses
@@ -134,7 +136,9 @@ def encode_record(record: FaceRecord) -> str:
 def encode_line(values: dict[str, Any]) -> str:
     """Values as a line of JSON that ends with their checksum."""
     values = {key: value for key, value in values.items() if key != "check"}
-    return json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
+    return (
+        json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
+    )
 
 
 def line_check(values: dict[str, Any]) -> str:
@@ -193,8 +197,8 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
             raise FaceSetError(f"{path}, line {number}: {error}") from None
     if edited:
         _log.warning(
-            "%s: %d lines were changed by hand; `deepfake-jax faces %s --repair` renews "
-            "their checksums",
+            "%s: %d lines were changed by hand; `deepfake-jax faces %s --repair` "
+            "renews their checksums",
             path,
             edited,
             folder,

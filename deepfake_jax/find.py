@@ -1,10 +1,10 @@
 """Frames in order to faces in tracks: detect, follow, find landmarks, embed.
 
-A face that was found is followed from frame to frame by its landmarks, at a tenth of the
-detector's cost; the detector looks again every few frames, wherever a face was lost and
-after every cut. Boxes are (x, y, width, height) and landmarks (x, y), in the frame's
-pixels, rounded to hundredths: what is recorded is what is worked with, so that an
-interrupted run goes on exactly as it would have.
+A face that was found is followed from frame to frame by its landmarks, at a tenth of
+the detector's cost; the detector looks again every few frames, wherever a face was lost
+and after every cut. Boxes are (x, y, width, height) and landmarks (x, y), in the
+frame's pixels, rounded to hundredths: what is recorded is what is worked with, so that
+an interrupted run goes on exactly as it would have.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,7 @@ _SIDES = (320, 384, 448, 512, 640, 960, 1280, 1920)
 _FACE_AT_SEARCH = 36  # pixels; YuNet is sure of faces this wide
 _FOLLOW_SCORE = 0.8  # landmark confidence that proves a face where none was detected
 _GOOD_SCORE = 0.5  # landmark confidence below which another window is tried
+_RETRY_EVERY = 5  # doubtful looks at a track between full fits
 _LINK_OVERLAP = 0.3
 _SAME_FACE = 0.4  # overlap from which two finds in one frame are one face
 _UNSEEN_ROUNDS = 3  # detections that may miss a followed face before it is let go
@@ -59,6 +60,7 @@ class _Chain:
     missing: int = 0
     unseen: int = 0
     embeddings: int = 0
+    doubts: int = 0
 
 
 @dataclass
@@ -162,7 +164,9 @@ class FaceFinder:
         pairs = _link(state.chains, detections or [])
         for chain in state.chains:
             detection = pairs.get(id(chain))
-            found = self._go_on(timed, chain, detection, searched=detections is not None)
+            found = self._go_on(
+                timed, chain, detection, searched=detections is not None
+            )
             if found is not None:
                 taken.append((chain, *found))
         taken = _without_doubles(taken)
@@ -256,8 +260,12 @@ class FaceFinder:
         shape = self._landmark(region, window_of_landmarks(expected))
         if detection is not None:
             chain.unseen = 0
+            # A face that the mesh does not know stays so for a while; asking it four
+            # times in every frame would be most of the work of a crowd scene.
             if shape.score < _GOOD_SCORE:
-                shape = self._fit(timed, detection)
+                chain.doubts += 1
+                if chain.doubts % _RETRY_EVERY == 1:
+                    shape = self._fit(timed, detection)
             return detection, shape
         chain.unseen += searched
         moved = _box_of(chain, shape.points)
@@ -325,7 +333,9 @@ class FaceFinder:
         if self._embed is None:
             return
         pose = estimate_pose(face.landmarks)
-        facing = max(0.05, np.cos(np.radians(pose.yaw)) * np.cos(np.radians(pose.pitch)))
+        facing = max(
+            0.05, np.cos(np.radians(pose.yaw)) * np.cos(np.radians(pose.pitch))
+        )
         size = min(1.0, face.box[2] / 80)
         weight = float(face.score * (0.1 + face.confidence) * facing**2 * size)
         best = self._candidates.get(face.track)
@@ -432,9 +442,7 @@ def _move(chain: _Chain, face: FoundFace) -> None:
     chain.landmarks = face.landmarks.tolist()
 
 
-def _box_of(
-    chain: _Chain, points: Float[Any, "n 2"]
-) -> Float64[np.ndarray, "4"]:
+def _box_of(chain: _Chain, points: Float[Any, "n 2"]) -> Float64[np.ndarray, "4"]:
     """A track's box, moved and scaled as its landmarks were."""
     before, box = np.array(chain.landmarks), np.array(chain.box)
     scale = float(np.linalg.norm(points - points.mean(axis=0)))

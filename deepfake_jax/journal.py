@@ -1,8 +1,8 @@
 """What an extraction has found so far, on disk, so that a killed one can go on.
 
 A file of lines of JSON, each with a checksum: first what the journal is of, then every
-frame that was searched, and every few frames a checkpoint with the finder's state and the
-embeddings since the last. What stands after the last good checkpoint is done again.
+frame that was searched, and every few frames a checkpoint with the finder's state and
+the embeddings since the last. What stands after the last good checkpoint is done again.
 """
 
 import json
@@ -85,7 +85,7 @@ def parse_checked(line: bytes) -> dict[str, Any] | None:
 
 
 def _measure(path: Path, facts: dict[str, Any]) -> tuple[int, int]:
-    """Frames up to the last good checkpoint, and where it ends in the file; 0 of none."""
+    """Frames up to the last good checkpoint, and where it ends in the file."""
     if not path.exists():
         return 0, 0
     frames = done = end = 0

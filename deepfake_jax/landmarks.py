@@ -89,7 +89,9 @@ def _make_mesh() -> Landmarker:
     network.allocate_tensors()
     entry = network.get_input_details()[0]["index"]
     # Told by size, not by order: 468 points of three numbers, and one logit.
-    outputs = {int(np.prod(o["shape"])): o["index"] for o in network.get_output_details()}
+    outputs = {
+        int(np.prod(o["shape"])): o["index"] for o in network.get_output_details()
+    }
     points_at, logit_at = outputs[3 * 468], outputs[1]
 
     def find(region: Region, frame_to_window: Affine) -> Shape:

@@ -1,14 +1,14 @@
 """The mean face: 68 landmarks in three dimensions, in the place of the template.
 
-It was measured by this project: the mean of MediaPipe's face mesh (its common mapping to
-68 points) over five people in public-domain and freely redistributed footage (the
-astronaut and Hopper portraits, the carphone and the Hamilton clip, near-frontal frames),
-aligned by `umeyama` in three dimensions, each face taken with its mirror image, turned
-to face the viewer, and placed where its eyes, nose tip and mouth corners fit the
-five-point template best.
+It was measured by this project: the mean of MediaPipe's face mesh (its common mapping
+to 68 points) over five people in public-domain and freely redistributed footage (the
+astronaut and Hopper portraits, the carphone and the Hamilton clip, near-frontal
+frames), aligned by `umeyama` in three dimensions, each face taken with its mirror
+image, turned to face the viewer, and placed where its eyes, nose tip and mouth corners
+fit the five-point template best.
 
-Points follow the numbering of iBUG 300-W (Sagonas et al. 2013): jaw 0 to 16, brows 17 to
-26, nose 27 to 35, eyes 36 to 47, lips 48 to 67.
+Points follow the numbering of iBUG 300-W (Sagonas et al. 2013): jaw 0 to 16, brows 17
+to 26, nose 27 to 35, eyes 36 to 47, lips 48 to 67.
 """
 
 import numpy as np

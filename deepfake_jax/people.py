@@ -174,7 +174,10 @@ def choose_persons(
             n
             for n in numbers
             if n not in against
-            or (len(wanted) and _likest(people, n, wanted) > _likest(people, n, unwanted))
+            or (
+                len(wanted)
+                and _likest(people, n, wanted) > _likest(people, n, unwanted)
+            )
         ]
         if not numbers:
             raise PersonError(

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of face pictures with titles, to see at a glance who is where."""
+"""Contact sheets: rows of face pictures with titles, to see at a glance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

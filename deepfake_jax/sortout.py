@@ -58,9 +58,7 @@ def sort_out(
         dropped: counts the faces of others.
     """
     several = len(chosen) > 1 and not one
-    places = {
-        n: folder / f"{PERSON_FOLDER}{n}" if several else folder for n in chosen
-    }
+    places = {n: folder / f"{PERSON_FOLDER}{n}" if several else folder for n in chosen}
     source = folder / RECORD_NAME
     unsorted = folder / f".{RECORD_NAME}.unsorted"
     source.replace(unsorted)
@@ -81,7 +79,9 @@ def sort_out(
         write_picture(folder / PEOPLE_SHEET, draw_people(writer.samples, people))
     final = {n: out / place.relative_to(folder) for n, place in places.items()}
     return [
-        PersonSet(n, writer.counts[n], str(final[n])) for n in chosen if writer.counts[n]
+        PersonSet(n, writer.counts[n], str(final[n]))
+        for n in chosen
+        if writer.counts[n]
     ]
 
 
@@ -153,7 +153,9 @@ class _SetWriter:
     def _sample(self, person: int, path: Path) -> None:
         """Keeps a bounded number of pictures a person, spread over all of theirs."""
         samples = self.samples.setdefault(person, [])
-        if self.counts[person] % max(1, 2 ** ((self.counts[person] // 64).bit_length())):
+        if self.counts[person] % max(
+            1, 2 ** ((self.counts[person] // 64).bit_length())
+        ):
             return
         samples.append(path)
         if len(samples) > 64:

@@ -8,7 +8,7 @@ import functools
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from deepfake_jax.native import ColorTags
 from deepfake_jax.types import Frame

@@ -34,9 +34,7 @@ _TOLERANCE = 2.5  # pixels of the face picture
 
 # Corners of the crop that the network sees: what jitters on the screen.
 _EDGE = COVERAGE * FACE_SIZE / 2
-_ANCHORS = (
-    np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _EDGE + (FACE_SIZE - 1) / 2
-)
+_ANCHORS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _EDGE + (FACE_SIZE - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +222,9 @@ def steady_stream(
         spots = list(window)
         faces = []
         for track in sorted(spots[-1 - back]):
-            face, raw, steady = _steady_spot(spots, len(spots) - 1 - back, track, radius)
+            face, raw, steady = _steady_spot(
+                spots, len(spots) - 1 - back, track, radius
+            )
             # Landmarks that are guesses tremble for reasons of their own.
             if meter is not None and (face.filled or face.confidence >= SURE):
                 meter.add(track, position, raw, steady)
