@@ -153,7 +153,6 @@ class _Extraction:
         self.header["landmarks"] = config.landmarks
         self.dropped: Counter[str] = Counter()
         self.faces_of: Counter[int] = Counter()
-        self.seen_of: Counter[int] = Counter()
         self.films: set[int] = set()
         self.together: set[tuple[int, int]] = set()
 
@@ -247,7 +246,6 @@ class _Extraction:
     ) -> None:
         kept = []
         for face in faces:
-            self.seen_of[face.track] += not face.filled
             if source.kind == "video":
                 self.films.add(face.track)
             if not writer.write(number, source, timed, face):
@@ -271,7 +269,7 @@ class _Extraction:
         least = min(self.config.min_track, max(1, scan.frames // 2))
         faces = {}
         for track, count in self.faces_of.items():
-            if track in self.films and self.seen_of[track] < least:
+            if track in self.films and count < least:
                 self.dropped["short track"] += count
             else:
                 faces[track] = count

@@ -78,7 +78,7 @@ class FaceWriter:
     ) -> FaceRecord:
         picture = self._warp(timed, face)
         quality = self._measure(face, picture)
-        fault = find_fault(quality, self._config, filled=face.filled) or ""
+        fault = find_fault(quality, self._config) or ""
         crc = "" if fault else self._save(self._folder / name, picture)
         scale = float(np.sqrt(np.linalg.det(face.frame_to_face[:, :2])))
         return FaceRecord(

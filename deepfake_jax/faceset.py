@@ -25,7 +25,6 @@ reason in ``dropped``. Version 1 of the format, which lacked person, track and q
 is read too.
 """
 
-import dataclasses
 import json
 import logging
 import zlib
@@ -164,9 +163,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def make_record(fields: dict[str, Any]) -> FaceRecord:
-    """A face's line as a record; raises TypeError for a line that lacks a field."""
-    known = {field.name for field in dataclasses.fields(FaceRecord)}
-    return FaceRecord(**{k: _freeze(v) for k, v in fields.items() if k in known})
+    """A face's line as a record; raises TypeError if fields lack or are unknown."""
+    return FaceRecord(**{k: _freeze(v) for k, v in fields.items() if k != "check"})
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:

@@ -169,7 +169,9 @@ class FaceFinder:
             )
             if found is not None:
                 taken.append((chain, *found))
-        taken = _without_doubles(taken)
+        taken, lost = _without_doubles(taken)
+        # Or the two would take turns in showing one face.
+        state.chains = [chain for chain in state.chains if id(chain) not in lost]
         used = {id(detection) for _, detection, _ in taken}
         for detection in detections or []:
             if id(detection) not in used and detection.score >= self._min_score:
@@ -374,14 +376,19 @@ def _link(
 
 def _without_doubles(
     taken: list[tuple[_Chain, Detection | None, Shape | None]],
-) -> list[tuple[_Chain, Detection | None, Shape | None]]:
-    """Of two tracks that ended on one face, the one that the detector saw, or older."""
+) -> tuple[list[tuple[_Chain, Detection | None, Shape | None]], set[int]]:
+    """Of two tracks that met on one face, the one that the detector saw, or older.
+
+    Gives the tracks that stay, and the ids of those that end.
+    """
     order = sorted(taken, key=lambda item: (item[1] is None, item[0].track))
     kept: list[tuple[_Chain, Detection | None, Shape | None]] = []
     for item in order:
         if not any(_are_one(item, other) for other in kept):
             kept.append(item)
-    return sorted(kept, key=lambda item: item[0].track)
+    staying = {id(chain) for chain, _, _ in kept}
+    lost = {id(chain) for chain, _, _ in taken} - staying
+    return sorted(kept, key=lambda item: item[0].track), lost
 
 
 def _are_one(
@@ -395,7 +402,8 @@ def _are_one(
         return False
     # A mesh can slip from its own box onto the face beside it.
     apart = first[2].points.mean(axis=0) - second[2].points.mean(axis=0)
-    return float(np.linalg.norm(apart)) < 0.3 * min(boxes[0][2], boxes[1][2])
+    least = float(min(boxes[0][2], boxes[1][2]))
+    return float(np.linalg.norm(apart)) < 0.3 * least
 
 
 def _box_now(

@@ -52,7 +52,7 @@ class Shape:
 
     points: Landmarks
     score: float
-    mesh: Landmarks | None = None
+    mesh: Float64[np.ndarray, "m 2"] | None = None
 
 
 Landmarker = Callable[[Region, Affine], Shape]

@@ -35,7 +35,7 @@ from deepfake_jax.people import (
 from deepfake_jax.progress import Progress
 from deepfake_jax.scan import Scan, ScanOptions
 from deepfake_jax.source import Source, hash_file
-from deepfake_jax.track import SURE, TrackedFace
+from deepfake_jax.track import SURE
 from deepfake_jax.types import Affine
 
 _log = logging.getLogger("deepfake_jax")
@@ -109,7 +109,7 @@ def place_faces(
         for number, source in enumerate(sources):
             with closing(scan.read(source, alone=len(sources) == 1)) as stream:
                 for timed, _, faces in stream:
-                    good = [face for face in faces if _is_sure(face)]
+                    good = [face for face in faces if face.confidence >= SURE]
                     for face in good:
                         faces_of[face.track] += 1
                         matrix, width = face.frame_to_face, float(face.box[2])
@@ -122,10 +122,6 @@ def place_faces(
     everyone = config.person in ("all", "largest")
     placement.keep(None if everyone else tracks, largest=config.person != "all")
     return placement
-
-
-def _is_sure(face: TrackedFace) -> bool:
-    return face.filled or face.confidence >= SURE
 
 
 def _pictures(config: ConvertConfig) -> list[str]:

@@ -101,15 +101,12 @@ def guess_occlusion(picture: Face, landmarks: Float64[np.ndarray, "68 2"]) -> fl
     return round(float((off.max(axis=1) > 3.5).mean()), 3)
 
 
-def find_fault(quality: Quality, config: ExtractConfig, *, filled: bool) -> str | None:
-    """The first reason to leave a face out, None if it is good enough.
-
-    Of a face in a filled gap neither detector nor landmarks were asked.
-    """
+def find_fault(quality: Quality, config: ExtractConfig) -> str | None:
+    """The first reason to leave a face out, None if it is good enough."""
     q = quality
     faults = (
         ("size", q.width < config.min_size),
-        ("alignment", not filled and q.alignment < config.min_alignment),
+        ("alignment", q.alignment < config.min_alignment),
         ("yaw", abs(q.yaw) > config.max_yaw),
         ("pitch", abs(q.pitch) > config.max_pitch),
         ("roll", abs(q.roll) > config.max_roll),

@@ -83,7 +83,7 @@ class TrackedFace:
         track: number of its track.
         box: as found, or between those of its neighbours.
         score: of the detection; 0 in a gap.
-        confidence: of the landmarks; 0 in a gap.
+        confidence: of the landmarks; in a gap the lower of those around it.
         landmarks: steadied.
         frame_to_face: steadied alignment.
         pose: of the steadied landmarks.
@@ -226,7 +226,7 @@ def steady_stream(
                 spots, len(spots) - 1 - back, track, radius
             )
             # Landmarks that are guesses tremble for reasons of their own.
-            if meter is not None and (face.filled or face.confidence >= SURE):
+            if meter is not None and face.confidence >= SURE:
                 meter.add(track, position, raw, steady)
             faces.append(face)
         position += 1
@@ -276,7 +276,7 @@ def _steady_spot(
         track=track,
         box=spot.face.box,
         score=0.0 if spot.filled else spot.face.score,
-        confidence=0.0 if spot.filled else spot.face.confidence,
+        confidence=spot.face.confidence,
         landmarks=landmarks,
         frame_to_face=umeyama(steady, _ANCHORS),
         pose=estimate_pose(landmarks),
@@ -312,5 +312,6 @@ def _between(before: FoundFace, after: FoundFace, share: float) -> FoundFace:
         box=np.round((1 - share) * before.box + share * after.box, 2),
         score=0.0,
         landmarks=(1 - share) * before.landmarks + share * after.landmarks,
-        confidence=0.0,
+        # As sure as the less sure of the two: between guesses there is no face.
+        confidence=min(before.confidence, after.confidence),
     )

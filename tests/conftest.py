@@ -130,5 +130,6 @@ def detector_weights() -> None:
     try:
         get_weights("yunet")
         get_weights("sface")
+        get_weights("face_mesh")
     except AssetError as error:
         pytest.skip(f"no detector weights: {error}")

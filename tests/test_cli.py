@@ -12,7 +12,7 @@ from deepfake_jax.cli import Train, parse_command, run_command
 from deepfake_jax.config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.video import probe_video
 
-COMMANDS = ("extract", "train", "convert", "demo", "doctor")
+COMMANDS = ("extract", "faces", "train", "convert", "demo", "doctor")
 
 
 def run(*args: object) -> int:

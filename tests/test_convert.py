@@ -24,15 +24,16 @@ from deepfake_jax.pictures import (
     read_picture_metadata,
     write_picture,
 )
+from deepfake_jax.place import place_faces
 from deepfake_jax.provenance import sidecar_path
 from deepfake_jax.run import RunError, TrainedRun
-from deepfake_jax.source import SourceError, hash_file, picture_frame
+from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.train import train
 from deepfake_jax.video import probe_video, read_frames
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 
-LARGEST = ConvertConfig(faces="largest")
+LARGEST = ConvertConfig(person="largest")
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +71,26 @@ def identity_run(**fields) -> TrainedRun:
     return replace(trained, **fields)
 
 
-def swap_one(trained: TrainedRun, frame: np.ndarray, config=LARGEST):
+def place_one(swapper: FrameSwapper, frame: np.ndarray, folder: Path) -> list:
+    path = folder / "frame.png"
+    write_picture(path, frame)
+    source = Source(path, "picture", 1)
+    return place_faces([source], swapper.config, swapper.identity).find(0, 0)
+
+
+def swap_one(trained: TrainedRun, frame: np.ndarray, folder: Path, config=LARGEST):
     swapper = FrameSwapper(trained, config)
-    ((_, swapped),) = swapper.swap(list(swapper.find([picture_frame(frame)])))
+    matrices = place_one(swapper, frame, folder)
+    ((_, swapped),) = swapper.swap([(picture_frame(frame), matrices)])
     return swapped
 
 
 @pytest.mark.parametrize("mask", ["oval", "rectangle", "classic"])
-def test_the_identity_network_gives_the_frame_back(portrait, mask):
+def test_the_identity_network_gives_the_frame_back(portrait, mask, tmp_path):
     # At half size the face's crop is about 64 pixels wide, the network's own size.
     frame = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
-    config = ConvertConfig(faces="largest", mask=mask)
-    swapped = swap_one(identity_run(), frame, config)
+    config = ConvertConfig(person="largest", mask=mask)
+    swapped = swap_one(identity_run(), frame, tmp_path, config)
     assert swapped is not None and not np.array_equal(swapped, frame)
     error = np.abs(swapped.astype(float) - frame)
     # Two resamplings at about the face's own scale lose fine detail alone: 34 dB.
@@ -90,13 +99,13 @@ def test_the_identity_network_gives_the_frame_back(portrait, mask):
     assert touched.mean() < 0.12
 
 
-def test_only_the_faces_box_changes(portrait):
+def test_only_the_faces_box_changes(portrait, tmp_path):
     trained = identity_run(color_shift=np.array([40.0, 0.0, 0.0]))
     swapper = FrameSwapper(trained, LARGEST)
-    ((timed, found),) = swapper.find([picture_frame(portrait)])
-    swapped = swapper.swap([(timed, found)])[0][1]
+    matrices = place_one(swapper, portrait, tmp_path)
+    swapped = swapper.swap([(picture_frame(portrait), matrices)])[0][1]
     assert swapped is not None
-    x, y, width, height = found[0].box
+    x, y, width, height = make_detector()(portrait)[0].box
     changed = np.argwhere((swapped != portrait).any(axis=2))
     low, high = changed.min(axis=0), changed.max(axis=0)
     # The crop reaches from the brows to the chin and about a cheek to each side.
@@ -104,31 +113,33 @@ def test_only_the_faces_box_changes(portrait):
     assert low[1] > x - 0.5 * width and high[1] < x + 1.5 * width
 
 
-def test_without_a_face_there_is_no_swap():
+def test_without_a_face_there_is_no_swap(tmp_path):
     frame = np.full((120, 160, 3), 127, np.uint8)
-    assert swap_one(identity_run(), frame) is None
+    assert swap_one(identity_run(), frame, tmp_path) is None
 
 
-def test_the_person_is_told_from_others(portrait):
+def test_the_person_is_told_from_others(portrait, tmp_path):
     detection = make_detector()(portrait)[0]
     vector = make_embedder()(portrait, detection)
-    person = ConvertConfig(faces="person")
+    person = ConvertConfig()
     known = identity_run(identities={"a": vector.tolist()})
-    assert swap_one(known, portrait, person) is not None
+    assert swap_one(known, portrait, tmp_path, person) is not None
     stranger = identity_run(identities={"a": (-vector).tolist()})
-    assert swap_one(stranger, portrait, person) is None
+    assert swap_one(stranger, portrait, tmp_path, person) is None
     # To swap to A, it is B's face that is looked for.
-    back = ConvertConfig(faces="person", to="a")
+    back = ConvertConfig(to="a")
     assert (
-        swap_one(identity_run(identities={"b": vector.tolist()}), portrait, back)
+        swap_one(
+            identity_run(identities={"b": vector.tolist()}), portrait, tmp_path, back
+        )
         is not None
     )
 
 
-def test_poisson_and_colour_choices_differ(portrait):
+def test_poisson_and_colour_choices_differ(portrait, tmp_path):
     trained = identity_run(color_shift=np.array([0.0, 0.0, 60.0]))
     results = [
-        swap_one(trained, portrait, config)
+        swap_one(trained, portrait, tmp_path, config)
         for config in (
             LARGEST,
             replace(LARGEST, color="none"),
