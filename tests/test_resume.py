@@ -1,0 +1,106 @@
+"""An extraction that is killed goes on and ends with the same set."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from footage import write_pan
+
+from deepfake_jax.extract import extract_faces
+from deepfake_jax.journal import JOURNAL_NAME, parse_checked
+
+pytestmark = pytest.mark.usefixtures("detector_weights")
+
+
+@pytest.fixture(scope="module")
+def pan(portrait, tmp_path_factory) -> Path:
+    """Three checkpoints' worth of frames."""
+    folder = tmp_path_factory.mktemp("pan")
+    return write_pan(folder / "pan.mp4", portrait, frames=100, start=(60, 20))
+
+
+@pytest.fixture(scope="module")
+def whole(pan, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "faces"
+    extract_faces(pan, out)
+    return out
+
+
+def read_set(folder: Path) -> dict[str, bytes]:
+    """All files of a set; no time of day or path may stand in them."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def start(pan: Path, out: Path) -> subprocess.Popen:
+    code = "from deepfake_jax.cli import main; main()"
+    args = ["extract", str(pan), "--out", str(out)]
+    root = Path(__file__).resolve().parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args], stderr=subprocess.PIPE, env=env
+    )
+
+
+def wait_for_checkpoint(partial: Path, process: subprocess.Popen) -> None:
+    journal, end = partial / JOURNAL_NAME, time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if journal.exists() and b'"state"' in journal.read_bytes():
+            return
+        time.sleep(0.01)
+
+
+def test_a_killed_extraction_goes_on_to_the_same_set(pan, whole, tmp_path):
+    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    process = start(pan, out)
+    wait_for_checkpoint(partial, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not out.exists() and (partial / JOURNAL_NAME).exists()
+    # A line that was cut off by the kill, and a picture that the disk lost.
+    with (partial / JOURNAL_NAME).open("ab") as file:
+        file.write(b'{"frame": 99, "fa')
+    pictures = sorted(partial.glob("*.png"))
+    if pictures:
+        pictures[len(pictures) // 2].write_bytes(b"")
+    result = extract_faces(pan, out)
+    assert result.resumed_frames >= 32 and result.frames == 100
+    assert read_set(out) == read_set(whole)
+    assert not partial.exists()
+
+
+def test_a_journal_of_something_else_is_begun_anew(pan, whole, tmp_path):
+    partial = tmp_path / ".faces.partial"
+    partial.mkdir()
+    (partial / JOURNAL_NAME).write_text('{"header": "of another video"}\n')
+    (partial / "faces.jsonl").write_text("rubbish\n")
+    result = extract_faces(pan, tmp_path / "faces")
+    assert result.resumed_frames == 0
+    assert read_set(tmp_path / "faces") == read_set(whole)
+
+
+def test_a_set_can_be_moved(whole, tmp_path):
+    from deepfake_jax.faceset import load_faces
+
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(whole, moved)
+    # At the end of the pan the face leaves the picture.
+    assert len(load_faces(moved).records) > 80
+
+
+def test_every_line_of_the_record_has_its_checksum(whole):
+    lines = (whole / "faces.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) > 80 and all(parse_checked(line) for line in lines)
+    assert parse_checked(lines[1].replace(b'"frame": 0', b'"frame": 7')) is None
+    assert parse_checked(lines[1][:-20]) is None
+    wanted = "frame time person track file landmarks frame_to_face".split()
+    assert set(wanted) <= set(json.loads(lines[1]))

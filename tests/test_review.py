@@ -1,0 +1,144 @@
+"""The faces command: queries, dropping and restoring, checks, repairs, sheets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from footage import write_face_set
+
+from deepfake_jax.faceset import (
+    FaceSetError,
+    load_faces,
+    read_record,
+    write_record,
+)
+from deepfake_jax.pictures import read_picture
+from deepfake_jax.query import QueryError, parse_query
+from deepfake_jax.review import check_set, review_faces
+from deepfake_jax.sheet import TILE, Row, Tile, draw_sheet, spread
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """Six cartoons whose yaw grows with their number."""
+    from dataclasses import replace
+
+    folder = write_face_set(tmp_path / "faces", 6)
+    header, records = read_record(folder)
+    changed = [
+        replace(r, yaw=-20.0 * i, sharpness=1 - i / 10, track=i // 3)
+        for i, r in enumerate(records)
+    ]
+    write_record(folder, header, changed)
+    return folder
+
+
+def list_frames(folder: Path) -> list[int]:
+    return [record.frame for record in read_record(folder)[1]]
+
+
+def list_pngs(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("0*.png")}
+
+
+@pytest.mark.parametrize(
+    ("query", "frames"),
+    [
+        ("yaw>60", [4, 5]),  # angles without their sign
+        ("yaw >= 60 and frame != 5", [3, 4]),
+        ("frame==0 or frame==5", [0, 5]),
+        ("frame<2 or yaw>=80 and sharpness<0.55", [0, 1, 5]),
+        ("filled==true", []),
+        ("source == 'cartoon'", [0, 1, 2, 3, 4, 5]),
+        ("file==000_000002_0.png", [2]),
+    ],
+)
+def test_queries_choose_faces(faces, query, frames):
+    wanted = parse_query(query)
+    records = read_record(faces)[1]
+    assert [r.frame for r in records if wanted(r)] == frames
+
+
+@pytest.mark.parametrize(
+    "query", ["", "yaw", "yaw>", "yaw>>3", "beauty>3", "yaw>much", "import os", "1>0"]
+)
+def test_queries_that_say_nothing_are_refused(query, faces):
+    with pytest.raises(QueryError):
+        parse_query(query)
+
+
+def test_queries_are_not_evaluated(tmp_path):
+    for text in ("frame>__import__('os').getpid()", "frame>(1)", "yaw>1e3.real"):
+        with pytest.raises(QueryError):
+            parse_query(text)
+
+
+def test_dropping_edits_the_record_and_deletes_nothing(faces):
+    before = list_pngs(faces)
+    result = review_faces(faces, drop="yaw>60")
+    assert (result.faces, result.changed) == (4, 2)
+    assert result.dropped == {"query yaw>60": 2}
+    assert list_frames(faces) == [0, 1, 2, 3] and list_pngs(faces) == before
+    assert len(load_faces(faces).faces) == 4
+    assert review_faces(faces, restore=True).faces == 6
+    assert list_frames(faces) == [0, 1, 2, 3, 4, 5]
+    assert review_faces(faces, keep="frame<3").faces == 3
+    result = review_faces(faces, delete=True)
+    assert result.deleted == 3 and len(list_pngs(faces)) == 3
+    assert check_set(faces) == []
+
+
+def test_sorting_orders_the_record(faces):
+    review_faces(faces, sort="sharpness")
+    assert list_frames(faces) == [5, 4, 3, 2, 1, 0]
+    review_faces(faces, sort="-sharpness", sheets=False)
+    assert list_frames(faces) == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(QueryError, match="beauty"):
+        review_faces(faces, sort="beauty")
+
+
+def test_checks_name_what_is_wrong_and_repair_mends_it(faces):
+    assert review_faces(faces, check=True).problems == ()
+    path = faces / "faces.jsonl"
+    lines = path.read_text().splitlines()
+    edited = json.loads(lines[1]) | {"person": 2}
+    lines[1] = json.dumps(edited)
+    lines[2] = lines[2][:50]
+    del lines[3]
+    path.write_text("\n".join(lines) + "\n")
+    (faces / "000_000004_0.png").unlink()
+    problems = "\n".join(check_set(faces))
+    for words in ("line 2: was changed by hand", "line 3: is damaged", "is missing"):
+        assert words in problems
+    assert "000_000002_0.png: is not in the record" in problems
+    result = review_faces(faces, repair=True)
+    assert result.faces == 5 and result.problems
+    assert check_set(faces) == []
+    records = {record.frame: record for record in read_record(faces)[1]}
+    assert records[0].person == 2 and sorted(records) == [0, 1, 2, 3, 5]
+    assert len(load_faces(faces).faces) == 5
+    assert (faces / "faces.jsonl.before").exists()
+
+
+def test_a_record_can_be_made_of_pictures_alone(faces):
+    (faces / "faces.jsonl").unlink()
+    with pytest.raises(FaceSetError, match="--repair"):
+        check_set(faces)
+    assert review_faces(faces, repair=True).faces == 6
+    assert list_frames(faces) == [0, 1, 2, 3, 4, 5]
+
+
+def test_sheets_show_every_person(faces, tmp_path):
+    result = review_faces(faces)
+    assert len(result.sheets) == 3
+    for sheet in result.sheets:
+        assert read_picture(Path(sheet)).std() > 5
+    tiles = [Tile(faces / "000_000000_0.png", "a")] * 7
+    sheet = draw_sheet([Row("seven", tiles)], columns=5)
+    assert sheet.shape[1] == 5 * TILE and sheet.shape[0] > 2 * TILE
+    np.testing.assert_array_equal(spread(100, 3), [0, 50, 99])
+    assert spread(2, 10) == [0, 1]
+    # A picture that is gone is a red tile, not the end.
+    gone = draw_sheet([Row("gone", [Tile(tmp_path / "no.png")])])
+    assert gone[30:, :TILE, 0].mean() > gone[30:, :TILE, 1].mean()
