@@ -37,6 +37,7 @@ PACKAGES = {
     "orbax-checkpoint": "orbax.checkpoint",
     "numpy": "numpy",
     "av": "av",
+    "ai-edge-litert": "ai_edge_litert.interpreter",
     "Pillow": "PIL",
 }
 # All of them install the same folder cv2; the last one installed wins, file by file.

@@ -60,9 +60,7 @@ def test_even_motion_does_not_lag():
     frames = [[make_face(4.0 * t, 300 - 2.5 * t)] for t in range(30)]
     for before, after in zip(frames, steady_all(frames), strict=True):
         # Sums of a few float64: a symmetric average of a line is the line.
-        np.testing.assert_allclose(
-            after[0].landmarks, before[0].landmarks, atol=1e-9
-        )
+        np.testing.assert_allclose(after[0].landmarks, before[0].landmarks, atol=1e-9)
         np.testing.assert_array_equal(after[0].box, before[0].box)
         assert after[0].score == before[0].score and not after[0].filled
 
