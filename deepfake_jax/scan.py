@@ -29,6 +29,7 @@ from deepfake_jax.journal import (
 from deepfake_jax.landmarks import LandmarkSource, make_landmarker
 from deepfake_jax.pictures import PictureError
 from deepfake_jax.pipeline import run_ahead
+from deepfake_jax.region import SMALL_FRAME
 from deepfake_jax.source import Source, read_source
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.track import (
@@ -128,6 +129,9 @@ class Scan:
                         return
                     if timed.time < options.start or timed.index % options.every:
                         continue
+                    if timed.size[0] * timed.size[1] <= SMALL_FRAME:
+                        # Wanted whole later on: converted here, where there is time.
+                        _ = timed.frame
                 yield timed
         except (VideoError, PictureError) as error:
             if read == 0 and alone:

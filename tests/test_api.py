@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "deepfake_jax"
 NAME = PACKAGE.name
 WITHOUT_JAX: Sequence[str] = (
-    "video detect landmarks align augment mask color blend pictures track identity region scene find pose tone quality query sheet"
+    "video detect landmarks align augment mask color blend pictures track identity "
+    "region scene find pose tone quality query sheet scan people"
 ).split()
 WITHOUT_CV2: Sequence[str] = "models losses step swap".split()
 
