@@ -155,6 +155,10 @@ def _swap_stream(
 def _place(sources: list[Source], swapper: FrameSwapper) -> Placement:
     """Where the faces to swap are; a first pass over the footage or its record."""
     config = swapper.config
+    if config.faces and len(sources) > 1:
+        raise ConvertError(
+            "--faces is for one video or picture; leave it out for a folder of pictures"
+        )
     try:
         if not config.faces:
             return place_faces(sources, config, swapper.identity)

@@ -102,9 +102,11 @@ def extract_faces(
     paths = [sources] if isinstance(sources, str | Path) else sources
     files = list_sources([Path(path) for path in paths])
     partial = out.with_name(f".{out.name}.partial")
+    # Before anything is written: a wrong option must not cost an earlier run's work.
+    extraction = _prepare(partial, config, files)
     partial.mkdir(parents=True, exist_ok=True)
     try:
-        result = _Extraction(partial, config, files).run(out)
+        result = extraction.run(out)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -117,6 +119,15 @@ def extract_faces(
             raise ExtractError(str(error)) from error
         raise
     return result
+
+
+def _prepare(
+    folder: Path, config: ExtractConfig, sources: list[Source]
+) -> "_Extraction":
+    try:
+        return _Extraction(folder, config, sources)
+    except PersonError as error:
+        raise ExtractError(str(error)) from error
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -70,7 +70,8 @@ def sort_out(
         if person not in places:
             if not record.dropped:
                 (folder / record.file).unlink(missing_ok=True)
-                dropped["other person"] += person > 0
+                if person:
+                    dropped["other person"] += 1
             continue
         writer.add(replace(record, person=person))
     writer.finish()
