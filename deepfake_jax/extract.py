@@ -18,7 +18,6 @@ from typing import Any
 
 from deepfake_jax.facefiles import FaceWriter, recall_pictures
 from deepfake_jax.faceset import RECORD_NAME, list_sets, make_header
-from deepfake_jax.journal import JOURNAL_NAME, Journal
 from deepfake_jax.options import ExtractConfig
 from deepfake_jax.people import (
     People,
@@ -29,6 +28,7 @@ from deepfake_jax.people import (
 )
 from deepfake_jax.progress import Progress
 from deepfake_jax.scan import Scan, ScanOptions, parse_time
+from deepfake_jax.scanlog import JOURNAL_NAME, ScanLog
 from deepfake_jax.sortout import PersonSet, sort_out
 from deepfake_jax.source import Source, describe_source, list_sources
 from deepfake_jax.track import TrackedFace
@@ -170,7 +170,7 @@ class _Extraction:
     def run(self, out: Path) -> ExtractResult:
         """Searches the sources and sorts the faces by person."""
         recall_pictures(self.folder)
-        journal = Journal(self.folder, self._facts())
+        journal = ScanLog(self.folder, self._facts())
         if journal.resumed_frames:
             _log.warning("going on after %d frames", journal.resumed_frames)
         elif not journal.resumed:

@@ -17,10 +17,10 @@ from deepfake_jax.faceset import (
     encode_record,
     make_record,
 )
-from deepfake_jax.journal import parse_checked
 from deepfake_jax.options import ExtractConfig
 from deepfake_jax.quality import find_fault, measure_quality
 from deepfake_jax.region import face_region, warp_region
+from deepfake_jax.scanlog import parse_checked
 from deepfake_jax.source import Source
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.track import TrackedFace

@@ -29,7 +29,6 @@ from deepfake_jax.faceset import (
     read_lines,
     write_record,
 )
-from deepfake_jax.journal import parse_checked
 from deepfake_jax.pictures import (
     PictureError,
     list_pictures,
@@ -37,6 +36,7 @@ from deepfake_jax.pictures import (
     write_picture,
 )
 from deepfake_jax.query import parse_query, read_key
+from deepfake_jax.scanlog import parse_checked
 from deepfake_jax.sheet import Row, Tile, draw_sheet, spread
 
 _log = logging.getLogger("deepfake_jax")

@@ -19,17 +19,17 @@ from deepfake_jax.find import (
     TrackEmbedding,
 )
 from deepfake_jax.identity import make_crop_embedder
-from deepfake_jax.journal import (
-    Journal,
+from deepfake_jax.landmarks import LandmarkSource, make_landmarker
+from deepfake_jax.pictures import PictureError
+from deepfake_jax.pipeline import run_ahead
+from deepfake_jax.region import SMALL_FRAME
+from deepfake_jax.scanlog import (
+    ScanLog,
     embedding_from_json,
     embedding_to_json,
     frame_from_json,
     frame_to_json,
 )
-from deepfake_jax.landmarks import LandmarkSource, make_landmarker
-from deepfake_jax.pictures import PictureError
-from deepfake_jax.pipeline import run_ahead
-from deepfake_jax.region import SMALL_FRAME
 from deepfake_jax.source import Source, read_source
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.track import (
@@ -73,7 +73,7 @@ class Scan:
         watch: time of each part.
     """
 
-    def __init__(self, options: ScanOptions, *, journal: Journal | None = None):
+    def __init__(self, options: ScanOptions, *, journal: ScanLog | None = None):
         self.options = options
         self.frames = self.small = 0
         self.embeddings: list[TrackEmbedding] = []

@@ -13,7 +13,7 @@ import pytest
 from footage import write_pan
 
 from deepfake_jax.extract import extract_faces
-from deepfake_jax.journal import JOURNAL_NAME, parse_checked
+from deepfake_jax.scanlog import JOURNAL_NAME, parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -20,7 +20,7 @@ from deepfake_jax.track import FoundFace, FrameFaces
 JOURNAL_NAME = "journal.jsonl"
 
 
-class Journal:
+class ScanLog:
     """The journal of one extraction: read as far as it goes, then appended to.
 
     Args:
