@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from deepfake_jax.augment import augment_faces
+from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.config import AugmentConfig
 
 Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
@@ -57,10 +57,15 @@ def make_batch(
     batch: Batch = {}
     for side, faces in enumerate((faces_a, faces_b)):
         rng = np.random.default_rng((seed, step, side))
-        chosen = faces[rng.integers(len(faces), size=batch_size)]
-        warped, target = augment_faces(
-            rng, chosen, crop_size=crop_size, **asdict(augment)
+        chosen = rng.integers(len(faces), size=batch_size)
+        grids = draw_cuts(
+            rng,
+            batch_size,
+            face_size=faces.shape[1],
+            crop_size=crop_size,
+            **asdict(augment),
         )
+        warped, target = apply_cuts(faces, chosen, grids, crop_size)
         name = "ab"[side]
         batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
     return batch

@@ -167,7 +167,7 @@ class All:
 
 
 def subcommand_of(command: type) -> Any:
-    """Names a subcommand by its class, whose docstring is its help, example included."""
+    """A subcommand: its class gives the name, its docstring the help."""
     return tyro.conf.subcommand(
         command.__name__.lower(), description=inspect.getdoc(command)
     )
