@@ -16,6 +16,7 @@ from jaxtyping import Float64, UInt8
 
 from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.config import AugmentConfig
+from deepfake_jax.mapped import allocate_like
 
 Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
 
@@ -31,10 +32,20 @@ def mean_color_shift(
 def shift_color(
     faces: UInt8[Any, "... 3"], shift: Float64[Any, "3"]
 ) -> UInt8[np.ndarray, "... 3"]:
-    """Adds a colour to every pixel; clipped to 0 to 255 and rounded."""
+    """Adds a colour to every pixel; clipped to 0 to 255 and rounded.
+
+    Faces in a mapped file give faces in another, and no copy is in memory as a whole.
+    A shift of zero gives the faces themselves.
+    """
+    if not np.any(shift):
+        return faces
     levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.stack([table[faces[..., c], c] for c in range(3)], axis=-1)
+    shifted = allocate_like(faces)
+    for old, new in zip(faces, shifted, strict=True):
+        for c in range(3):
+            new[..., c] = table[old[..., c], c]
+    return shifted
 
 
 def make_batch(

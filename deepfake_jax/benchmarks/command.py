@@ -12,6 +12,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
     match command:
         case options.Step():
             result = _step(command)
+        case options.Loader():
+            result = _loader(command)
         case _:
             raise NotImplementedError
     print(json.dumps(to_json(result)) if command.json else format_result(result))
@@ -29,4 +31,15 @@ def _step(command: options.Step) -> Any:
     )
     return measure_step(
         config, steps=command.steps, warmup=command.warmup, devices=command.devices
+    )
+
+
+def _loader(command: options.Loader) -> Any:
+    from deepfake_jax.benchmarks.loader import measure_loader
+
+    return measure_loader(
+        batch_size=command.batch_size,
+        workers=command.workers,
+        rounds=command.rounds,
+        seconds=command.seconds,
     )
