@@ -22,7 +22,11 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
-from deepfake_jax.benchmarks.options import BenchmarkOptions, subcommand_of
+from deepfake_jax.benchmarks.options import (
+    BenchmarkOptions,
+    check_options,
+    subcommand_of,
+)
 from deepfake_jax.config import (
     ConfigError,
     TrainConfig,
@@ -229,6 +233,8 @@ def parse_command(args: list[str]) -> Command:
     if isinstance(command, Train):
         options = override_config(command.options, command.set)
         return dataclasses.replace(command, options=options)
+    if isinstance(command, Benchmark):
+        check_options(command.what)
     return command
 
 

@@ -215,6 +215,7 @@ def describe(args: argparse.Namespace) -> dict:
         "cudnn": torch.backends.cudnn.version() if gpu else None,
         "tf32": torch.backends.cuda.matmul.allow_tf32 if gpu else None,
         "mkldnn": torch.backends.mkldnn.is_available(),
+        "forms": list(args.forms),
         "width": args.width,
         "batch_size": args.batch_size,
     }

@@ -55,7 +55,6 @@ BAD = [
     ("match_color", ["perhaps", None]),
     ("batch_size", [0, -1, 2.5, None]),
     ("steps", [0, -5]),
-    ("memory_limit_mb", -1),
     ("memory_limit_mb", [-1]),
     ("minutes", [0, -1]),
     ("seed", [-1, 2**32]),

@@ -1,6 +1,8 @@
 """``deepfake-jax benchmark``: from flags to a measurement and its text."""
 
 import json
+import os
+from dataclasses import asdict
 from typing import Any
 
 from deepfake_jax.benchmarks import options
@@ -8,14 +10,24 @@ from deepfake_jax.benchmarks.report import format_result, to_json
 
 
 def run_benchmark(command: options.BenchmarkOptions) -> int:
-    """Measures what the flags ask for and prints it; gives the exit status."""
+    """Measures what the flags ask for and prints it; gives the exit status.
+
+    Raises:
+        ConfigError: no such preset, or a setting that cannot be used.
+        ValueError: more devices than there are, or a batch that they cannot share.
+        PeerError: the peer cannot be started, or ends.
+    """
     match command:
         case options.Step():
             result = _step(command)
         case options.Loader():
             result = _loader(command)
-        case _:
-            raise NotImplementedError
+        case options.Train():
+            result = _train(command)
+        case options.Ratio():
+            result = _ratio(command)
+        case options.All():
+            return _all(command)
     print(json.dumps(to_json(result)) if command.json else format_result(result))
     return 0
 
@@ -43,3 +55,50 @@ def _loader(command: options.Loader) -> Any:
         rounds=command.rounds,
         seconds=command.seconds,
     )
+
+
+def _train(command: options.Train) -> Any:
+    from deepfake_jax.benchmarks.train import measure_train
+
+    config = options.make_config(
+        command.preset,
+        command.set,
+        batch_size=command.batch_size,
+        precision=command.precision,
+    )
+    return measure_train(
+        config, steps=command.steps, rounds=command.rounds, faces=command.faces
+    )
+
+
+def _ratio(command: options.Ratio) -> Any:
+    # The peer needs a part of the GPU's memory, of which XLA would reserve most.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from deepfake_jax.benchmarks.ratio import measure_ratio
+
+    config = options.make_config(
+        command.preset, command.set, batch_size=command.batch_size
+    )
+    return measure_ratio(
+        config,
+        python=command.peer_python,
+        script=command.peer_script,
+        steps=command.steps,
+        rounds=command.rounds,
+        compiled=command.peer_compile,
+    )
+
+
+def _all(command: options.All) -> int:
+    from deepfake_jax.benchmarks.table import format_table, measure_all
+
+    flags = ["--preset", command.preset]
+    for setting in command.set:
+        flags += ["--set", setting]
+    if command.batch_size is not None:
+        flags += ["--batch-size", str(command.batch_size)]
+    table = measure_all(
+        flags, steps=command.steps, python=command.peer_python, out=command.out
+    )
+    print(json.dumps(asdict(table)) if command.json else format_table(table))
+    return 0 if table.results else 1

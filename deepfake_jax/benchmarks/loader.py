@@ -121,9 +121,9 @@ def measure_loader(
     )
 
 
-def draw_faces(n: int) -> UInt8[np.ndarray, "n 256 256 3"]:
+def draw_faces(n: int, *, seed: int = 0) -> UInt8[np.ndarray, "n 256 256 3"]:
     """Random smooth pictures of 256 pixels, seeded."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     coarse = np.clip(rng.normal(110, 50, (n, 8, 8, 3)), 0, 255).astype(np.uint8)
     return np.stack([cv2.resize(face, (256, 256)) for face in coarse])
 

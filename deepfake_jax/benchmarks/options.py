@@ -200,3 +200,9 @@ def make_config(
     if precision is not None:
         more.append(f"model.precision={precision}")
     return override_config(load_preset(preset), [*settings, *more])
+
+
+def check_options(options: Any) -> None:
+    """Raises ConfigError if a benchmark's preset or settings cannot be used."""
+    if not isinstance(options, Loader):
+        make_config(options.preset, options.set, batch_size=options.batch_size)
