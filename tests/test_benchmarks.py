@@ -31,8 +31,8 @@ from deepfake_jax.benchmarks.ratio import (
 )
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
-from deepfake_jax.benchmarks.table import format_table, measure_all
-from deepfake_jax.cli import run_command
+from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
+from deepfake_jax.cli import Benchmark, parse_command, run_command
 from deepfake_jax.config import ModelConfig, config_from_dict
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
@@ -121,7 +121,7 @@ def test_peak_memory_grows_with_what_is_held():
 def test_runner_does_each_step_once_and_times_it():
     runner = StepRunner(TINY)
     assert len(runner.run(3)) == 3
-    assert int(runner.state.step) == 4  # one more fills the queue
+    assert int(runner.state.step) == 5  # one compiles, and one fills the queue
     times = runner.run(2)
     assert all(0 < seconds < 60 for seconds in times)
 
@@ -141,7 +141,7 @@ def test_step_benchmark_speaks_json(capsys):
 def test_step_benchmark_uses_several_devices():
     runner = StepRunner(TINY, devices=2)
     runner.run(1)
-    assert np.asarray(runner.state.step).tolist() == [2, 2]
+    assert np.asarray(runner.state.step).tolist() == [3, 3]
     with pytest.raises(ValueError, match="multiple of --devices"):
         StepRunner(replace(TINY, batch_size=3), devices=2)
     with pytest.raises(ValueError, match="--devices 9"):
@@ -274,24 +274,36 @@ def test_peer_that_cannot_run_is_an_error(tmp_path: Path):
 # The table
 
 
-def test_table_has_every_part_and_what_failed(tmp_path: Path):
-    out = tmp_path / "out.jsonl"
-    table = measure_all(
-        ["--preset", "original", *TINY_FLAGS],
-        steps=2,
-        python=tmp_path / "python",
-        out=out,
-    )
-    assert set(table.results) == {
-        *("step float32", "step bfloat16", "loader", "train float32", "train bfloat16")
+def test_plan_has_every_part_and_its_flags_parse(tmp_path: Path):
+    flags = ["--preset", "lite", *TINY_FLAGS]
+    parts = plan_parts(flags, steps=7, python=tmp_path / "python")
+    kinds = ["step", "step", "train", "train", "loader", "ratio"]
+    assert [name.split()[0] for name in parts] == kinds
+    for name, args in parts.items():
+        command = parse_command(["benchmark", *args])
+        assert isinstance(command, Benchmark)
+        what: Any = command.what
+        assert type(what).__name__.lower() == name.split()[0]
+        if name != "loader":
+            assert (what.preset, what.batch_size, what.steps) == ("lite", 2, 7)
+        if "bfloat16" in name:
+            assert what.precision == "bfloat16"
+
+
+def test_table_has_every_result_and_what_failed(tmp_path: Path):
+    parts = {
+        "step float32": ["step", "--preset", "none"],
+        "loader": ["loader", "--rounds", "1", "--seconds", "0.1"],
+        "ratio": ["ratio", "--peer-python", str(tmp_path / "python")],
     }
-    assert list(table.failed) == ["ratio"]
+    table = run_parts(parts, out=tmp_path / "out.jsonl")
+    assert list(table.results) == ["loader"]
+    assert "status 2" in table.failed["step float32"]
     assert "cannot import torch" in table.failed["ratio"]
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["part"] for line in lines] == list(table.results)
-    assert table.results["step bfloat16"]["precision"] == "bfloat16"
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"part": "loader", **table.results["loader"]}
     text = format_table(table)
-    assert "share of matmul" in text and "left out" in text
+    assert "faces per second per core" in text and "left out" in text
 
 
 def test_numbers_are_short():

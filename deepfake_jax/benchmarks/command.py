@@ -7,6 +7,7 @@ from typing import Any
 
 from deepfake_jax.benchmarks import options
 from deepfake_jax.benchmarks.report import format_result, to_json
+from deepfake_jax.weights import get_cache_dir
 
 
 def run_benchmark(command: options.BenchmarkOptions) -> int:
@@ -58,6 +59,8 @@ def _loader(command: options.Loader) -> Any:
 
 
 def _train(command: options.Train) -> Any:
+    # As `deepfake-jax train`: each round of the loop would compile anew.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
     from deepfake_jax.benchmarks.train import measure_train
 
     config = options.make_config(
@@ -90,15 +93,14 @@ def _ratio(command: options.Ratio) -> Any:
 
 
 def _all(command: options.All) -> int:
-    from deepfake_jax.benchmarks.table import format_table, measure_all
+    from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
 
     flags = ["--preset", command.preset]
     for setting in command.set:
         flags += ["--set", setting]
     if command.batch_size is not None:
         flags += ["--batch-size", str(command.batch_size)]
-    table = measure_all(
-        flags, steps=command.steps, python=command.peer_python, out=command.out
-    )
+    parts = plan_parts(flags, steps=command.steps, python=command.peer_python)
+    table = run_parts(parts, out=command.out)
     print(json.dumps(asdict(table)) if command.json else format_table(table))
     return 0 if table.results else 1

@@ -13,7 +13,7 @@ from deepfake_jax.benchmarks.report import format_number
 
 @dataclass(frozen=True)
 class TableResult:
-    """What `measure_all` found.
+    """What `run_parts` found.
 
     Attributes:
         results: of each part that ran, by name, as its own ``--json`` prints it.
@@ -24,40 +24,44 @@ class TableResult:
     failed: dict[str, str]
 
 
-def measure_all(
-    flags: list[str],
-    *,
-    steps: int | None = None,
-    python: Path | None = None,
-    out: Path | None = None,
-) -> TableResult:
-    """Runs step and train in both precisions, the loader, and the peer where it can.
-
-    Processes of their own keep one part's memory, caches and failures from the next.
+def plan_parts(
+    flags: list[str], *, steps: int | None = None, python: Path | None = None
+) -> dict[str, list[str]]:
+    """The command lines of a whole table, by part: `benchmark`'s arguments.
 
     Args:
         flags: for every part but the loader: preset, settings, batch size.
         steps: timed; by default 100 on an accelerator and 5 on a CPU.
         python: one that has torch, for the peer; by default this process's.
-        out: file to which each result is added as it comes, one JSON object a line.
     """
-    python = python or Path(sys.executable)
     if steps is None:
         backend = _run_python("import jax; print(jax.default_backend())")
         steps = 5 if backend == "cpu" else 100
-    count = ["--steps", str(steps)]
+    count = ["--steps", str(max(steps, 2))]
     parts = {}
-    for precision in ("float32", "bfloat16"):
-        as_type = ["--precision", precision, *count]
-        parts[f"step {precision}"] = ["step", *flags, *as_type]
+    for what in ("step", "train"):
+        for precision in ("float32", "bfloat16"):
+            as_type = ["--precision", precision]
+            parts[f"{what} {precision}"] = [what, *flags, *as_type, *count]
     parts["loader"] = ["loader"]
-    for precision in ("float32", "bfloat16"):
-        as_type = ["--precision", precision, "--steps", str(max(steps, 2))]
-        parts[f"train {precision}"] = ["train", *flags, *as_type]
-    parts["ratio"] = ["ratio", *flags, *count, "--peer-python", str(python)]
+    peer = ["--peer-python", str(python or sys.executable)]
+    parts["ratio"] = ["ratio", *flags, *count, *peer]
+    return parts
+
+
+def run_parts(parts: dict[str, list[str]], *, out: Path | None = None) -> TableResult:
+    """Runs each part in a process of its own, the ratio only where torch is there.
+
+    Processes of their own keep one part's memory, caches and failures from the next.
+
+    Args:
+        parts: from `plan_parts`.
+        out: file to which each result is added as it comes, one JSON object a line.
+    """
     results: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     for name, args in parts.items():
+        python = args[-1]
         if name == "ratio" and _run_python("import torch; print(1)", python) != "1":
             failed[name] = f"left out: {python} cannot import torch (--peer-python)"
             continue
@@ -76,9 +80,9 @@ def measure_all(
     return TableResult(results, failed)
 
 
-def _run_python(code: str, python: Path | None = None) -> str:
+def _run_python(code: str, python: str = sys.executable) -> str:
     """The last word that a line of Python prints, empty if it fails."""
-    command = [str(python or sys.executable), "-c", code]
+    command = [python, "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError:
