@@ -209,7 +209,7 @@ def test_train_benchmark_speaks_json(capsys):
     assert result["ratio_min"] <= result["ratio"] <= result["ratio_max"]
     assert 0 <= result["data_wait"] <= 1
     assert run_command(["benchmark", "train", *TINY_FLAGS, "--steps", "1"]) == 1
-    assert "--steps must be 2" in capsys.readouterr().err
+    assert "must be at least 2" in capsys.readouterr().err
 
 
 # The peer
