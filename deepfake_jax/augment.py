@@ -8,7 +8,7 @@ The classic augmentation is two resamplings: `random_transform` turns, zooms, sh
 mirrors the face, then `random_warp` cuts out its centre twice, once bent by a 5 x 5
 grid (`warped`, the network's input) and once by the similarity nearest to that grid
 (`target`, what it must give). `augment_faces` composes both, which is sharper (one
-interpolation) and some ten times faster.
+interpolation) and some seven times faster.
 
 Both cuts are a 5 x 5 grid of places in the face, linearly interpolated: an affine map
 commutes with that interpolation, so the target's grid gives its similarity exactly, and
