@@ -8,7 +8,6 @@ last line of stdout is one JSON object.
 import argparse
 import dataclasses
 import errno
-import inspect
 import io
 import json
 import logging
@@ -23,6 +22,11 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
+from deepfake_jax.benchmarks.options import (
+    BenchmarkOptions,
+    check_options,
+    subcommand_of,
+)
 from deepfake_jax.config import (
     ConfigError,
     TrainConfig,
@@ -146,7 +150,21 @@ class Doctor:
     """Print the checks as one line of JSON."""
 
 
-Command = Extract | Train | Convert | Demo | Doctor
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Measure this installation: the step, the loader, training, a peer, or all.
+
+    Example:
+        deepfake-jax benchmark step --precision bfloat16 --json
+
+    Figures are medians without compilation, with device, versions and command beside
+    them. `all` measures a device's whole table in one go.
+    """
+
+    what: Annotated[BenchmarkOptions, _Flat]
+
+
+Command = Extract | Train | Convert | Demo | Doctor | Benchmark
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -194,6 +212,7 @@ def parse_command(args: list[str]) -> Command:
         | _subcommand(Convert)
         | _subcommand(Demo)
         | _subcommand(Doctor)
+        | _subcommand(Benchmark)
     )
     try:
         command = tyro.cli(
@@ -214,13 +233,14 @@ def parse_command(args: list[str]) -> Command:
     if isinstance(command, Train):
         options = override_config(command.options, command.set)
         return dataclasses.replace(command, options=options)
+    if isinstance(command, Benchmark):
+        check_options(command.what)
     return command
 
 
 def _subcommand(command: type) -> Any:
     """A subcommand whose help is its class's docstring, example included."""
-    name, description = command.__name__.lower(), inspect.getdoc(command)
-    return Annotated[command, tyro.conf.subcommand(name, description=description)]
+    return Annotated[command, subcommand_of(command)]
 
 
 def _with_defaults(command: type, options: TrainConfig) -> type:
@@ -261,6 +281,10 @@ def _run_config(run: str | None) -> TrainConfig | None:
 
 def _call(command: Command) -> int:
     """Calls what a command names; imports are here so that --help is instant."""
+    if isinstance(command, Benchmark):
+        from deepfake_jax.benchmarks.command import run_benchmark
+
+        return run_benchmark(command.what)
     # Compiling a training step takes half a minute on a CPU; the next run reuses it.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
     match command:

@@ -14,6 +14,8 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from deepfake_jax.mapped import MEMORY_LIMIT_MB
+
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -100,6 +102,8 @@ class TrainConfig:
     """Source of all randomness; the same seed gives the same run."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Threads that prepare batches; their number does not change the result."""
+    memory_limit_mb: Annotated[float, Field(ge=0)] = MEMORY_LIMIT_MB
+    """Decoded faces of a side beyond this lie in a temporary file, mapped, MB."""
     log_every: _Positive = 10
     """Steps between lines of metrics.jsonl."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from deepfake_jax.augment import augment_faces
+from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.config import AugmentConfig
+from deepfake_jax.mapped import allocate_like
 
 Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
 
@@ -31,10 +32,20 @@ def mean_color_shift(
 def shift_color(
     faces: UInt8[Any, "... 3"], shift: Float64[Any, "3"]
 ) -> UInt8[np.ndarray, "... 3"]:
-    """Adds a colour to every pixel; clipped to 0 to 255 and rounded."""
+    """Adds a colour to every pixel; clipped to 0 to 255 and rounded.
+
+    Faces in a mapped file give faces in another, and no copy is in memory as a whole.
+    A shift of zero gives the faces themselves.
+    """
+    if not np.any(shift):
+        return faces
     levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.stack([table[faces[..., c], c] for c in range(3)], axis=-1)
+    shifted = allocate_like(faces)
+    for old, new in zip(faces, shifted, strict=True):
+        for c in range(3):
+            new[..., c] = table[old[..., c], c]
+    return shifted
 
 
 def make_batch(
@@ -57,10 +68,15 @@ def make_batch(
     batch: Batch = {}
     for side, faces in enumerate((faces_a, faces_b)):
         rng = np.random.default_rng((seed, step, side))
-        chosen = faces[rng.integers(len(faces), size=batch_size)]
-        warped, target = augment_faces(
-            rng, chosen, crop_size=crop_size, **asdict(augment)
+        chosen = rng.integers(len(faces), size=batch_size)
+        grids = draw_cuts(
+            rng,
+            batch_size,
+            face_size=faces.shape[1],
+            crop_size=crop_size,
+            **asdict(augment),
         )
+        warped, target = apply_cuts(faces, chosen, grids, crop_size)
         name = "ab"[side]
         batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
     return batch

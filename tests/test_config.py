@@ -55,6 +55,7 @@ BAD = [
     ("match_color", ["perhaps", None]),
     ("batch_size", [0, -1, 2.5, None]),
     ("steps", [0, -5]),
+    ("memory_limit_mb", [-1]),
     ("minutes", [0, -1]),
     ("seed", [-1, 2**32]),
     ("workers", [0]),
