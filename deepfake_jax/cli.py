@@ -75,6 +75,11 @@ class Train:
     RUN/preview.png and RUN/loss.png in any image viewer. Ctrl-C (or SIGTERM) saves and
     stops; it is how one ends a run that looks good. --steps and --minutes count the
     whole run, and either replaces the preset's limit.
+
+    All devices of the machine share each batch. On several machines, start the same
+    command on each, with --coordinator, --num-processes and its own --process-id; under
+    srun, Open MPI's mpirun or on a TPU pod, without these. RUN must be on a disk that
+    all of them see.
     """
 
     a: Path
@@ -90,6 +95,16 @@ class Train:
     """Start from a YAML file instead of a preset."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one setting, as key.sub=value; may be given again."""
+    devices: int | None = None
+    """Use only so many devices of each machine; all by default."""
+    coordinator: str | None = None
+    """Several machines: HOST:PORT of process 0, which opens that port. Or auto: ask the
+    cluster, also where it does not say so by itself, as on Kubernetes."""
+    num_processes: int | None = None
+    """Several machines: how many processes there are. 1 keeps a process by itself that
+    srun or mpirun started with others."""
+    process_id: int | None = None
+    """Several machines: which of them this is, from 0. Process 0 writes the run."""
     options: Annotated[TrainConfig, _Flat] = TrainConfig()
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as one line of JSON."""
@@ -279,14 +294,23 @@ def _run_config(run: str | None) -> TrainConfig | None:
     return load_config(path) if path and path.exists() else None
 
 
+def keep_compiled() -> None:
+    """Lets JAX keep compiled programs in the user's cache folder.
+
+    To be called before JAX is imported. Compiling a training step takes half a minute
+    on a CPU, and the next run reuses it. A folder that ``JAX_COMPILATION_CACHE_DIR``
+    names already is used instead.
+    """
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+
+
 def _call(command: Command) -> int:
     """Calls what a command names; imports are here so that --help is instant."""
     if isinstance(command, Benchmark):
         from deepfake_jax.benchmarks.command import run_benchmark
 
         return run_benchmark(command.what)
-    # Compiling a training step takes half a minute on a CPU; the next run reuses it.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+    keep_compiled()
     match command:
         case Extract():
             from deepfake_jax.extract import extract_faces
@@ -301,9 +325,9 @@ def _call(command: Command) -> int:
                 )
             )
         case Train():
-            from deepfake_jax.train import train
-
-            result = train(command.a, command.b, command.run, command.options)
+            result, leads = _train(command)
+            if not leads:
+                return 0  # process 0 speaks for all
             text = (
                 f"step {result.step}, loss A {result.loss_a:.4f} B {result.loss_b:.4f}"
                 f", {result.images_per_second:.0f} img/s; saved {result.checkpoint}"
@@ -330,6 +354,20 @@ def _call(command: Command) -> int:
     for problem in problems:
         print(f"deepfake-jax: error: read in part only: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _train(command: Train) -> tuple[Any, bool]:
+    """The result of training, and whether this process leads."""
+    import jax
+
+    from deepfake_jax.parallel import setup_distributed
+    from deepfake_jax.train import train
+
+    setup_distributed(command.coordinator, command.num_processes, command.process_id)
+    result = train(
+        command.a, command.b, command.run, command.options, devices=command.devices
+    )
+    return result, jax.process_index() == 0
 
 
 def _to_json(result: Any) -> str:

@@ -57,10 +57,21 @@ def make_batch(
     batch_size: int,
     augment: AugmentConfig,
     crop_size: int = 64,
+    rows: slice | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
 
     Every side is drawn from its own generator, seeded by (seed, step, side).
+
+    Args:
+        faces_a: A's faces.
+        faces_b: B's.
+        seed: the run's.
+        step: whose batch.
+        batch_size: pairs a side of the whole batch.
+        augment: amounts of the random changes.
+        crop_size: side of the pairs' pictures.
+        rows: only these pairs of each side; they are the same as in the whole batch.
 
     Returns:
         ``warped_a``, ``target_a``, ``warped_b``, ``target_b``.
@@ -76,7 +87,8 @@ def make_batch(
             crop_size=crop_size,
             **asdict(augment),
         )
-        warped, target = apply_cuts(faces, chosen, grids, crop_size)
+        share = slice(None) if rows is None else rows
+        warped, target = apply_cuts(faces, chosen[share], grids[share], crop_size)
         name = "ab"[side]
         batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
     return batch
@@ -99,6 +111,7 @@ class BatchLoader:
         augment: AugmentConfig,
         crop_size: int = 64,
         workers: int = 2,
+        rows: slice | None = None,
     ):
         self._faces = faces_a, faces_b
         self._options: dict[str, Any] = {
@@ -106,6 +119,7 @@ class BatchLoader:
             "batch_size": batch_size,
             "augment": augment,
             "crop_size": crop_size,
+            "rows": rows,
         }
         self._ahead = 2 * workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")

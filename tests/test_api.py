@@ -14,7 +14,7 @@ NAME = PACKAGE.name
 WITHOUT_JAX: Sequence[str] = (
     "video detect landmarks align augment mask color blend pictures track identity"
 ).split()
-WITHOUT_CV2: Sequence[str] = "models losses step swap".split()
+WITHOUT_CV2: Sequence[str] = "models losses step parallel swap".split()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -152,7 +152,9 @@ def test_the_whole_way_by_commands(portrait, tmp_path, capsys):
     write_face_set(tmp_path / "b", 3, tint=(120, 160, 210))
     path = tmp_path / "tiny.yaml"
     path.write_text(config_to_yaml(tiny_config()))
-    args = train_args(tmp_path, "--config", str(path), "--steps", "3", "--json")
+    args = train_args(
+        tmp_path, "--config", str(path), "--steps", "3", "--json", "--devices", "1"
+    )
     assert run(*args) == 0
     trained = json.loads(capsys.readouterr().out.splitlines()[-1])
     keys = {"step", "loss_a", "loss_b", "images_per_second", "checkpoint"}

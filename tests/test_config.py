@@ -59,6 +59,8 @@ BAD = [
     ("minutes", [0, -1]),
     ("seed", [-1, 2**32]),
     ("workers", [0]),
+    ("steps_per_dispatch", [0, 1001, 1.5]),
+    ("remat", ["perhaps", None]),
     ("log_every", [0]),
     ("preview_seconds", [0]),
     ("checkpoint_every", [0]),
