@@ -219,7 +219,10 @@ def find_devices(count: int | None = None) -> Devices:
     groups = [jax.local_devices(process_index=index) for index in range(processes)]
     local = len(groups[jax.process_index()])
     if count is not None and not 1 <= count <= min(len(group) for group in groups):
-        raise ConfigError(f"--devices {count}: there are {local} here; see 'doctor'")
+        raise ConfigError(
+            f"--devices {count}: there are {local} here. On a CPU, "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N virtual ones"
+        )
     return Devices(
         local=tuple(groups[jax.process_index()][:count]),
         everywhere=tuple(device for group in groups for device in group[:count]),

@@ -142,7 +142,7 @@ def test_step_benchmark_uses_several_devices():
     runner = StepRunner(TINY, devices=2)
     runner.run(1)
     assert np.asarray(runner.state.step).tolist() == [3, 3]
-    with pytest.raises(ValueError, match="multiple of --devices"):
+    with pytest.raises(ValueError, match="cannot be split evenly"):
         StepRunner(replace(TINY, batch_size=3), devices=2)
     with pytest.raises(ValueError, match="--devices 9"):
         StepRunner(TINY, devices=9)

@@ -25,6 +25,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
             result = _loader(command)
         case options.Train():
             result = _train(command)
+        case options.Layers():
+            return _layers(command)
         case options.Ratio():
             result = _ratio(command)
         case options.All():
@@ -72,6 +74,20 @@ def _train(command: options.Train) -> Any:
     return measure_train(
         config, steps=command.steps, rounds=command.rounds, faces=command.faces
     )
+
+
+def _layers(command: options.Layers) -> int:
+    from deepfake_jax.benchmarks.layers import format_layers, measure_layers
+
+    config = options.make_config(
+        command.preset,
+        command.set,
+        batch_size=command.batch_size,
+        precision=command.precision,
+    )
+    result = measure_layers(config, repeats=command.repeats)
+    print(json.dumps(to_json(result)) if command.json else format_layers(result))
+    return 0
 
 
 def _ratio(command: options.Ratio) -> Any:

@@ -106,6 +106,31 @@ class Train:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Layers:
+    """Time every convolution of the network in every form that can compute it.
+
+    Example:
+        deepfake-jax benchmark layers --preset lite
+
+    Milliseconds for the value and for both gradients; a star marks the form that the
+    network uses on this device. Needs a few minutes for `original` on a CPU.
+    """
+
+    preset: str = "original"
+    """Network: a preset's name."""
+    set: _Settings = ()
+    """Override one setting, as key.sub=value; may be given again."""
+    batch_size: _Positive | None = None
+    """Faces a step of each side; the preset's by default."""
+    precision: Precision | None = None
+    """Type of the network's arithmetic; the preset's by default."""
+    repeats: _Positive = 5
+    """Times each is measured; the best counts."""
+    json: _Json = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class Ratio:
     """Alternate our step with PyTorch's and print the ratios.
 
@@ -177,6 +202,7 @@ BenchmarkOptions = (
     Annotated[Step, subcommand_of(Step)]
     | Annotated[Loader, subcommand_of(Loader)]
     | Annotated[Train, subcommand_of(Train)]
+    | Annotated[Layers, subcommand_of(Layers)]
     | Annotated[Ratio, subcommand_of(Ratio)]
     | Annotated[All, subcommand_of(All)]
 )

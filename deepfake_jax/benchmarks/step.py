@@ -20,7 +20,8 @@ from deepfake_jax.benchmarks.machine import (
     peak_tflops,
 )
 from deepfake_jax.config import TrainConfig
-from deepfake_jax.step import StepFunction, TrainState, init_state, jit_step, pmap_step
+from deepfake_jax.parallel import find_devices
+from deepfake_jax.step import StepFunction, TrainState, init_state
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,16 @@ class StepRunner:
         """Compiles, and does one step.
 
         Raises:
-            ValueError: fewer devices than asked for, or a batch that they cannot share
+            ConfigError: fewer devices than asked for, or a batch that they cannot share
                 evenly.
         """
         self.config, self.devices = config, devices
+        place = find_devices(devices)
+        place.rows(config.batch_size)
         state: Any = init_state(jax.random.key(config.seed), config)
-        batch: Any = draw_batch(config.batch_size, state.model.face_size)
-        if devices == 1:
-            step: Any = jit_step()
-            batch = jax.device_put(batch)
-        else:
-            state, batch = _share_out(state, batch, devices)
-            step = pmap_step()
+        faces = draw_batch(config.batch_size, state.model.face_size)
+        batch = place.put_batches([faces], 0)
+        state, step = place.put_state(state), place.make_step()
         start = time.perf_counter()
         state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
@@ -128,31 +127,6 @@ class StepRunner:
         return times[1:]
 
 
-def _share_out(state: Any, batch: Any, devices: int) -> tuple[Any, Any]:
-    """A state on every device, and a batch split among them along a new first axis."""
-    local = jax.local_devices()
-    if devices > len(local):
-        raise ValueError(
-            f"--devices {devices}, but this machine has {len(local)}; on a CPU, "
-            "XLA_FLAGS=--xla_force_host_platform_device_count=N makes N virtual ones"
-        )
-    size = len(batch["warped_a"])
-    if size % devices:
-        raise ValueError(
-            f"a batch of {size} cannot be split among {devices} devices; choose a "
-            "--batch-size that is a multiple of --devices"
-        )
-    split = {
-        name: faces.reshape(devices, size // devices, *faces.shape[1:])
-        for name, faces in batch.items()
-    }
-    place = jax.pmap(lambda tree: tree, devices=local[:devices])
-    stacked = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (devices, *leaf.shape)), state
-    )
-    return place(stacked), place(split)
-
-
 def draw_batch(batch_size: int, face_size: int = 64) -> dict[str, np.ndarray]:
     """Random uint8 faces with a face's spread of values, smooth in places, seeded."""
     rng = np.random.default_rng(0)
@@ -177,7 +151,7 @@ def measure_step(
         devices: jit on one, pmap on more.
 
     Raises:
-        ValueError: fewer devices than asked for, or a batch that they cannot share.
+        ConfigError: fewer devices than asked for, or a batch that they cannot share.
     """
     runner = StepRunner(config, devices=devices)
     runner.run(warmup)

@@ -106,7 +106,7 @@ def measure_train(
                 checkpoint_every=10**9,
                 checkpoint_minutes=1e9,
             )
-            train(folder / "a", folder / "b", folder / "run", stretch)
+            train(folder / "a", folder / "b", folder / "run", stretch, devices=1)
             line = read_metrics(RunPaths(folder / "run").metrics)[-1]
             loop.append(line["images_per_second"])
             waits.append(line["data_wait"])

@@ -19,10 +19,10 @@ def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:
     """
     dtype = x.dtype
     # In bfloat16 XLA's convolution on the CPU does not sum in float32 (jax 0.10.2).
-    x, kernel = _to_blocks(x).astype(jnp.float32), kernel.astype(jnp.float32)
+    x, kernel = to_blocks(x).astype(jnp.float32), kernel.astype(jnp.float32)
     if stride == 2:
-        return _conv_narrow(x, _block_kernel(kernel, 1, 1)).astype(dtype)
-    kernels = [_block_kernel(kernel, i, j) for i in (0, 1) for j in (0, 1)]
+        return _conv_narrow(x, block_kernel(kernel, 1, 1)).astype(dtype)
+    kernels = [block_kernel(kernel, i, j) for i in (0, 1) for j in (0, 1)]
     y = _conv_narrow(x, jnp.concatenate(kernels, axis=3)).astype(dtype)
     n, h, w, c = y.shape
     y = y.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)
@@ -32,10 +32,10 @@ def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:
 def conv_phases(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 5x5 at stride 2 as 3x3 at stride 1 over blocks: even sizes."""
     del stride
-    return conv_winograd(_to_blocks(x), _block_kernel(kernel, 1, 1), 1)
+    return conv_winograd(to_blocks(x), block_kernel(kernel, 1, 1), 1)
 
 
-def _to_blocks(x: Array) -> Array:
+def to_blocks(x: Array) -> Array:
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, h // 2, w // 2, 4 * c)
@@ -43,7 +43,7 @@ def _to_blocks(x: Array) -> Array:
 
 # Three blocks hold six taps an axis, of which a 5-tap kernel leaves the first empty
 # (shift 1: the window of SAME at stride 2, or of a block's second pixel) or the last.
-def _block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
+def block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
     _, _, cin, cout = kernel.shape
     pads = ((shift_h, 1 - shift_h), (shift_w, 1 - shift_w), (0, 0), (0, 0))
     kernel = jnp.pad(kernel, pads).reshape(3, 2, 3, 2, cin, cout)
