@@ -104,7 +104,7 @@ def _ratio(command: options.Ratio) -> Any:
         script=command.peer_script,
         steps=command.steps,
         rounds=command.rounds,
-        compiled=command.peer_compile,
+        forms=command.peer_forms,
     )
 
 

@@ -139,7 +139,7 @@ class Ratio:
 
     Runs scripts/bench_peer_torch.py (from a checkout) in a Python that has torch.
     The first round tries every form of the peer; those within a quarter of the best
-    of their precision go on. Ratios are medians over rounds: our float32 to the
+    in float32, or of the best of all, go on. Ratios are medians over rounds: our float32 to the
     peer's best float32, our bfloat16 to the peer's best of all.
     """
 
@@ -157,8 +157,9 @@ class Ratio:
     """Steps of each form in a round."""
     rounds: _Positive = 5
     """Alternations, after the one that screens the peer's forms."""
-    peer_compile: bool = True
-    """Whether the peer tries torch.compile, which can take minutes a form."""
+    peer_forms: tuple[str, ...] = ()
+    """Forms of the peer to try, PRECISION-MODE-LAYOUT; all by default, which takes a
+    quarter of an hour on a small CPU."""
     json: _Json = False
     """Print the result as one line of JSON."""
 

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +144,7 @@ def measure_ratio(
     script: Path | None = None,
     steps: int = 3,
     rounds: int = 5,
-    compiled: bool = True,
+    forms: Sequence[str] = (),
 ) -> RatioResult:
     """Times our step in both precisions and every form of the peer in turns.
 
@@ -153,10 +154,10 @@ def measure_ratio(
         script: the peer's; by default the checkout's.
         steps: of each form in a round.
         rounds: alternations after the one that screens the peer's forms.
-        compiled: whether the peer tries torch.compile.
+        forms: of the peer; none stands for all that it has.
 
     Raises:
-        PeerError: the peer cannot be started, or ends.
+        PeerError: the peer cannot be started, ends, or has no such form.
     """
     python, script = python or Path(sys.executable), script or find_peer_script()
     rates: dict[str, list[float]] = {}
@@ -178,7 +179,12 @@ def measure_ratio(
             model = replace(config.model, precision=precision)
             ours[precision] = StepRunner(replace(config, model=model))
             ours[precision].run(1)
-        forms = [form for form in peer.info["forms"] if compiled or "eager" in form]
+        forms = list(forms or peer.info["forms"])
+        if unknown := set(forms) - set(peer.info["forms"]):
+            raise PeerError(
+                f"the peer has no form {', '.join(sorted(unknown))}; it has "
+                f"{', '.join(peer.info['forms'])}"
+            )
         for index in range(rounds + 1):
             for form in forms:
                 answer = peer.measure(form, steps)
@@ -219,12 +225,14 @@ def measure_ratio(
 
 
 def keep_best(rates: dict[str, float]) -> list[str]:
-    """The forms near the best of their precision, which is what a name begins with."""
-    best: dict[str, float] = dict.fromkeys(PRECISIONS, 0.0)
-    for form, rate in rates.items():
-        precision = form.split("-")[0]
-        best[precision] = max(best[precision], rate)
-    return [f for f, rate in rates.items() if rate >= _KEEP * best[f.split("-")[0]]]
+    """The forms that may still be the best in float32, or the best of all."""
+    float32 = [rate for form, rate in rates.items() if form.startswith("float32")]
+    most = max(rates.values(), default=0.0), max(float32, default=0.0)
+    return [
+        form
+        for form, rate in rates.items()
+        if rate >= _KEEP * most[form.startswith("float32")]
+    ]
 
 
 def pick_best(rates: dict[str, list[float]], forms: list[str]) -> str | None:
