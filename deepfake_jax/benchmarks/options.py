@@ -139,8 +139,8 @@ class Ratio:
 
     Runs scripts/bench_peer_torch.py (from a checkout) in a Python that has torch.
     The first round tries every form of the peer; those within a quarter of the best
-    in float32, or of the best of all, go on. Ratios are medians over rounds: our float32 to the
-    peer's best float32, our bfloat16 to the peer's best of all.
+    in float32, or of the best of all, go on. Ratios are medians over rounds: our
+    float32 to the peer's best float32, our bfloat16 to the peer's best of all.
     """
 
     peer_python: Path | None = None

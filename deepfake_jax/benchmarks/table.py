@@ -34,9 +34,8 @@ def plan_parts(
         steps: timed; by default 100 on an accelerator and 5 on a CPU.
         python: one that has torch, for the peer; by default this process's.
     """
-    if steps is None:
-        backend = _run_python("import jax; print(jax.default_backend())")
-        steps = 5 if backend == "cpu" else 100
+    on_cpu = _run_python("import jax; print(jax.default_backend())") == "cpu"
+    steps = steps or (5 if on_cpu else 100)
     count = ["--steps", str(max(steps, 2))]
     parts = {}
     for what in ("step", "train"):
@@ -44,6 +43,8 @@ def plan_parts(
             as_type = ["--precision", precision]
             parts[f"{what} {precision}"] = [what, *flags, *as_type, *count]
     parts["loader"] = ["loader"]
+    if not on_cpu:  # where it takes minutes, and the choice is made
+        parts["layers bfloat16"] = ["layers", *flags, "--precision", "bfloat16"]
     peer = ["--peer-python", str(python or sys.executable)]
     parts["ratio"] = ["ratio", *flags, *count, *peer]
     return parts
@@ -106,6 +107,7 @@ _COLUMNS = {
         *("step_only_images_per_second", "end_to_end_images_per_second", "ratio"),
         "data_wait",
     ),
+    "layers": ("milliseconds", "chosen"),
     "ratio": (
         *("ratio_float32", "peer_best_float32", "ratio_bfloat16", "peer_best"),
         *("images_per_second", "failed"),
