@@ -37,6 +37,7 @@ from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
 from .options import ConvertConfig as ConvertConfig
 from .options import ExtractConfig as ExtractConfig
+from .parallel import setup_distributed as setup_distributed
 from .run import TrainedRun as TrainedRun
 from .run import load_run as load_run
 from .step import TrainState as TrainState

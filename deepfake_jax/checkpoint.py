@@ -63,8 +63,9 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial.absolute() / "state", tree)
+        with _open_orbax() as checkpointer:
+            # As NumPy arrays: orbax refuses a device's array that only one process has.
+            checkpointer.save(partial.absolute() / "state", jax.device_get(tree))
         manifest = {"step": step, "extra": extra, "files": _hash_files(partial)}
         _write_synced(partial / MANIFEST_NAME, json.dumps(manifest, indent=1))
         if final.exists():
@@ -143,11 +144,25 @@ def restore_checkpoint(
 
 def _restore(path: Path, like: Any | None) -> Any:
     state = path.absolute() / "state"
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _open_orbax() as checkpointer:
         if like is None:
             return checkpointer.restore(state)
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         return checkpointer.restore(state, shapes)
+
+
+def _open_orbax() -> ocp.StandardCheckpointer:
+    """Orbax for this process alone: without waiting for those it trains with."""
+    if jax.process_count() == 1:
+        return ocp.StandardCheckpointer()
+    index = jax.process_index()
+    return ocp.StandardCheckpointer(
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=index,
+            active_processes={index},
+            barrier_sync_key_prefix=f"process{index}",
+        )
+    )
 
 
 def _hash_file(path: Path) -> str:

@@ -8,7 +8,6 @@ last line of stdout is one JSON object.
 import argparse
 import dataclasses
 import errno
-import inspect
 import io
 import json
 import logging
@@ -23,6 +22,11 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
+from deepfake_jax.benchmarks.options import (
+    BenchmarkOptions,
+    check_options,
+    subcommand_of,
+)
 from deepfake_jax.config import (
     ConfigError,
     TrainConfig,
@@ -110,6 +114,11 @@ class Train:
     RUN/preview.png and RUN/loss.png in any image viewer. Ctrl-C (or SIGTERM) saves and
     stops; it is how one ends a run that looks good. --steps and --minutes count the
     whole run, and either replaces the preset's limit.
+
+    All devices of the machine share each batch. On several machines, start the same
+    command on each, with --coordinator, --num-processes and its own --process-id; under
+    srun, Open MPI's mpirun or on a TPU pod, without these. RUN must be on a disk that
+    all of them see.
     """
 
     a: Path
@@ -125,6 +134,16 @@ class Train:
     """Start from a YAML file instead of a preset."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one setting, as key.sub=value; may be given again."""
+    devices: int | None = None
+    """Use only so many devices of each machine; all by default."""
+    coordinator: str | None = None
+    """Several machines: HOST:PORT of process 0, which opens that port. Or auto: ask the
+    cluster, also where it does not say so by itself, as on Kubernetes."""
+    num_processes: int | None = None
+    """Several machines: how many processes there are. 1 keeps a process by itself that
+    srun or mpirun started with others."""
+    process_id: int | None = None
+    """Several machines: which of them this is, from 0. Process 0 writes the run."""
     options: Annotated[TrainConfig, _Flat] = TrainConfig()
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as one line of JSON."""
@@ -187,7 +206,21 @@ class Doctor:
     """Print the checks as one line of JSON."""
 
 
-Command = Extract | Faces | Train | Convert | Demo | Doctor
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Measure this installation: the step, the loader, training, a peer, or all.
+
+    Example:
+        deepfake-jax benchmark step --precision bfloat16 --json
+
+    Figures are medians without compilation, with device, versions and command beside
+    them. `all` measures a device's whole table in one go.
+    """
+
+    what: Annotated[BenchmarkOptions, _Flat]
+
+
+Command = Extract | Faces | Train | Convert | Demo | Doctor | Benchmark
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -238,6 +271,7 @@ def parse_command(args: list[str]) -> Command:
         | _subcommand(Convert)
         | _subcommand(Demo)
         | _subcommand(Doctor)
+        | _subcommand(Benchmark)
     )
     try:
         command = tyro.cli(
@@ -258,13 +292,14 @@ def parse_command(args: list[str]) -> Command:
     if isinstance(command, Train):
         options = override_config(command.options, command.set)
         return dataclasses.replace(command, options=options)
+    if isinstance(command, Benchmark):
+        check_options(command.what)
     return command
 
 
 def _subcommand(command: type) -> Any:
     """A subcommand whose help is its class's docstring, example included."""
-    name, description = command.__name__.lower(), inspect.getdoc(command)
-    return Annotated[command, tyro.conf.subcommand(name, description=description)]
+    return Annotated[command, subcommand_of(command)]
 
 
 def _with_defaults(command: type, options: TrainConfig) -> type:
@@ -303,10 +338,23 @@ def _run_config(run: str | None) -> TrainConfig | None:
     return load_config(path) if path and path.exists() else None
 
 
+def keep_compiled() -> None:
+    """Lets JAX keep compiled programs in the user's cache folder.
+
+    To be called before JAX is imported. Compiling a training step takes half a minute
+    on a CPU, and the next run reuses it. A folder that ``JAX_COMPILATION_CACHE_DIR``
+    names already is used instead.
+    """
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+
+
 def _call(command: Command) -> int:
     """Calls what a command names; imports are here so that --help is instant."""
-    # Compiling a training step takes half a minute on a CPU; the next run reuses it.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+    if isinstance(command, Benchmark):
+        from deepfake_jax.benchmarks.command import run_benchmark
+
+        return run_benchmark(command.what)
+    keep_compiled()
     match command:
         case Extract():
             from deepfake_jax.extract import extract_faces
@@ -316,9 +364,9 @@ def _call(command: Command) -> int:
         case Faces():
             return _review(command)
         case Train():
-            from deepfake_jax.train import train
-
-            result = train(command.a, command.b, command.run, command.options)
+            result, leads = _train(command)
+            if not leads:
+                return 0  # process 0 speaks for all
             text = (
                 f"step {result.step}, loss A {result.loss_a:.4f} B {result.loss_b:.4f}"
                 f", {result.images_per_second:.0f} img/s; saved {result.checkpoint}"
@@ -400,6 +448,20 @@ def _review(command: Faces) -> int:
             print(sheet)
     # What was repaired is no failure.
     return int(bool(result.problems) and not command.repair)
+
+
+def _train(command: Train) -> tuple[Any, bool]:
+    """The result of training, and whether this process leads."""
+    import jax
+
+    from deepfake_jax.parallel import setup_distributed
+    from deepfake_jax.train import train
+
+    setup_distributed(command.coordinator, command.num_processes, command.process_id)
+    result = train(
+        command.a, command.b, command.run, command.options, devices=command.devices
+    )
+    return result, jax.process_index() == 0
 
 
 def _to_json(result: Any) -> str:

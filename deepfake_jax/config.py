@@ -14,6 +14,8 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from deepfake_jax.mapped import MEMORY_LIMIT_MB
+
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -91,7 +93,7 @@ class TrainConfig:
     match_color: bool = True
     """Shift A's faces to B's mean colour, so that one code can serve both."""
     batch_size: _Positive = 64
-    """Faces a step of each side."""
+    """Faces a step of each side, over all devices together."""
     steps: _Positive | None = None
     """Stop when the run has had this many steps in all."""
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -100,6 +102,15 @@ class TrainConfig:
     """Source of all randomness; the same seed gives the same run."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Threads that prepare batches; their number does not change the result."""
+    memory_limit_mb: Annotated[float, Field(ge=0)] = MEMORY_LIMIT_MB
+    """Decoded faces of a side beyond this lie in a temporary file, mapped, MB."""
+    steps_per_dispatch: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Steps given to the device at once; more helps where a step takes about a
+    millisecond. The result is the same; signals and minutes act between dispatches."""
+    remat: bool = False
+    """Compute activations again in the backward pass instead of keeping them: a third
+    more work. For networks or batches that do not fit on a GPU or TPU; on a CPU the
+    convolutions' own buffers are larger, and it saves nothing."""
     log_every: _Positive = 10
     """Steps between lines of metrics.jsonl."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0

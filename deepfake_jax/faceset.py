@@ -38,6 +38,7 @@ from jaxtyping import UInt8
 
 from deepfake_jax.align import COVERAGE, FACE_SIZE
 from deepfake_jax.files import write_whole
+from deepfake_jax.mapped import MEMORY_LIMIT_MB, allocate_pictures
 from deepfake_jax.pictures import PictureError, read_picture
 
 RECORD_NAME = "faces.jsonl"
@@ -262,16 +263,20 @@ def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     return value
 
 
-def load_faces(folder: str | Path, *, min_faces: int = 2) -> FaceSet:
+def load_faces(
+    folder: str | Path, *, min_faces: int = 2, memory_limit_mb: float = MEMORY_LIMIT_MB
+) -> FaceSet:
     """Reads a whole face set, each picture decoded once.
 
     Args:
         folder: the face set.
         min_faces: fewest faces that will do.
+        memory_limit_mb: decoded faces beyond it go to a mapped file; see `mapped`.
 
     Raises:
         FaceSetError: as `read_record`; too few faces; a picture that is missing,
             damaged or not of the set's size.
+        OSError: no room for the mapped file.
     """
     folder = Path(folder)
     header, records = read_record(folder)
@@ -287,7 +292,8 @@ def load_faces(folder: str | Path, *, min_faces: int = 2) -> FaceSet:
             f"{folder} has faces of {face_size} pixels, this version trains on "
             f"{FACE_SIZE}; extract the set anew from its sources"
         )
-    faces = np.empty((len(records), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    shape = (len(records), FACE_SIZE, FACE_SIZE, 3)
+    faces = allocate_pictures(shape, memory_limit_mb=memory_limit_mb)
     for index, record in enumerate(records):
         path = folder / record.file
         try:

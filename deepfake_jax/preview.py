@@ -78,7 +78,8 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     axes = figure.add_subplot()
     steps = np.array([line["step"] for line in metrics])
     for name, color in (("loss_a", "tab:blue"), ("loss_b", "tab:orange")):
-        losses = np.array([line[name] for line in metrics])
+        # A loss that was no number is written as null: a gap in the curve.
+        losses = np.array([line[name] for line in metrics], np.float64)
         axes.plot(steps, losses, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smooth_curve(losses), color=color, label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log")
@@ -91,10 +92,18 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
 
 
 def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
-    """A centred moving mean over `share` of the curve, shorter at its ends."""
+    """A centred moving mean over `share` of the curve, shorter at its ends.
+
+    Values that are no number are left out; where there is nothing else, the mean is
+    none either.
+    """
     values = np.asarray(values, np.float64)
     half = int(len(values) * share / 2)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    known = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    count = counts[high] - counts[low]
+    mean = (sums[high] - sums[low]) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)

@@ -5,10 +5,14 @@ A batch is a dict of uint8 or float32 arrays, ``warped_a``, ``target_a``, ``warp
 step minimises the sum of A's and B's losses by one Adam update of everything, encoder
 included, where the first public program updated for A, then for B, with one update of
 the encoder each. The sum is one backward pass and does not depend on the order.
+
+Several steps can share a dispatch: their batches are stacked along a leading axis, and
+so are the metrics that come back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,9 +23,15 @@ from jaxtyping import Array, Int32, PRNGKeyArray
 
 from deepfake_jax import losses
 from deepfake_jax.config import LossConfig, OptimizerConfig, TrainConfig
-from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+from deepfake_jax.models.autoencoder import (
+    Autoencoder,
+    Params,
+    Side,
+    make_autoencoder,
+)
 
 Batch = Mapping[str, Any]
+Device = Any  # jax.Device is a variable to type checkers
 Metrics = dict[str, Any]
 StepFunction = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
 
@@ -39,6 +49,8 @@ class TrainState:
         tx: the optimizer (static).
         loss: the loss (static).
         ema_decay: decay of `ema` (static).
+        remat: whether the backward pass computes activations again instead of keeping
+            them (static).
     """
 
     step: Int32[Array, "..."]
@@ -49,6 +61,7 @@ class TrainState:
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
     loss: LossConfig = struct.field(pytree_node=False)
     ema_decay: float = struct.field(pytree_node=False)
+    remat: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def swap_params(self) -> Params:
@@ -92,6 +105,7 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         tx=tx,
         loss=config.loss,
         ema_decay=config.optimizer.ema_decay,
+        remat=config.remat,
     )
 
 
@@ -116,6 +130,10 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One update of encoder and both decoders; pure.
 
+    If a loss or the gradients' norm is not a finite number, parameters, optimizer state
+    and moving average stay as they are to the bit. `step` counts all the same, because
+    it names the next batch.
+
     Args:
         state: before the update.
         batch: the pairs of both sides.
@@ -123,36 +141,58 @@ def train_step(
 
     Returns:
         The next state and the metrics, scalars: ``loss_a``, ``loss_b`` (before the
-        update) and ``grad_norm``.
+        update), ``grad_norm``, and ``skipped``, 1 if the update was left out, else 0.
     """
     pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
-
-    def loss_of(params: Params) -> tuple[Array, Metrics]:
-        # A and B go through the encoder in one go: one large product, not two.
-        count = pairs["warped_a"].shape[0]
-        warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
-        code = state.model.encode(params, warped)
-        output_a = state.model.decode(params, code[:count], "a")
-        output_b = state.model.decode(params, code[count:], "b")
-        loss_a = reconstruction_loss(state.loss, output_a, pairs["target_a"])
-        loss_b = reconstruction_loss(state.loss, output_b, pairs["target_b"])
-        return loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
-
-    grads, metrics = jax.grad(loss_of, has_aux=True)(state.params)
+    grads, metrics = jax.grad(sum_losses, has_aux=True)(state.params, state, pairs)
     if axis_name is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+    grad_norm = optax.tree.norm(grads)
     # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    next_state = replace(
-        state,
-        step=state.step + 1,
-        params=params,
-        opt_state=opt_state,
-        ema=_update_ema(state, params),
+    changed = replace(
+        state, params=params, opt_state=opt_state, ema=_update_ema(state, params)
     )
-    return next_state, {**metrics, "grad_norm": optax.tree.norm(grads)}
+    finite = jnp.isfinite(metrics["loss_a"] + metrics["loss_b"] + grad_norm)
+    # A select per array joins the loop that writes the array and reads nothing more;
+    # `lax.cond` would need two programs and keeps the old state alive beside the new.
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
+    metrics |= {"grad_norm": grad_norm, "skipped": 1 - finite.astype(jnp.int32)}
+    return replace(kept, step=state.step + 1), metrics
+
+
+def sum_losses(
+    params: Params, state: TrainState, pairs: dict[str, Array]
+) -> tuple[Array, Metrics]:
+    """What a step minimises: A's loss plus B's.
+
+    Args:
+        params: those to differentiate by, in place of the state's.
+        state: the network, the loss and `remat`.
+        pairs: a batch in float32.
+
+    Returns:
+        The sum, and both as metrics.
+    """
+    encode = state.model.encode
+
+    def loss_of(params: Params, code: Array, target: Array, side: Side) -> Array:
+        output = state.model.decode(params, code, side)
+        return reconstruction_loss(state.loss, output, target)
+
+    if state.remat:
+        # Encoder and decoders apart: only one of the three has its activations alive
+        # at a time. One checkpoint around all would save nothing at its peak.
+        encode = jax.checkpoint(encode)
+        loss_of = jax.checkpoint(loss_of, static_argnums=3)
+    # A and B go through the encoder in one go: one large product, not two.
+    count = pairs["warped_a"].shape[0]
+    code = encode(params, jnp.concatenate([pairs["warped_a"], pairs["warped_b"]]))
+    loss_a = loss_of(params, code[:count], pairs["target_a"], "a")
+    loss_b = loss_of(params, code[count:], pairs["target_b"], "b")
+    return loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
 
 
 def _update_ema(state: TrainState, params: Any) -> Any:
@@ -164,18 +204,57 @@ def _update_ema(state: TrainState, params: Any) -> Any:
     return optax.incremental_update(params, state.ema, 1 - decay)
 
 
-def jit_step() -> StepFunction:
-    """`train_step` compiled for one device; the given state's memory is reused."""
-    return jax.jit(train_step, donate_argnums=0)
+def train_steps(
+    state: TrainState, batches: Batch, *, axis_name: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """`train_step` for each of several batches, in order.
+
+    Args:
+        state: before the first update.
+        batches: as `train_step`'s batch, stacked: [steps, n, height, width, 3].
+        axis_name: as for `train_step`.
+
+    Returns:
+        The state after the last update, and the metrics of each step, [steps].
+    """
+    return jax.lax.scan(partial(train_step, axis_name=axis_name), state, batches)
 
 
-def pmap_step(axis_name: str = "data") -> StepFunction:
+def jit_step(*, stacked: bool = False) -> StepFunction:
+    """`train_step` compiled for one device; the given state's memory is reused.
+
+    Args:
+        stacked: compile `train_steps` instead, for as many steps as a call's batches
+            have.
+    """
+    return jax.jit(train_steps if stacked else train_step, donate_argnums=0)
+
+
+def pmap_step(
+    axis_name: str = "data",
+    *,
+    stacked: bool = False,
+    devices: Sequence[Device] | None = None,
+) -> StepFunction:
     """`train_step` over all devices: gradients averaged, state donated.
 
-    The state must be replicated and the batch split along a leading device axis.
+    The state must be replicated and the batch split along a leading device axis; see
+    `parallel.Devices`. A batch may bring ``vote``, a number a device; the largest of
+    all devices comes back as a metric, so that processes can agree on something, such
+    as the end, without an exchange of its own.
+
+    Args:
+        axis_name: name of the device axis.
+        stacked: map `train_steps` instead; the steps' axis follows the device axis.
+        devices: those of all processes; None takes all there are.
     """
+    advance = train_steps if stacked else train_step
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return train_step(state, batch, axis_name=axis_name)
+        faces = {name: part for name, part in batch.items() if name != "vote"}
+        state, metrics = advance(state, faces, axis_name=axis_name)
+        if "vote" in batch:
+            metrics["vote"] = jax.lax.pmax(batch["vote"], axis_name)
+        return state, metrics
 
-    return jax.pmap(step, axis_name=axis_name, donate_argnums=0)
+    return jax.pmap(step, axis_name=axis_name, donate_argnums=0, devices=devices)

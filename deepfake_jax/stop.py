@@ -15,6 +15,11 @@ class StopRequest:
 
     reason: str | None = None
 
+    @property
+    def number(self) -> int:
+        """The signal's number, 0 for none."""
+        return signal.Signals[self.reason].value if self.reason else 0
+
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:

@@ -6,51 +6,39 @@ one stopped, with the result of an uninterrupted run.
 
 import json
 import logging
+import signal
 import time
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import filelock
 import jax
 import numpy as np
 
-from deepfake_jax.align import crop_faces
-from deepfake_jax.checkpoint import (
-    checkpoint_path,
-    restore_checkpoint,
-    save_checkpoint,
-)
-from deepfake_jax.config import TrainConfig
-from deepfake_jax.data import BatchLoader, mean_color_shift, shift_color
+from deepfake_jax.checkpoint import checkpoint_path, restore_checkpoint
+from deepfake_jax.config import TrainConfig, config_to_yaml
+from deepfake_jax.data import Batch, BatchLoader, mean_color_shift, shift_color
 from deepfake_jax.faceset import FaceSet, load_faces
-from deepfake_jax.files import write_whole
-from deepfake_jax.meter import Meter
-from deepfake_jax.models.autoencoder import Side
-from deepfake_jax.pictures import write_picture
-from deepfake_jax.preview import (
-    draw_preview,
-    pick_examples,
-    plot_losses,
-    read_metrics,
-)
-from deepfake_jax.progress import Progress
+from deepfake_jax.journal import Dispatch, Journal, TrainingError, state_arrays
+from deepfake_jax.parallel import Devices, find_devices
 from deepfake_jax.run import RunError, RunPaths, check_run, write_run_config
-from deepfake_jax.step import TrainState, init_state, jit_step
+from deepfake_jax.step import TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
-from deepfake_jax.swap import make_swapper
 
 _log = logging.getLogger("deepfake_jax")
-_PREVIEW_FACES = 7
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the text says at which step and what to do."""
+# What processes tell each other: a signal's number, or that the time is up, or nothing.
+_GO_ON, _TIME_IS_UP = 0, 1
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """How a session of training ended.
+
+    A loss is NaN if the last step's was no finite number.
 
     Attributes:
         step: updates of the run in all.
@@ -61,6 +49,8 @@ class TrainResult:
         checkpoint: the last one, as a path.
         interrupted: the signal that ended the session, or None.
         seconds: training time of the run in all.
+        skipped: updates of the run in all that were left out, because a loss or a
+            gradient was no finite number.
     """
 
     step: int
@@ -70,6 +60,7 @@ class TrainResult:
     checkpoint: str
     interrupted: str | None
     seconds: float
+    skipped: int
 
 
 def train(
@@ -79,11 +70,17 @@ def train(
     config: TrainConfig | None = None,
     *,
     min_faces: int = 2,
+    devices: int | None = None,
 ) -> TrainResult:
     """Trains, or goes on training, the run of two face sets.
 
     It ends when the run has had `config.steps` steps or `config.minutes` minutes in
     all, or on SIGINT or SIGTERM; each time the state is saved first.
+
+    It uses every device there is, of all processes that `parallel.setup_distributed`
+    joined; each of them calls `train` with the same arguments. The run folder must be
+    on a disk that all of them see. The leader alone writes, and a signal to any of them
+    ends all at the same step.
 
     Args:
         a: face set of the person who is in the footage.
@@ -91,6 +88,7 @@ def train(
         run: folder for everything the run writes.
         config: what to do; the defaults are the classic program's.
         min_faces: fewest faces a side that will do.
+        devices: how many of each process to use; None takes all.
 
     Returns:
         The state of the run at its end.
@@ -99,114 +97,193 @@ def train(
         FaceSetError: a face set cannot be used.
         RunError: the run folder is another network's, or another process trains it.
         CheckpointError: the run has checkpoints, and none is good.
-        TrainingError: the loss is no longer a finite number.
+        ConfigError: there are not so many devices, or the batch cannot be split evenly
+            over them.
+        TrainingError: losses or gradients were no finite numbers 20 steps in a row, or
+            the processes do not agree on what to train.
     """
     config = config or TrainConfig()
-    run, start = Path(run), time.monotonic()
-    sets = load_faces(a, min_faces=min_faces), load_faces(b, min_faces=min_faces)
+    run = Path(run)
+    place = find_devices(devices)
+    rows = place.rows(config.batch_size)
+    with ExitStack() as stack:
+        try:
+            faces_a, faces_b = (
+                load_faces(
+                    folder,
+                    min_faces=min_faces,
+                    memory_limit_mb=config.memory_limit_mb,
+                )
+                for folder in (a, b)
+            )
+            if place.leads:
+                stack.enter_context(_claim(run, config))
+            stop = stack.enter_context(stop_signals())
+            session = _Session(run, config, faces_a, faces_b, place, rows=rows)
+        except Exception:
+            place.meet(0, 0, 0)
+            raise
+        _compare(place.meet(1, session.step, session.fingerprint), run)
+        return session.train_until(stop)
+
+
+@contextmanager
+def _claim(run: Path, config: TrainConfig) -> Iterator[None]:
+    """Holds a run folder, which nobody else trains meanwhile."""
     check_run(run, config)
     run.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(RunPaths(run).lock)
     try:
-        with lock.acquire(timeout=0), stop_signals() as stop:
+        with filelock.FileLock(RunPaths(run).lock).acquire(timeout=0):
             write_run_config(run, config)
-            return _Session(run, config, *sets, start=start).train_until(stop)
+            yield
     except filelock.Timeout:
         raise RunError(
             f"another process is training {run}; wait for it or use another --run"
         ) from None
 
 
+def _compare(told: Any, run: Path) -> None:
+    """Checks what the processes told each other: started, step, fingerprint."""
+    leader, others = told[0], list(enumerate(told))[1:]
+    for index, (started, step, fingerprint) in [(0, leader), *others]:
+        if not started:
+            raise TrainingError(f"process {index} could not start; see what it says")
+        if step != leader[1]:
+            raise TrainingError(
+                f"process {index} finds step {step} in {run}, process 0 step "
+                f"{leader[1]}; the run folder must be on a disk that all hosts see"
+            )
+        if fingerprint != leader[2]:
+            raise TrainingError(
+                f"process {index} has other settings or face sets than process 0; "
+                "start all with the same command and the same face sets"
+            )
+
+
 class _Session:
-    """One call of `train`: the state of the loop, and what it writes."""
+    """One call of `train`: the state of the loop."""
 
     def __init__(
-        self, run: Path, config: TrainConfig, a: FaceSet, b: FaceSet, *, start: float
+        self,
+        run: Path,
+        config: TrainConfig,
+        a: FaceSet,
+        b: FaceSet,
+        devices: Devices,
+        *,
+        rows: slice,
     ):
-        self.config, self.paths, self.start = config, RunPaths(run), start
-        self.earlier_seconds = 0.0
-        self.losses = float("nan"), float("nan")
+        self.config, self.paths = config, RunPaths(run)
+        self.devices, self.rows = devices, rows
+        self.journal = Journal(self.paths, config, devices)
         self.extra = _describe_run(config, a, b)
-        self.state = self._resume(init_state(jax.random.key(config.seed), config))
-        self.step = int(self.state.step)
+        self.fingerprint = _fingerprint(config, self.extra, len(a.faces), len(b.faces))
+        state = self._resume(init_state(jax.random.key(config.seed), config))
+        self.step = int(state.step)
         self.saved_step = self.step or None
+        self.state = devices.put_state(state)
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
-        truncate_metrics(self.paths.metrics, self.step)
 
     def _resume(self, state: TrainState) -> TrainState:
-        restored = restore_checkpoint(self.paths.checkpoints, _arrays(state))
+        restored = restore_checkpoint(self.paths.checkpoints, state_arrays(state))
         if restored is None:
+            self.journal.resume(0, None)
             return state
         tree, manifest = restored
-        extra = manifest["extra"]
-        self.earlier_seconds = extra["seconds"]
-        self.losses = extra["loss_a"], extra["loss_b"]
+        step, extra = manifest["step"], manifest["extra"]
+        self.journal.resume(step, extra)
         if extra["color_shift"] != self.extra["color_shift"]:
             _log.warning("the face sets have changed; the run keeps its colour shift")
             self.extra["color_shift"] = extra["color_shift"]
-        _log.info("going on at step %d", manifest["step"])
+        _log.info("going on at step %d", step)
         return replace(state, **tree)
-
-    @property
-    def seconds(self) -> float:
-        """Training time of the run in all."""
-        return self.earlier_seconds + time.monotonic() - self.start
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has had all that its config asks for, a step at least."""
-        steps, minutes = self.config.steps, self.config.minutes
-        return (steps is not None and self.step >= steps) or (
-            minutes is not None and self.step > 0 and self.seconds >= 60 * minutes
-        )
 
     def train_until(self, stop: StopRequest) -> TrainResult:
         """The loop: a batch, a step, and now and then a line, pictures, a state."""
-        config, step_function = self.config, jit_step()
-        meter = Meter(images_per_step=2 * config.batch_size)
+        config, devices = self.config, self.devices
+        step_function = devices.make_step()
+        stacked_step = devices.make_step(stacked=True)
         next_save = time.monotonic() + 60 * config.checkpoint_minutes
         next_preview = time.monotonic() + config.preview_seconds
-        previous: Any = None
-        with self._loader() as loader, self._progress() as progress:
-            batches = loader.batches(self.step)
-            while not self.finished and not stop.reason:
-                with meter.waiting():
-                    batch = next(batches)
-                self.state, metrics = step_function(self.state, batch)
-                self.step += 1
-                # Wait for the step before this one: the device always has one step
+        save_is_due, newest = False, None
+        journal = self.journal
+        ending = int(devices.meet(self._vote(stop)).max())
+        with self._loader() as loader, journal.show_progress(self.step):
+            feed = self._feed(loader.batches(self.step), stop)
+            following = next(feed, None)
+            while following is not None and not ending:
+                count, batch = following
+                advance = stacked_step if count > 1 else step_function
+                self.state, metrics = advance(self.state, batch)
+                self.step += count
+                previous, newest = newest, Dispatch(self.step, metrics)
+                # The next batch goes to the devices while they work.
+                following = next(feed, None)
+                # Wait for the dispatch before this one: the devices always have one
                 # queued, and the clock is never further off than that.
-                jax.block_until_ready(previous)
-                meter.start_after_compilation(metrics, self.step)
-                previous = metrics
-                if self.step % config.log_every == 0:
-                    self._log(metrics, meter)
-                    progress.update_to(self._done(), self._note(meter))
+                journal.collect(previous)
                 now = time.monotonic()
-                if self.step % config.checkpoint_every == 0 or now >= next_save:
-                    with meter.apart():
-                        self._save(metrics)
-                    next_save = time.monotonic() + 60 * config.checkpoint_minutes
-                if now >= next_preview:
-                    with meter.apart():
-                        self._write_pictures()
+                save_is_due |= self.step % config.checkpoint_every == 0
+                save_is_due |= now >= next_save
+                if save_is_due and devices.leads:
+                    journal.collect(newest)
+                    # After a skipped update, wait for one that is not: the parameters
+                    # may be what causes it.
+                    if not journal.skipped_in_row:
+                        self._save()
+                        save_is_due = False
+                        next_save = time.monotonic() + 60 * config.checkpoint_minutes
+                if now >= next_preview and devices.leads:
+                    self._write_pictures()
                     next_preview = time.monotonic() + config.preview_seconds
-            if previous is not None:
-                self._read_losses(previous)
-            progress.update_to(self._done(), self._note(meter))
+                ending = self._find_end(previous, stop)
+            journal.collect(newest)
+            self._find_end(newest, stop)
+            journal.update_progress(self.step)
         if self.saved_step != self.step:
-            self._save(previous)
+            self._save()
         self._write_pictures()
-        return TrainResult(
-            step=self.step,
-            loss_a=self.losses[0],
-            loss_b=self.losses[1],
-            images_per_second=meter.median_rate,
-            checkpoint=str(checkpoint_path(self.paths.checkpoints, self.step)),
-            interrupted=stop.reason,
-            seconds=self.seconds,
-        )
+        return self._result(signal.Signals(ending).name if ending > 1 else None)
+
+    def _vote(self, stop: StopRequest) -> int:
+        """Why this process would end the run now: a signal, the time, or 0."""
+        minutes, seconds = self.config.minutes, self.journal.seconds
+        over = minutes is not None and self.step > 0 and seconds >= 60 * minutes
+        return stop.number or (_TIME_IS_UP if over else _GO_ON)
+
+    def _find_end(self, collected: Dispatch | None, stop: StopRequest) -> int:
+        """Why all processes end the run now, or 0.
+
+        With several processes this must depend on nothing but a dispatch that all of
+        them have collected, or one would wait for others that have ended.
+
+        Raises:
+            TrainingError: too many updates in a row were skipped.
+        """
+        if collected is not None and collected.problem:
+            raise collected.problem
+        if self.devices.processes == 1:
+            return self._vote(stop)
+        return collected.vote if collected else _GO_ON
+
+    def _feed(
+        self, batches: Iterator[Batch], stop: StopRequest
+    ) -> Iterator[tuple[int, Any]]:
+        """Each coming dispatch: how many steps, and their batches on the devices."""
+        step = self.step
+        while count := steps_of_dispatch(self.config, step):
+            with self.journal.meter.waiting():
+                group = [next(batches) for _ in range(count)]
+            yield count, self.devices.put_batches(group, self._vote(stop))
+            step += count
+
+    def _save(self) -> None:
+        self.journal.save(self.step, self.state, self.extra)
+        self.saved_step = self.step
+
+    def _write_pictures(self) -> None:
+        self.journal.write_pictures(self.step, self.state, self.faces)
 
     def _loader(self) -> BatchLoader:
         return BatchLoader(
@@ -216,82 +293,34 @@ class _Session:
             augment=self.config.augment,
             crop_size=self.state.model.face_size,
             workers=self.config.workers,
+            rows=self.rows,
         )
 
-    def _progress(self) -> Progress:
-        if self.config.minutes is not None:
-            progress = Progress("train", total=60 * self.config.minutes, unit="s")
-        else:
-            progress = Progress("train", total=self.config.steps, unit="step")
-        progress.begin_at(self._done())
-        return progress
-
-    def _done(self) -> int:
-        return round(self.seconds) if self.config.minutes is not None else self.step
-
-    def _note(self, meter: Meter) -> str:
-        return (
-            f"step {self.step}, loss A {self.losses[0]:.4f} B {self.losses[1]:.4f}, "
-            f"{meter.median_rate:.0f} img/s"
+    def _result(self, interrupted: str | None) -> TrainResult:
+        return TrainResult(
+            step=self.step,
+            loss_a=self.journal.losses[0],
+            loss_b=self.journal.losses[1],
+            images_per_second=self.journal.meter.median_rate,
+            checkpoint=str(checkpoint_path(self.paths.checkpoints, self.step)),
+            interrupted=interrupted,
+            seconds=self.journal.seconds,
+            skipped=self.journal.skipped,
         )
 
-    def _read_losses(self, metrics: Any) -> None:
-        """Waits for a step's losses; raises TrainingError if they are not finite."""
-        losses = float(metrics["loss_a"]), float(metrics["loss_b"])
-        if not np.all(np.isfinite(losses)):
-            raise TrainingError(
-                f"the loss is not a finite number at step {self.step}: A {losses[0]}, "
-                f"B {losses[1]}. The last good checkpoint is kept (step "
-                f"{self.saved_step or 'none yet'}). Go on from it with a lower "
-                "--optimizer.learning-rate or with --optimizer.clip-norm 1"
-            )
-        self.losses = losses
 
-    def _log(self, metrics: Any, meter: Meter) -> None:
-        self._read_losses(metrics)
-        line = {
-            "step": self.step,
-            "loss_a": self.losses[0],
-            "loss_b": self.losses[1],
-            "grad_norm": float(metrics["grad_norm"]),
-            "seconds": round(self.seconds, 3),
-            **meter.lap(self.step),
-        }
-        with self.paths.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+def steps_of_dispatch(config: TrainConfig, step: int) -> int:
+    """How many steps to dispatch together after `step`; 0 at the run's end.
 
-    def _save(self, metrics: Any) -> None:
-        if metrics is not None:
-            self._read_losses(metrics)
-        extra = {
-            **self.extra,
-            "seconds": self.seconds,
-            "loss_a": self.losses[0],
-            "loss_b": self.losses[1],
-        }
-        save_checkpoint(
-            self.paths.checkpoints,
-            self.step,
-            _arrays(self.state),
-            extra=extra,
-            keep=self.config.keep,
-        )
-        self.saved_step = self.step
-
-    def _write_pictures(self) -> None:
-        size = self.state.model.face_size
-        rows = []
-        for side, other, faces in zip("ab", "ba", self.faces, strict=True):
-            crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), size)
-            rows.append((f"{side.upper()}, real", crops))
-            for to in (side, other):
-                swapper = make_swapper(
-                    self.state.model, self.state.swap_params, to=cast(Side, to)
-                )
-                rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
-        title = f"step {self.step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
-        write_picture(self.paths.preview, draw_preview(rows, title=title))
-        plot_losses(read_metrics(self.paths.metrics), self.paths.losses)
+    Either `config.steps_per_dispatch`, or single steps up to where a state is saved or
+    the run ends: a dispatch of any other length would be compiled anew.
+    """
+    room = config.checkpoint_every - step % config.checkpoint_every
+    if config.steps is not None:
+        room = min(room, config.steps - step)
+    if room <= 0:
+        return 0
+    return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1
 
 
 def _describe_run(config: TrainConfig, a: FaceSet, b: FaceSet) -> dict[str, Any]:
@@ -308,19 +337,9 @@ def _describe_run(config: TrainConfig, a: FaceSet, b: FaceSet) -> dict[str, Any]
     }
 
 
-def _arrays(state: TrainState) -> dict[str, Any]:
-    """The part of the state that a checkpoint holds."""
-    return {
-        "step": state.step,
-        "params": state.params,
-        "opt_state": state.opt_state,
-        "ema": state.ema,
-    }
-
-
-def truncate_metrics(path: Path, step: int) -> None:
-    """Drops the lines after a step, which a resumed run writes again."""
-    lines = [line for line in read_metrics(path) if line["step"] <= step]
-    with write_whole(path, overwrite=True) as partial:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        partial.write_text(text, encoding="utf-8")
+def _fingerprint(config: TrainConfig, extra: dict[str, Any], *counts: int) -> int:
+    """A number that differs where processes would train different things."""
+    # Hosts may differ in cores and memory.
+    settings = config_to_yaml(replace(config, workers=1, memory_limit_mb=0))
+    text = settings + json.dumps([extra["color_shift"], counts])
+    return zlib.crc32(text.encode()) >> 1  # the sign's bit stays free

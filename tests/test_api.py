@@ -15,7 +15,7 @@ WITHOUT_JAX: Sequence[str] = (
     "video detect landmarks align augment mask color blend pictures track identity "
     "region scene find pose tone quality query sheet scan people"
 ).split()
-WITHOUT_CV2: Sequence[str] = "models losses step swap".split()
+WITHOUT_CV2: Sequence[str] = "models losses step parallel swap".split()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

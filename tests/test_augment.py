@@ -14,9 +14,11 @@ from deepfake_jax.align import (
 )
 from deepfake_jax.augment import (
     GRID,
+    apply_cuts,
     apply_transform,
     apply_warp,
     augment_faces,
+    draw_cuts,
     draw_transforms,
     draw_warps,
     random_transform,
@@ -200,6 +202,38 @@ def test_fused_agrees_with_the_two_steps_on_smooth_faces(faces: np.ndarray):
             # of coordinates at slopes of some levels a pixel a little more.
             assert difference(found, two_step).max() <= 2
             assert difference(found, two_step).mean() < 0.5
+
+
+def test_cuts_come_from_the_chosen_faces(faces: np.ndarray):
+    chosen = np.array([4, 0, 4, 2, 5, 1, 1, 3, 0])  # more than one chunk of maps
+    grids = draw_cuts(np.random.default_rng(5), len(chosen))
+    cuts = apply_cuts(faces, chosen, grids)
+    for index, face in enumerate(chosen):
+        alone = apply_cuts(faces[face : face + 1], np.array([0]), grids[[index]])
+        np.testing.assert_array_equal(cuts[:, [index]], alone)
+
+
+def test_target_is_the_similarity_that_umeyama_gives(faces: np.ndarray):
+    # Its grid comes from a closed form; the reference is the decomposition.
+    rng = np.random.default_rng(11)
+    even = draw_cuts(rng, 50, warp_scale=8.0, **STILL)
+    rng = np.random.default_rng(11)
+    draw_transforms(rng, 50)
+    targets = warp_targets(draw_warps(rng, 50, warp_scale=8.0), 64)
+    line = np.linspace(0, 64, GRID) - 0.5
+    knots = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    for grid, target in zip(even[:, 1], targets, strict=True):
+        places = apply_affine(target, grid.reshape(-1, 2))
+        np.testing.assert_allclose(places, knots, atol=1e-9)
+
+
+def test_cuts_far_outside_repeat_the_edge(rng: np.random.Generator):
+    ramp = np.arange(256, dtype=np.uint8)[:, None, None]
+    face = np.broadcast_to(ramp, (256, 256, 3)).copy()
+    grids = draw_cuts(rng, 1)
+    for shift, level in ((-1000.0, 0), (1000.0, 255)):
+        cuts = apply_cuts(face[None], np.array([0]), grids + shift)
+        assert np.all(cuts == level)
 
 
 def test_fused_without_a_transform_is_each_faces_warp(faces: np.ndarray):

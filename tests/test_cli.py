@@ -12,7 +12,7 @@ from deepfake_jax.cli import Train, parse_command, run_command
 from deepfake_jax.config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.video import probe_video
 
-COMMANDS = ("extract", "faces", "train", "convert", "demo", "doctor")
+COMMANDS = ("extract", "faces", "train", "convert", "demo", "doctor", "benchmark")
 
 
 def run(*args: object) -> int:
@@ -34,6 +34,13 @@ def test_help_shows_an_example(command, capsys):
     text = capsys.readouterr().out
     assert f"deepfake-jax {command}" in text and "Example:" in text
     assert "--json" in text
+
+
+@pytest.mark.parametrize("what", ["step", "loader", "train", "ratio", "all"])
+def test_help_of_a_benchmark_shows_an_example(what, capsys):
+    assert run("benchmark", what, "--help") == 0
+    text = capsys.readouterr().out
+    assert f"deepfake-jax benchmark {what}" in text and "--json" in text
 
 
 def test_main_help_lists_every_command(capsys):
@@ -67,6 +74,11 @@ def test_help_imports_neither_jax_nor_opencv():
         ["train", "--a", "x", "--b", "y", "--run", "z", "--set", "steps"],
         ["train", "--a", "x", "--b", "y", "--run", "z", "--set", "model.depth=3"],
         ["convert", "a.mp4", "--run", "r", "--out", "o.mp4", "--to", "c"],
+        ["benchmark"],
+        ["benchmark", "step", "--steps", "0"],
+        ["benchmark", "step", "--precision", "float16"],
+        ["benchmark", "train", "--preset", "none"],
+        ["benchmark", "all", "--set", "model.depth=3"],
     ],
 )
 def test_wrong_use_is_status_two(args, capsys):
@@ -140,7 +152,9 @@ def test_the_whole_way_by_commands(portrait, tmp_path, capsys):
     write_face_set(tmp_path / "b", 3, tint=(120, 160, 210))
     path = tmp_path / "tiny.yaml"
     path.write_text(config_to_yaml(tiny_config()))
-    args = train_args(tmp_path, "--config", str(path), "--steps", "3", "--json")
+    args = train_args(
+        tmp_path, "--config", str(path), "--steps", "3", "--json", "--devices", "1"
+    )
     assert run(*args) == 0
     trained = json.loads(capsys.readouterr().out.splitlines()[-1])
     keys = {"step", "loss_a", "loss_b", "images_per_second", "checkpoint"}

@@ -42,7 +42,7 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     a = write_face_set(folder / "a", 2)
     b = write_face_set(folder / "b", 2, tint=(120, 160, 210))
-    train(a, b, folder / "run", tiny_config(steps=2))
+    train(a, b, folder / "run", tiny_config(steps=2), devices=1)
     return folder / "run"
 
 

@@ -119,6 +119,13 @@ def test_all_faces_are_used(faces: np.ndarray):
     assert counts.min() > 17 and counts.max() < 63
 
 
+def test_rows_are_those_of_the_whole_batch(sides):
+    whole = make_batch(*sides, seed=1, step=7, **OPTIONS)
+    for rows in (slice(0, 2), slice(2, 4), slice(1, 2)):
+        part = make_batch(*sides, seed=1, step=7, rows=rows, **OPTIONS)
+        assert_same(part, {name: pictures[rows] for name, pictures in whole.items()})
+
+
 # The loader
 
 
@@ -136,6 +143,13 @@ def test_loader_goes_on_at_a_later_step_identically(sides):
         rest = take(loader, 5, 3)
     for first, second in zip(whole[5:], rest, strict=True):
         assert_same(first, second)
+
+
+def test_loader_gives_a_processs_rows(sides):
+    with BatchLoader(*sides, seed=3, rows=slice(2, 4), **OPTIONS) as loader:
+        for step, batch in enumerate(take(loader, 0, 2)):
+            whole = make_batch(*sides, seed=3, step=step, **OPTIONS)
+            assert_same(batch, {name: faces[2:] for name, faces in whole.items()})
 
 
 def test_loader_ends_its_threads_and_its_batches(sides):

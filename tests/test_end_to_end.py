@@ -48,7 +48,8 @@ def test_footage_to_swap(carphone, tmp_path):
     )
     with pytest.raises(FaceSetError, match="holds 1 face, training needs at least 2"):
         train(tmp_path / "a", tmp_path / "b", tmp_path / "run", small)
-    result = train(tmp_path / "a", tmp_path / "b", tmp_path / "run", small, min_faces=1)
+    folders = tmp_path / "a", tmp_path / "b", tmp_path / "run"
+    result = train(*folders, small, min_faces=1, devices=1)
     first = read_metrics(RunPaths(tmp_path / "run").metrics)[0]
     # The first line is of step 10; from there a width of 8 came to 0.76 in 120 steps.
     assert result.loss_a < 0.9 * first["loss_a"]

@@ -103,3 +103,19 @@ def test_metrics_without_a_line_cut_off(tmp_path: Path):
     assert read_metrics(path) == metrics
     path.write_text(text + '{"step": 30, "lo')
     assert read_metrics(path) == metrics
+
+
+def test_losses_that_were_no_numbers_are_gaps(tmp_path):
+    values = np.arange(1.0, 41.0)
+    values[10] = np.nan
+    smooth = smooth_curve(values, share=0.1)
+    # Windows of five: the mean of the four that there are.
+    assert smooth[10] == pytest.approx(np.mean([9, 10, 12, 13]))
+    assert smooth[20] == pytest.approx(21)
+    assert np.isnan(smooth_curve([np.nan] * 3)).all()
+    lines = [
+        {"step": step, "loss_a": None if step % 3 else 0.1, "loss_b": None}
+        for step in range(1, 9)
+    ]
+    plot_losses(lines, tmp_path / "loss.png")
+    assert Image.open(tmp_path / "loss.png").size == (700, 400)

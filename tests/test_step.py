@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from deepfake_jax.step import (
     jit_step,
     make_optimizer,
     pmap_step,
+    sum_losses,
     train_step,
 )
 from deepfake_jax.swap import swap_faces
@@ -75,6 +77,136 @@ def test_four_devices_agree_with_one():
     assert float(spread_metrics["loss_b"][0]) == pytest.approx(
         float(metrics["loss_b"]), rel=1e-5
     )
+
+
+# Updates that must not happen
+
+
+@pytest.fixture(scope="module")
+def jitted():
+    """The compiled step, shared by tests of one structure of state."""
+    return jax.jit(train_step)
+
+
+def assert_identical(tree, other) -> None:
+    for leaf, mine in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(leaf, mine)
+
+
+@pytest.mark.parametrize("where", ["target", "parameter", "overflow"])
+def test_a_step_without_finite_numbers_changes_nothing_but_the_count(jitted, where):
+    config = tiny_config(ema_decay=0.9, warmup_steps=3, clip_norm=1.0)
+    state = init_state(jax.random.key(0), config)
+    floats = {k: (v / 255).astype(np.float32) for k, v in make_batch().items()}
+    state, metrics = jitted(state, floats)
+    assert int(metrics["skipped"]) == 0
+    broken = dict(floats)
+    if where == "target":  # one pixel of one side
+        broken["target_a"] = floats["target_a"].copy()
+        broken["target_a"][0, 0, 0, 0] = np.nan
+    elif where == "parameter":
+        expand = state.params["encoder"]["expand"]
+        expand["bias"] = expand["bias"].at[0].set(jnp.inf)
+    else:  # a finite loss whose gradient is not
+        broken["warped_a"] = floats["warped_a"] * np.float32(1e38)
+    after, metrics = jitted(state, broken)
+    assert int(metrics["skipped"]) == 1
+    assert int(after.step) == int(state.step) + 1
+    for name in ("params", "opt_state", "ema"):
+        assert_identical(getattr(after, name), getattr(state, name))
+    if where != "parameter":
+        again, metrics = jitted(after, floats)
+        assert int(metrics["skipped"]) == 0
+        assert np.any(flat(again.params) != flat(after.params))
+
+
+# The run-time checks refuse the stand-ins for arrays that `lower` puts into a state.
+@pytest.mark.usefixtures("unchecked")
+def test_the_guard_keeps_the_state_in_its_memory():
+    state = init_state(jax.random.key(0), tiny_config(ema_decay=0.9))
+    step: Any = jit_step()
+    memory = step.lower(state, make_batch()).compile().memory_analysis()
+    # Every array of the state comes back where it was: nothing is kept twice.
+    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert memory.alias_size_in_bytes >= arrays
+
+
+# Several steps a dispatch, recomputed activations, bfloat16
+
+
+def test_stacked_steps_are_the_same_steps():
+    batches = [make_batch(index) for index in range(3)]
+    one = two = init_state(jax.random.key(0), tiny_config(ema_decay=0.9))
+    two = jax.tree.map(jnp.copy, two)
+    step, losses = jit_step(), []
+    for batch in batches:
+        one, metrics = step(one, batch)
+        losses.append(float(metrics["loss_a"]))
+    stacked = {k: np.stack([batch[k] for batch in batches]) for k in batches[0]}
+    two, metrics = jit_step(stacked=True)(two, stacked)
+    assert int(two.step) == 3
+    # To the bit on a CPU: the loop's body is compiled as the step alone is.
+    np.testing.assert_array_equal(metrics["loss_a"], losses)
+    assert_identical(two, one)
+
+
+def count_kept_bytes(state: TrainState, n: int) -> int:
+    """What the forward pass keeps for the backward pass, parameters included."""
+    pairs = {name: jnp.zeros((n, 64, 64, 3)) for name in make_batch()}
+
+    def run_forward(params):
+        return jax.vjp(lambda p: sum_losses(p, state, pairs), params, has_aux=True)[1]
+
+    kept = jax.tree.leaves(jax.eval_shape(run_forward, state.params))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
+
+
+def test_remat_gives_the_same_gradients_and_keeps_less():
+    kept = with_sgd(init_state(jax.random.key(0), tiny_config()))
+    remat = replace(kept, remat=True)
+    batch = make_batch()
+    step = jax.jit(train_step)
+    first, metrics = step(kept, batch)
+    second, again = step(remat, batch)
+    # The same sums, but XLA may fuse them otherwise: float32 rounding.
+    np.testing.assert_allclose(
+        flat(first.params), flat(second.params), rtol=1e-5, atol=1e-6
+    )
+    assert float(metrics["loss_a"]) == pytest.approx(float(again["loss_a"]), rel=1e-6)
+    # Only faces and codes, of all layers. What XLA makes of it is its own affair: on a
+    # CPU its buffers for single convolutions are larger than all that is kept.
+    assert count_kept_bytes(remat, 64) < 0.5 * count_kept_bytes(kept, 64)
+
+
+def test_both_precisions_learn_alike():
+    rng = np.random.default_rng(3)
+    # Smooth pictures, so that there is something to learn in forty steps.
+    coarse = rng.integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    faces = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
+    batch = {name: faces for name in make_batch()}
+    curves = {}
+    for precision in ("float32", "bfloat16"):
+        tree = {
+            "model": {"width": 8, "precision": precision},
+            "optimizer": {"learning_rate": 1e-3},
+        }
+        state = init_state(jax.random.key(0), config_from_dict(tree))
+        step, curve, metrics = jit_step(), [], {}
+        for _ in range(40):
+            state, metrics = step(state, batch)
+            curve.append(metrics["loss_a"])
+        curves[precision] = np.array(curve)
+        arrays = jax.tree.leaves((state.params, state.opt_state, metrics["loss_a"]))
+        assert {leaf.dtype for leaf in arrays if leaf.ndim} == {np.dtype(np.float32)}
+        assert metrics["loss_a"].dtype == np.float32
+    single, half = curves["float32"], curves["bfloat16"]
+    assert single[-1] < 0.8 * single[0]
+    # bfloat16 has 8 bits, an error of 0.4% a product, and sums are float32: the first
+    # loss differs by less. Updates of Adam carry the errors on, so that later single
+    # losses differ by some percent either way, and means of ten by less.
+    np.testing.assert_allclose(half[0], single[0], rtol=0.004)
+    means = half.reshape(4, 10).mean(axis=1), single.reshape(4, 10).mean(axis=1)
+    np.testing.assert_allclose(*means, rtol=0.05)
 
 
 def test_losses_are_those_of_the_parameters_before_the_update():

@@ -21,10 +21,11 @@ from deepfake_jax.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.config import TrainConfig, config_to_yaml
+from deepfake_jax.journal import TrainingError
 from deepfake_jax.pictures import read_picture
-from deepfake_jax.preview import read_metrics
+from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
-from deepfake_jax.train import TrainingError, TrainResult, train
+from deepfake_jax.train import TrainResult, steps_of_dispatch, train
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def sets(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def train_on(sets: tuple[Path, Path], run: Path, config: TrainConfig) -> TrainResult:
-    return train(sets[0], sets[1], run, config)
+    return train(sets[0], sets[1], run, config, devices=1)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,16 @@ def test_two_halves_are_the_whole_bit_for_bit(sets, straight, tmp_path):
 def test_a_run_folder_holds_what_it_should(straight):
     paths = RunPaths(straight)
     lines = read_metrics(paths.metrics)
-    assert {"step", "loss_a", "loss_b", "images_per_second", "data_wait"} <= set(
-        lines[-1]
-    )
+    timing = {"images_per_second", "data_wait", "step_ms"}
+    expected = {"step", "loss_a", "loss_b", "grad_norm", "skipped", "seconds"} | timing
+    assert all(set(line) == expected for line in lines)
+    # The first step compiles, and nothing is timed before it ends.
+    assert all(lines[0][name] is None for name in timing)
+    last = lines[-1]
+    assert 0 <= last["data_wait"] <= 1
+    # Two faces of each side a step.
+    per_second = 4 / (last["step_ms"] / 1000)
+    assert last["images_per_second"] == pytest.approx(per_second)
     assert lines[-1]["loss_a"] < lines[0]["loss_a"]
     assert list_checkpoints(paths.checkpoints) == [20, 30]
     # Three rows a side and up to seven faces a row.
@@ -105,7 +113,7 @@ def start_training(sets, run: Path, config_path: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "deepfake_jax", "train", "--json"]
     command += ["--a", str(sets[0]), "--b", str(sets[1]), "--run", str(run)]
     return subprocess.Popen(
-        [*command, "--config", str(config_path)],
+        [*command, "--config", str(config_path), "--devices", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -184,15 +192,67 @@ def test_two_processes_cannot_train_one_run(sets, straight):
             train_on(sets, straight, tiny_config(steps=31))
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(sets, tmp_path):
+def test_losses_that_are_no_numbers_stop_and_keep_the_last_good_state(sets, tmp_path):
     run = tmp_path / "run"
     train_on(sets, run, tiny_config(steps=10))
     broken = tiny_config(steps=60, optimizer={"learning_rate": 1e30})
     broken = replace(broken, optimizer=replace(broken.optimizer, ema_decay=0.9))
-    with pytest.raises(TrainingError, match="not a finite number at step"):
+    # Step 11 is the last with a loss; its update leaves parameters of 1e30.
+    with pytest.raises(
+        TrainingError, match=r"20 steps in a row, up to step 31.*step 10"
+    ):
         train_on(sets, run, broken)
+    # Steps 20 and 30 had a state to save, but no better one than this.
     assert list_checkpoints(RunPaths(run).checkpoints) == [10]
     assert load_run(run).step == 10
+    last = read_metrics(RunPaths(run).metrics)[-1]
+    assert (last["step"], last["loss_a"], last["skipped"]) == (31, None, 20)
+    # The run goes on from the good state, and the broken lines are gone.
+    result = train_on(sets, run, tiny_config(steps=12))
+    assert (result.step, result.skipped) == (12, 0)
+    plot_losses(read_metrics(RunPaths(run).metrics), tmp_path / "loss.png")
+
+
+def test_skipped_updates_are_counted_through_a_restart(sets, tmp_path):
+    run = tmp_path / "run"
+    broken = tiny_config(steps=5, optimizer={"learning_rate": 1e30, "ema_decay": 0.9})
+    train_on(sets, run, replace(broken, steps=3))
+    first = train_on(sets, run, broken)
+    assert (first.step, first.skipped) == (5, 4) and np.isnan(first.loss_a)
+    second = train_on(sets, run, replace(broken, steps=8))
+    assert (second.step, second.skipped) == (8, 7)
+    # No state of the row pushed another out.
+    assert list_checkpoints(RunPaths(run).checkpoints) == [3, 5, 8]
+    # Step 2 was the first of the row, two restarts ago.
+    with pytest.raises(TrainingError, match="up to step 21"):
+        train_on(sets, run, replace(broken, steps=40))
+
+
+def test_steps_of_one_dispatch_are_the_same_steps(sets, straight, tmp_path):
+    # 30 steps and a state every 10: dispatches of 4, 4, 1 and 1, three times over.
+    config = tiny_config(steps=30, steps_per_dispatch=4)
+    result = train_on(sets, tmp_path / "run", config)
+    assert result.step == 30
+    assert_same_run(tmp_path / "run", straight)
+    assert list_checkpoints(RunPaths(tmp_path / "run").checkpoints) == [20, 30]
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        ({"steps_per_dispatch": 8, "steps": 30}, 0, 8),
+        ({"steps_per_dispatch": 8, "steps": 30}, 8, 1),  # a state is saved at 10
+        ({"steps_per_dispatch": 8, "steps": 30}, 20, 8),
+        ({"steps_per_dispatch": 8, "steps": 26}, 20, 1),
+        ({"steps_per_dispatch": 8, "steps": 26}, 26, 0),
+        ({"steps_per_dispatch": 8, "steps": 26}, 30, 0),
+        ({"steps_per_dispatch": 8, "steps": None}, 30, 8),
+        ({"steps_per_dispatch": 64, "steps": None}, 0, 1),
+        ({"steps": 30}, 29, 1),
+    ],
+)
+def test_dispatches_end_where_something_is_due(settings, step, expected):
+    assert steps_of_dispatch(tiny_config(**settings), step) == expected
 
 
 def test_minutes_end_a_run(sets, tmp_path):

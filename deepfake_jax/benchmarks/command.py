@@ -1,0 +1,122 @@
+"""``deepfake-jax benchmark``: from flags to a measurement and its text."""
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+from deepfake_jax.benchmarks import options
+from deepfake_jax.benchmarks.report import format_result, to_json
+from deepfake_jax.weights import get_cache_dir
+
+
+def run_benchmark(command: options.BenchmarkOptions) -> int:
+    """Measures what the flags ask for and prints it; gives the exit status.
+
+    Raises:
+        ConfigError: no such preset, or a setting that cannot be used.
+        ValueError: more devices than there are, or a batch that they cannot share.
+        PeerError: the peer cannot be started, or ends.
+    """
+    match command:
+        case options.Step():
+            result = _step(command)
+        case options.Loader():
+            result = _loader(command)
+        case options.Train():
+            result = _train(command)
+        case options.Layers():
+            return _layers(command)
+        case options.Ratio():
+            result = _ratio(command)
+        case options.All():
+            return _all(command)
+    print(json.dumps(to_json(result)) if command.json else format_result(result))
+    return 0
+
+
+def _step(command: options.Step) -> Any:
+    from deepfake_jax.benchmarks.step import measure_step
+
+    config = options.make_config(
+        command.preset,
+        command.set,
+        batch_size=command.batch_size,
+        precision=command.precision,
+    )
+    return measure_step(
+        config, steps=command.steps, warmup=command.warmup, devices=command.devices
+    )
+
+
+def _loader(command: options.Loader) -> Any:
+    from deepfake_jax.benchmarks.loader import measure_loader
+
+    return measure_loader(
+        batch_size=command.batch_size,
+        workers=command.workers,
+        rounds=command.rounds,
+        seconds=command.seconds,
+    )
+
+
+def _train(command: options.Train) -> Any:
+    # As `deepfake-jax train`: each round of the loop would compile anew.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+    from deepfake_jax.benchmarks.train import measure_train
+
+    config = options.make_config(
+        command.preset,
+        command.set,
+        batch_size=command.batch_size,
+        precision=command.precision,
+    )
+    return measure_train(
+        config, steps=command.steps, rounds=command.rounds, faces=command.faces
+    )
+
+
+def _layers(command: options.Layers) -> int:
+    from deepfake_jax.benchmarks.layers import format_layers, measure_layers
+
+    config = options.make_config(
+        command.preset,
+        command.set,
+        batch_size=command.batch_size,
+        precision=command.precision,
+    )
+    result = measure_layers(config, repeats=command.repeats)
+    print(json.dumps(to_json(result)) if command.json else format_layers(result))
+    return 0
+
+
+def _ratio(command: options.Ratio) -> Any:
+    # The peer needs a part of the GPU's memory, of which XLA would reserve most.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from deepfake_jax.benchmarks.ratio import measure_ratio
+
+    config = options.make_config(
+        command.preset, command.set, batch_size=command.batch_size
+    )
+    return measure_ratio(
+        config,
+        python=command.peer_python,
+        script=command.peer_script,
+        steps=command.steps,
+        rounds=command.rounds,
+        forms=command.peer_forms,
+    )
+
+
+def _all(command: options.All) -> int:
+    from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
+
+    flags = ["--preset", command.preset]
+    for setting in command.set:
+        flags += ["--set", setting]
+    if command.batch_size is not None:
+        flags += ["--batch-size", str(command.batch_size)]
+    parts = plan_parts(flags, steps=command.steps, python=command.peer_python)
+    table = run_parts(parts, out=command.out)
+    print(json.dumps(asdict(table)) if command.json else format_table(table))
+    return 0 if table.results else 1

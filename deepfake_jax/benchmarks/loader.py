@@ -1,0 +1,145 @@
+"""The loader alone: how many training pairs a second, and how much faster than before.
+
+Rates per core are by processor time of the whole process, so that neither waiting nor
+other programs count, and OpenCV's and BLAS's own threads do.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from deepfake_jax.benchmarks.classic import classic_pair
+from deepfake_jax.benchmarks.machine import (
+    Machine,
+    count_cores,
+    describe_machine,
+    peak_memory_mb,
+)
+from deepfake_jax.config import AugmentConfig
+from deepfake_jax.data import BatchLoader
+
+FACES = 400  # 79 MB: more than the caches hold, as with a real set
+TARGET_STEP_MS = 3.0  # what the classic network's step should take on an H100
+
+
+@dataclass(frozen=True)
+class LoaderResult:
+    """What `measure_loader` found; medians over its rounds.
+
+    Attributes:
+        faces_per_second: pairs of one face that the loader gave, by the clock.
+        faces_per_second_per_core: the same by processor time.
+        classic_faces_per_second_per_core: the two-step form's, one face at a time.
+        ratio: ours to the classic form's, per core, the median of each round's.
+        ratio_min: of the rounds.
+        ratio_max: of the rounds.
+        cores_for_a_3_ms_step: processor cores that batches every 3 ms would take.
+        peak_memory_mb: of the process, 10^6 bytes.
+        batch_size: faces a step of each side.
+        workers: threads.
+        rounds: alternations of ours and the classic form.
+        machine: where.
+    """
+
+    faces_per_second: float
+    faces_per_second_per_core: float
+    classic_faces_per_second_per_core: float
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    cores_for_a_3_ms_step: float
+    peak_memory_mb: float
+    batch_size: int
+    workers: int
+    rounds: int
+    machine: Machine
+
+
+def measure_loader(
+    *,
+    batch_size: int = 64,
+    workers: int | None = None,
+    rounds: int = 7,
+    seconds: float = 1.0,
+) -> LoaderResult:
+    """Times the loader on random faces, alternating with the classic form.
+
+    Args:
+        batch_size: faces a step of each side.
+        workers: threads; by default one a core.
+        rounds: alternations.
+        seconds: of each, a round.
+    """
+    workers = workers or count_cores()
+    faces = draw_faces(FACES)
+    rngs = np.random.default_rng(1).spawn(workers)
+
+    def cut_some(rng: np.random.Generator) -> int:
+        for index in rng.integers(len(faces), size=batch_size):
+            classic_pair(rng, faces[index])
+        return batch_size
+
+    ours, classic = [], []
+    for index in range(rounds):
+        # Anew each round, so that no batch is prepared while the other is timed.
+        with BatchLoader(
+            faces[: FACES // 2],
+            faces[FACES // 2 :],
+            seed=index,
+            batch_size=batch_size,
+            augment=AugmentConfig(),
+            workers=workers,
+        ) as loader:
+            batches = loader.batches(0)
+            ours.append(
+                _measure(lambda b=batches: 2 * len(next(b)["warped_a"]), seconds)
+            )
+        # In as many threads, since cores that share a cache slow each other.
+        with ThreadPoolExecutor(workers) as pool:
+
+            def cut_classic(pool: ThreadPoolExecutor = pool) -> int:
+                return sum(pool.map(cut_some, rngs))
+
+            classic.append(_measure(cut_classic, seconds))
+        ratio = ours[-1][1] / classic[-1][1]
+        print(f"round {index + 1} of {rounds}: {ratio:.1f} times", file=sys.stderr)
+    ratios = [o[1] / c[1] for o, c in zip(ours, classic, strict=True)]
+    per_core = statistics.median(rate for _, rate in ours)
+    return LoaderResult(
+        faces_per_second=statistics.median(rate for rate, _ in ours),
+        faces_per_second_per_core=per_core,
+        classic_faces_per_second_per_core=statistics.median(c for _, c in classic),
+        ratio=statistics.median(ratios),
+        ratio_min=min(ratios),
+        ratio_max=max(ratios),
+        cores_for_a_3_ms_step=2 * batch_size / (TARGET_STEP_MS / 1e3) / per_core,
+        peak_memory_mb=peak_memory_mb(),
+        batch_size=batch_size,
+        workers=workers,
+        rounds=rounds,
+        machine=describe_machine(),
+    )
+
+
+def draw_faces(n: int, *, seed: int = 0) -> UInt8[np.ndarray, "n 256 256 3"]:
+    """Random smooth pictures of 256 pixels, seeded."""
+    rng = np.random.default_rng(seed)
+    coarse = np.clip(rng.normal(110, 50, (n, 8, 8, 3)), 0, 255).astype(np.uint8)
+    return np.stack([cv2.resize(face, (256, 256)) for face in coarse])
+
+
+def _measure(work: Callable[[], int], seconds: float) -> tuple[float, float]:
+    """Faces a second, by the clock and by processor time, after one call's warm-up."""
+    work()
+    count, start, start_cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < seconds:
+        count += work()
+    rate = count / (time.perf_counter() - start)
+    return rate, count / (time.process_time() - start_cpu)

@@ -1,0 +1,265 @@
+"""What a run knows and writes while it trains: lines of metrics, states, pictures.
+
+Of several processes only the leader writes; all of them read the same metrics, and so
+come to the same conclusions. The names in a run's folder stand in `run.RunPaths`.
+"""
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jaxtyping import UInt8
+
+from deepfake_jax.align import crop_faces
+from deepfake_jax.checkpoint import list_checkpoints, save_checkpoint
+from deepfake_jax.config import TrainConfig
+from deepfake_jax.files import write_whole
+from deepfake_jax.meter import Meter
+from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.parallel import Devices
+from deepfake_jax.pictures import write_picture
+from deepfake_jax.preview import (
+    draw_preview,
+    pick_examples,
+    plot_losses,
+    read_metrics,
+)
+from deepfake_jax.progress import Progress
+from deepfake_jax.run import RunPaths
+from deepfake_jax.step import TrainState
+from deepfake_jax.swap import make_swapper
+
+MAX_SKIPS = 20  # updates skipped in a row that end a run
+_PREVIEW_FACES = 7
+_log = logging.getLogger("deepfake_jax")
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the text says at which step and what to do."""
+
+
+@dataclass
+class Dispatch:
+    """Steps that were given to the devices together, and what came back.
+
+    Attributes:
+        step: the last of them.
+        metrics: on the devices, until collected.
+        collected: whether the journal has them.
+        vote: the largest of all processes' votes, once collected.
+        problem: why the run cannot go on after these steps, once collected.
+    """
+
+    step: int
+    metrics: Any
+    collected: bool = False
+    vote: int = 0
+    problem: TrainingError | None = None
+
+
+class Journal:
+    """What a run knows of its steps; in the leader's process it writes it, too.
+
+    Attributes:
+        meter: times the session.
+        losses: A's and B's at the last collected step; NaN if they were no numbers.
+        skipped: updates of the run in all that were left out.
+        skipped_in_row: how many of them just now.
+    """
+
+    def __init__(self, paths: RunPaths, config: TrainConfig, devices: Devices):
+        self.meter = Meter(images_per_step=2 * config.batch_size)
+        self.losses = math.nan, math.nan
+        self.skipped = self.skipped_in_row = 0
+        self._paths, self._config, self._devices = paths, config, devices
+        self._earlier_seconds, self._start = 0.0, time.monotonic()
+        self._progress: Progress | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Training time of the run in all."""
+        return self._earlier_seconds + time.monotonic() - self._start
+
+    def resume(self, step: int, extra: dict[str, Any] | None) -> None:
+        """Goes on after a checkpoint; lines of later steps are dropped.
+
+        Args:
+            step: the checkpoint's, 0 if there is none.
+            extra: what `save` wrote, None if there is none.
+        """
+        if extra is not None:
+            self._earlier_seconds = extra["seconds"]
+            a, b = extra["loss_a"], extra["loss_b"]
+            self.losses = math.nan if a is None else a, math.nan if b is None else b
+            # The first runs counted no skipped updates.
+            self.skipped = extra.get("skipped", 0)
+            self.skipped_in_row = extra.get("skipped_in_row", 0)
+        if self._devices.leads:
+            truncate_metrics(self._paths.metrics, step)
+
+    @contextmanager
+    def show_progress(self, step: int) -> Iterator[None]:
+        """Shows the steps, or minutes, on stderr while the block runs."""
+        if not self._devices.leads:
+            yield
+            return
+        steps, minutes = self._config.steps, self._config.minutes
+        total, unit = (60 * minutes, "s") if minutes else (steps, "step")
+        with Progress("train", total=total, unit=unit) as progress:
+            progress.begin_at(self._done(step))
+            self._progress = progress
+            yield
+            self._progress = None
+
+    def collect(self, dispatch: Dispatch | None) -> None:
+        """Waits for a dispatch, and takes down what its steps say; once."""
+        if dispatch is None or dispatch.collected:
+            return
+        metrics = self._devices.read_metrics(dispatch.metrics)
+        dispatch.collected, dispatch.metrics = True, None
+        if self.skipped_in_row >= MAX_SKIPS:
+            return  # the run has ended; this was on its way already
+        dispatch.vote = int(metrics["vote"][0]) if "vote" in metrics else 0
+        self.meter.start_after_compilation(dispatch.step)
+        columns = [metrics[name].tolist() for name in ("loss_a", "loss_b", "grad_norm")]
+        rows = list(zip(*columns, metrics["skipped"].tolist(), strict=True))
+        for step, row in enumerate(rows, dispatch.step - len(rows) + 1):
+            loss_a, loss_b, grad_norm, skipped = row
+            self.losses = loss_a, loss_b
+            self._count_skip(dispatch, step, skipped)
+            if step % self._config.log_every == 0:
+                self._write_line(step, dispatch, grad_norm)
+            if dispatch.problem:
+                return
+
+    def _count_skip(self, dispatch: Dispatch, step: int, skipped: int) -> None:
+        self.skipped += skipped
+        self.skipped_in_row = self.skipped_in_row + 1 if skipped else 0
+        if self.skipped_in_row == 1 and self._devices.leads:
+            _log.warning(
+                "step %d: a loss or a gradient is not a finite number; the update is "
+                "skipped",
+                step,
+            )
+        if self.skipped_in_row == MAX_SKIPS:
+            saved = list_checkpoints(self._paths.checkpoints)[-1:]
+            dispatch.problem = TrainingError(
+                f"losses or gradients were not finite numbers {MAX_SKIPS} steps in a "
+                f"row, up to step {step}. The last good checkpoint is kept (step "
+                f"{saved[0] if saved else 'none yet'}). Go on from it with a lower "
+                "--optimizer.learning-rate or with --optimizer.clip-norm 1"
+            )
+
+    def _write_line(self, step: int, dispatch: Dispatch, grad_norm: float) -> None:
+        line = {
+            "step": step,
+            "loss_a": self.losses[0],
+            "loss_b": self.losses[1],
+            "grad_norm": grad_norm,
+            "skipped": self.skipped,
+            "seconds": round(self.seconds, 3),
+            # The steps of one dispatch end together.
+            **self.meter.lap(dispatch.step),
+        }
+        if self._devices.leads:
+            with self._paths.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(drop_nonfinite(line), allow_nan=False) + "\n")
+        self.update_progress(step)
+
+    def update_progress(self, step: int) -> None:
+        """Brings what `show_progress` shows up to a step."""
+        if self._progress is not None:
+            self._progress.update_to(self._done(step), self._note(step))
+
+    def _done(self, step: int) -> int:
+        return round(self.seconds) if self._config.minutes is not None else step
+
+    def _note(self, step: int) -> str:
+        note = f"step {step}, loss A {self.losses[0]:.4f} B {self.losses[1]:.4f}"
+        rate, wait, step_ms = self.meter.last.values()
+        if rate is not None:
+            note += f", {rate:.0f} img/s, {step_ms:.0f} ms/step, {wait:.0%} data wait"
+        return note + (f", {self.skipped} skipped" if self.skipped else "")
+
+    def save(self, step: int, state: TrainState, extra: dict[str, Any]) -> None:
+        """Saves a state as a checkpoint, with `extra` and what `resume` needs."""
+        if not self._devices.leads:
+            return
+        known = {
+            "seconds": self.seconds,
+            "loss_a": self.losses[0],
+            "loss_b": self.losses[1],
+            "skipped": self.skipped,
+            "skipped_in_row": self.skipped_in_row,
+        }
+        with self.meter.apart():
+            save_checkpoint(
+                self._paths.checkpoints,
+                step,
+                state_arrays(self._devices.get_state(state)),
+                extra={**extra, **drop_nonfinite(known)},
+                # After a skipped update the parameters may be what causes it: such a
+                # state is added to the others and pushes none of them out.
+                keep=sys.maxsize if self.skipped_in_row else self._config.keep,
+            )
+
+    def write_pictures(
+        self,
+        step: int,
+        state: TrainState,
+        faces: tuple[UInt8[Any, "n h w 3"], UInt8[Any, "m h w 3"]],
+    ) -> None:
+        """Draws ``preview.png``, both sides through both decoders, and ``loss.png``."""
+        if not self._devices.leads:
+            return
+        with self.meter.apart():
+            title = f"step {step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
+            params = self._devices.get_state(state.swap_params)
+            rows = _draw_rows(state.model, params, faces)
+            write_picture(self._paths.preview, draw_preview(rows, title=title))
+            plot_losses(read_metrics(self._paths.metrics), self._paths.losses)
+
+
+def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str, Any]]:
+    """Some faces of each side: real, by their own decoder, by the other's."""
+    rows = []
+    for side, other, faces in zip("ab", "ba", sides, strict=True):
+        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.face_size)
+        rows.append((f"{side.upper()}, real", crops))
+        for to in (side, other):
+            swapper = make_swapper(model, params, to=cast(Side, to))
+            rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
+    return rows
+
+
+def state_arrays(state: TrainState) -> dict[str, Any]:
+    """The part of the state that a checkpoint holds."""
+    return {
+        "step": state.step,
+        "params": state.params,
+        "opt_state": state.opt_state,
+        "ema": state.ema,
+    }
+
+
+def drop_nonfinite(line: dict[str, Any]) -> dict[str, Any]:
+    """Puts None for each number that is not finite; JSON knows neither NaN nor inf."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in line.items()
+    }
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drops the lines of a ``metrics.jsonl`` after a step."""
+    lines = [line for line in read_metrics(path) if line["step"] <= step]
+    with write_whole(path, overwrite=True) as partial:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        partial.write_text(text, encoding="utf-8")

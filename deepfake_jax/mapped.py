@@ -1,0 +1,73 @@
+"""Large arrays of pictures: in memory, or in a file that is mapped where too large.
+
+A mapped array lies in a nameless temporary file in the user's cache folder, which ends
+with the process, however that ends. The system keeps in memory what is in use and
+writes the rest to disk, so an array may be larger than memory.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from deepfake_jax.weights import get_cache_dir
+
+MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side
+_BLOCK = 1 << 24  # bytes written at once where a file cannot be reserved in one call
+
+
+def allocate_pictures(
+    shape: tuple[int, ...],
+    *,
+    memory_limit_mb: float = MEMORY_LIMIT_MB,
+    folder: Path | None = None,
+) -> UInt8[np.ndarray, "..."]:
+    """An array to be filled: in memory up to a limit, beyond it in a mapped file.
+
+    Args:
+        shape: of the array.
+        memory_limit_mb: largest array that stays in memory, MB of 10^6 bytes.
+        folder: where a file goes; by default the user's cache folder.
+
+    Raises:
+        OSError: the disk has no room for the file; nothing is left of it.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    if size <= memory_limit_mb * 1e6:
+        return np.empty(shape, np.uint8)
+    folder = folder or get_cache_dir() / "faces"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The mapping outlives the file object, and the file its name.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        _reserve(file, size)
+        # A plain view: indexing a memmap costs microseconds, and a loader often does.
+        return np.asarray(np.memmap(file, np.uint8, mode="r+", shape=shape))
+
+
+def allocate_like(faces: UInt8[Any, "..."]) -> UInt8[np.ndarray, "..."]:
+    """An array to be filled, of the same shape, mapped if the other one is."""
+    return allocate_pictures(
+        faces.shape, memory_limit_mb=0.0 if is_mapped(faces) else float("inf")
+    )
+
+
+def is_mapped(faces: Any) -> bool:
+    """Whether an array lies in a mapped file."""
+    while faces is not None:
+        if isinstance(faces, np.memmap):
+            return True
+        faces = getattr(faces, "base", None)
+    return False
+
+
+# Without room, writing to a mapping ends the process by a signal; this raises instead.
+def _reserve(file: IO[bytes], size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, _BLOCK):
+        file.write(bytes(min(_BLOCK, size - start)))
+    file.flush()
