@@ -1,6 +1,6 @@
 """The console command ``deepfake-jax``: parse, call, print.
 
-Flags and their help come from the config dataclasses. Exit status is 0, 1 (failed) or 2
+Flags and their help are in `commands`. Exit status is 0, 1 (failed) or 2
 (wrong use). Messages and progress go to stderr, results to stdout; with ``--json`` the
 last line of stdout is one JSON object.
 """
@@ -15,17 +15,23 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from pydantic import ValidationError
 
-from deepfake_jax.benchmarks.options import (
-    BenchmarkOptions,
-    check_options,
-    subcommand_of,
+from deepfake_jax.benchmarks.options import check_options, subcommand_of
+from deepfake_jax.commands import (
+    Benchmark,
+    Command,
+    Convert,
+    Demo,
+    Doctor,
+    Extract,
+    Faces,
+    Flat,
+    Train,
 )
 from deepfake_jax.config import (
     ConfigError,
@@ -34,193 +40,9 @@ from deepfake_jax.config import (
     load_preset,
     override_config,
 )
-from deepfake_jax.options import ConvertConfig, ExtractConfig
 from deepfake_jax.weights import get_cache_dir
 
 DEFAULT_PRESET = "lite"
-_Flat = tyro.conf.arg(name="")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extract:
-    """Make face sets: find, follow, align and record the faces of some footage.
-
-    Example:
-        deepfake-jax extract interview.mp4 holiday/ --out faces_a
-
-    SOURCE is a video, a picture or a folder of pictures. If it shows one person, OUT is
-    their face set. If it shows several, OUT holds a set a person (person_1 is the one
-    seen most) and people.png shows who is who; --person N, --person PICTURE,
-    --reference and --not-reference choose. The same command goes on where an
-    interrupted one stopped. Some hundred faces in varied poses, light and expressions
-    train well; look through them with `deepfake-jax faces OUT`.
-    """
-
-    sources: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE...")
-    ]
-    """Videos, pictures or folders of pictures."""
-    out: Path
-    """Folder of the face set or sets; made anew."""
-    options: Annotated[ExtractConfig, _Flat] = ExtractConfig()
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the result as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Faces:
-    """Look through a face set: a summary, contact sheets, sorting and dropping.
-
-    Example:
-        deepfake-jax faces faces_a --drop "yaw>60 or sharpness<0.15"
-
-    Writes sheet_people.png, sheet_poses.png and sheet_worst.png into FOLDER. A query
-    compares file, source, frame, time, person, track, width (of the face in its frame,
-    pixels), size, score, alignment, sharpness, occlusion, yaw, pitch, roll (degrees,
-    without sign) or filled with a value; join conditions by and, or. Dropped faces are
-    only left out of the record, until --delete.
-    """
-
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """A face set, or the folder of several people's sets."""
-    sort: str = ""
-    """Order the record by a key, such as sharpness; "-sharpness" for falling order."""
-    drop: str = ""
-    """Leave out the faces that meet a query, such as "yaw>60"."""
-    keep: str = ""
-    """Leave out all faces but those that meet a query, such as "person==2"."""
-    restore: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """First bring back the faces that queries left out."""
-    delete: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Remove the pictures of faces that are left out."""
-    check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Compare the record with the pictures; exit status 1 if something is wrong."""
-    repair: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Rebuild the record from what is there."""
-    sheets: bool = True
-    """Write contact sheets."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the result as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a run on two face sets; the same command again goes on with it.
-
-    Example:
-        deepfake-jax train --a faces_a --b faces_b --run run --preset lite --minutes 15
-
-    A is the person in the footage, B the one whose face shall appear. Watch
-    RUN/preview.png and RUN/loss.png in any image viewer. Ctrl-C (or SIGTERM) saves and
-    stops; it is how one ends a run that looks good. --steps and --minutes count the
-    whole run, and either replaces the preset's limit.
-
-    All devices of the machine share each batch. On several machines, start the same
-    command on each, with --coordinator, --num-processes and its own --process-id; under
-    srun, Open MPI's mpirun or on a TPU pod, without these. RUN must be on a disk that
-    all of them see.
-    """
-
-    a: Path
-    """Face set of the person in the footage."""
-    b: Path
-    """Face set of the person whose face shall appear."""
-    run: Path
-    """Folder for checkpoints, metrics.jsonl, preview.png and loss.png."""
-    preset: str | None = None
-    """Start from a preset: lite (for a CPU) or original (the classic). Without one, a
-    run goes on with its own settings, and a new run takes lite."""
-    config: Path | None = None
-    """Start from a YAML file instead of a preset."""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Override one setting, as key.sub=value; may be given again."""
-    devices: int | None = None
-    """Use only so many devices of each machine; all by default."""
-    coordinator: str | None = None
-    """Several machines: HOST:PORT of process 0, which opens that port. Or auto: ask the
-    cluster, also where it does not say so by itself, as on Kubernetes."""
-    num_processes: int | None = None
-    """Several machines: how many processes there are. 1 keeps a process by itself that
-    srun or mpirun started with others."""
-    process_id: int | None = None
-    """Several machines: which of them this is, from 0. Process 0 writes the run."""
-    options: Annotated[TrainConfig, _Flat] = TrainConfig()
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the result as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Convert:
-    """Swap the face in a video, a picture or a folder of pictures.
-
-    Example:
-        deepfake-jax convert interview.mp4 --run run --to b --out swapped.mp4
-
-    The person that the run's faces show is swapped, or --person N, as `extract` numbers
-    people; --faces FOLDER reuses an extraction of the same video, edits included.
-    Frames without the person pass through untouched; sound and time stamps are the
-    source's. The output's metadata and OUT.json say that it is synthetic.
-    """
-
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """A video, a picture or a folder of pictures."""
-    run: Path
-    """Folder of a training run."""
-    out: Path
-    """The output: a video, picture or folder, as the source is."""
-    options: Annotated[ConvertConfig, _Flat] = ConvertConfig()
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the result as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Show the whole way on sample footage: extract, train lite, convert.
-
-    Example:
-        deepfake-jax demo --out demo --minutes 5
-
-    Writes swapped.mp4, comparison.png, preview.png, loss.png and report.json, and
-    prints the folder last. The samples are fetched from your package index.
-    """
-
-    out: Path = Path("demo")
-    """Folder for the results; an earlier demo there is replaced."""
-    minutes: float = 7.0
-    """Training time."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the report as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Doctor:
-    """Check this installation: versions, devices, weights, codecs; say what to fix.
-
-    Example:
-        deepfake-jax doctor --fetch
-    """
-
-    fetch: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fetch the detector weights that are not there yet."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the checks as one line of JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """Measure this installation: the step, the loader, training, a peer, or all.
-
-    Example:
-        deepfake-jax benchmark step --precision bfloat16 --json
-
-    Figures are medians without compilation, with device, versions and command beside
-    them. `all` measures a device's whole table in one go.
-    """
-
-    what: Annotated[BenchmarkOptions, _Flat]
-
-
-Command = Extract | Faces | Train | Convert | Demo | Doctor | Benchmark
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -306,7 +128,7 @@ def _with_defaults(command: type, options: TrainConfig) -> type:
     """The command class with other default options."""
     return dataclasses.make_dataclass(
         command.__name__,
-        [("options", Annotated[TrainConfig, _Flat], options)],
+        [("options", Annotated[TrainConfig, Flat], options)],
         bases=(command,),
         namespace={"__doc__": command.__doc__},
         frozen=True,

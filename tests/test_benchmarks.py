@@ -39,7 +39,8 @@ from deepfake_jax.benchmarks.ratio import (
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
 from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
-from deepfake_jax.cli import Benchmark, parse_command, run_command
+from deepfake_jax.cli import parse_command, run_command
+from deepfake_jax.commands import Benchmark
 from deepfake_jax.config import ModelConfig, config_from_dict
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
