@@ -50,18 +50,18 @@ def parse_query(text: str) -> Query:
     return lambda record: any(all(part(record) for part in o) for o in options)
 
 
-def read_key(record: FaceRecord, key: str) -> float | str:
+def read_key(record: FaceRecord, name: str) -> float | str:
     """A face's value of one of `KEYS`; angles without their sign.
 
     Raises:
         QueryError: there is no such key.
     """
-    if key not in KEYS:
-        raise QueryError(f"{key!r} is none of {', '.join(KEYS)}")
-    value = getattr(record, key)
-    if key in _WORDS:
+    if name not in KEYS:
+        raise QueryError(f"{name!r} is none of {', '.join(KEYS)}")
+    value = getattr(record, name)
+    if name in _WORDS:
         return value
-    return abs(float(value)) if key in _ANGLES else float(value)
+    return abs(float(value)) if name in _ANGLES else float(value)
 
 
 def _parse_condition(part: str, whole: str) -> Query:

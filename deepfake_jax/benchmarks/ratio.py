@@ -174,17 +174,17 @@ def measure_ratio(
         "batch_size": config.batch_size,
     }
     with Peer(python, script, **size) as peer:
-        ours = {}
-        for precision in PRECISIONS:
-            model = replace(config.model, precision=precision)
-            ours[precision] = StepRunner(replace(config, model=model))
-            ours[precision].run(1)
         forms = list(forms or peer.info["forms"])
         if unknown := set(forms) - set(peer.info["forms"]):
             raise PeerError(
                 f"the peer has no form {', '.join(sorted(unknown))}; it has "
                 f"{', '.join(peer.info['forms'])}"
             )
+        ours = {}
+        for precision in PRECISIONS:
+            model = replace(config.model, precision=precision)
+            ours[precision] = StepRunner(replace(config, model=model))
+            ours[precision].run(1)
         for index in range(rounds + 1):
             for form in forms:
                 answer = peer.measure(form, steps)

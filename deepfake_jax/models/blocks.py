@@ -36,6 +36,7 @@ def conv_phases(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def to_blocks(x: Array) -> Array:
+    """Lay each 2x2 block of pixels in one place's channels: (n h/2 w/2 4c)."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, h // 2, w // 2, 4 * c)
@@ -44,6 +45,7 @@ def to_blocks(x: Array) -> Array:
 # Three blocks hold six taps an axis, of which a 5-tap kernel leaves the first empty
 # (shift 1: the window of SAME at stride 2, or of a block's second pixel) or the last.
 def block_kernel(kernel: Array, shift_h: int, shift_w: int) -> Array:
+    """Turn a 5x5 kernel of pixels into a 3x3 kernel of blocks: (3 3 4cin cout)."""
     _, _, cin, cout = kernel.shape
     pads = ((shift_h, 1 - shift_h), (shift_w, 1 - shift_w), (0, 0), (0, 0))
     kernel = jnp.pad(kernel, pads).reshape(3, 2, 3, 2, cin, cout)
