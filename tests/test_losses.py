@@ -91,7 +91,8 @@ def test_dssim_lies_in_zero_to_one(rng: np.random.Generator):
     assert 0.95 < worst <= 1 + 1e-6
     black, white = jnp.zeros((2, 24, 20, 3)), jnp.ones((2, 24, 20, 3))
     # (1 - c1 / (1 + c1)) / 2 with c1 = 1e-4: luminance alone differs.
-    assert float(loss(black, white)) == pytest.approx(0.49995, abs=1e-6)
+    # The variance of white is 1 - 1 up to float32's 1e-7, beside c2 = 9e-4.
+    assert float(loss(black, white)) == pytest.approx(0.49995, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -7,6 +7,7 @@ from typing import Any
 
 from deepfake_jax.benchmarks import options
 from deepfake_jax.benchmarks.report import format_result, to_json
+from deepfake_jax.config import TrainConfig
 from deepfake_jax.weights import get_cache_dir
 
 
@@ -35,15 +36,19 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
     return 0
 
 
-def _step(command: options.Step) -> Any:
-    from deepfake_jax.benchmarks.step import measure_step
-
-    config = options.make_config(
+def _make_config(command: options.Step | options.Train | options.Layers) -> TrainConfig:
+    return options.make_config(
         command.preset,
         command.set,
         batch_size=command.batch_size,
         precision=command.precision,
     )
+
+
+def _step(command: options.Step) -> Any:
+    from deepfake_jax.benchmarks.step import measure_step
+
+    config = _make_config(command)
     return measure_step(
         config, steps=command.steps, warmup=command.warmup, devices=command.devices
     )
@@ -65,12 +70,7 @@ def _train(command: options.Train) -> Any:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
     from deepfake_jax.benchmarks.train import measure_train
 
-    config = options.make_config(
-        command.preset,
-        command.set,
-        batch_size=command.batch_size,
-        precision=command.precision,
-    )
+    config = _make_config(command)
     return measure_train(
         config, steps=command.steps, rounds=command.rounds, faces=command.faces
     )
@@ -79,12 +79,7 @@ def _train(command: options.Train) -> Any:
 def _layers(command: options.Layers) -> int:
     from deepfake_jax.benchmarks.layers import format_layers, measure_layers
 
-    config = options.make_config(
-        command.preset,
-        command.set,
-        batch_size=command.batch_size,
-        precision=command.precision,
-    )
+    config = _make_config(command)
     result = measure_layers(config, repeats=command.repeats)
     print(json.dumps(to_json(result)) if command.json else format_layers(result))
     return 0

@@ -127,8 +127,10 @@ class Dense(nn.Module):
 #   32 64   16 ->    3    55  28  23                                       13  8 29
 #   16 64   64 ->    3    21  11 121                                       28 15 33
 #
-# The four rows of the full network: best of one or two. XLA's value of `64 32 32` and
-# `32 32 32` would save about 3 % of the step: not worth two forms within a layer.
+# The four rows of the full network: best of one or two. Winograd's gradient of the
+# kernel has since become up to twice as fast. `deepfake-jax benchmark layers` prints a
+# table like this for any network and device. XLA's value of `64 32 32` and `32 32 32`
+# would save about 3 % of the step: not worth two forms within a layer.
 def choose_form(
     platform: str, x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int
 ) -> Form:
