@@ -31,6 +31,7 @@ from deepfake_jax.commands import (
     Extract,
     Faces,
     Flat,
+    Preview,
     Train,
 )
 from deepfake_jax.config import (
@@ -40,6 +41,7 @@ from deepfake_jax.config import (
     load_preset,
     override_config,
 )
+from deepfake_jax.options import ConvertConfig, classic_options
 from deepfake_jax.weights import get_cache_dir
 
 DEFAULT_PRESET = "lite"
@@ -86,11 +88,13 @@ def parse_command(args: list[str]) -> Command:
         ConfigError: no such preset, or a setting that cannot be used.
     """
     defaults = _train_defaults(args) if args[:1] == ["train"] else TrainConfig()
+    looks = _convert_defaults(args)
     commands = (
         _subcommand(Extract)
         | _subcommand(Faces)
         | _subcommand(_with_defaults(Train, defaults))
-        | _subcommand(Convert)
+        | _subcommand(_with_defaults(Convert, looks))
+        | _subcommand(_with_defaults(Preview, looks))
         | _subcommand(Demo)
         | _subcommand(Doctor)
         | _subcommand(Benchmark)
@@ -124,11 +128,11 @@ def _subcommand(command: type) -> Any:
     return Annotated[command, subcommand_of(command)]
 
 
-def _with_defaults(command: type, options: TrainConfig) -> type:
+def _with_defaults(command: type, options: TrainConfig | ConvertConfig) -> type:
     """The command class with other default options."""
     return dataclasses.make_dataclass(
         command.__name__,
-        [("options", Annotated[TrainConfig, Flat], options)],
+        [("options", Annotated[type(options), Flat], options)],
         bases=(command,),
         namespace={"__doc__": command.__doc__},
         frozen=True,
@@ -153,6 +157,15 @@ def _train_defaults(args: list[str]) -> TrainConfig:
     if known.steps or known.minutes:
         config = dataclasses.replace(config, steps=None, minutes=None)
     return config
+
+
+def _convert_defaults(args: list[str]) -> ConvertConfig:
+    """The options that the flags of ``convert`` and ``preview`` override."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    known, _ = parser.parse_known_args(args[1:])
+    classic = args[:1] in (["convert"], ["preview"]) and known.preset == "classic"
+    return classic_options() if classic else ConvertConfig()
 
 
 def _run_config(run: str | None) -> TrainConfig | None:
@@ -199,10 +212,19 @@ def _call(command: Command) -> int:
             result = convert_video(
                 command.source, command.run, command.out, command.options
             )
-            text = (
-                f"swapped {result.swapped_frames} of {result.frames} frames at "
-                f"{result.frames_per_second:.1f} frames/s: {result.out}"
+            text = _describe_conversion(result)
+        case Preview():
+            from deepfake_jax.frame_preview import preview_frame
+
+            result = preview_frame(
+                command.source,
+                command.run,
+                command.out,
+                command.options,
+                at=command.frame,
+                grid=command.grid,
             )
+            text = f"frame {result.frame} ({result.time:.2f} s): {result.out}"
         case Demo():
             from deepfake_jax.demo import run_demo
 
@@ -242,6 +264,17 @@ def _describe_extraction(result: Any) -> str:
         if len(result.persons) > 10:
             lines.append(f"  and {len(result.persons) - 10} more")
     return "\n".join(lines)
+
+
+def _describe_conversion(result: Any) -> str:
+    shares = sorted(result.stages.items(), key=lambda stage: -stage[1])
+    work = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+    return (
+        f"swapped {result.swapped_frames} of {result.frames} frames at "
+        f"{result.frames_per_second:.1f} frames/s: {result.out}\n"
+        f"work: {work}; faces {result.face_pixels:.0f} pixels wide, the network's "
+        f"{result.network_pixels}"
+    )
 
 
 def _review(command: Faces) -> int:

@@ -5,7 +5,7 @@ Free of JAX and OpenCV, so that ``--help`` is instant. ``cli`` parses and calls 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -133,8 +133,9 @@ class Convert:
 
     The person that the run's faces show is swapped, or --person N, as `extract` numbers
     people; --faces FOLDER reuses an extraction of the same video, edits included.
-    Frames without the person pass through untouched; sound and time stamps are the
-    source's. The output's metadata and OUT.json say that it is synthetic.
+    Frames without the person pass through untouched; sound, subtitles and time stamps
+    are the source's. The output's metadata and OUT.json say that it is synthetic.
+    `deepfake-jax preview` shows all masks, colors and blends on one frame.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
@@ -142,7 +143,40 @@ class Convert:
     run: Path
     """Folder of a training run."""
     out: Path
-    """The output: a video, picture or folder, as the source is."""
+    """The output: a picture or folder, as the source is; for a video, another video, a
+    .gif, or numbered pictures such as frames/%06d.png."""
+    preset: Literal["default", "classic"] = "default"
+    """Start from the best measured choices, or from those of 2018: `smooth_mask` and
+    `adjust_avg_color` frame by frame. The flags below change either."""
+    options: Annotated[ConvertConfig, Flat] = ConvertConfig()
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Show one swapped frame, step by step or with every choice of post-processing.
+
+    Example:
+        deepfake-jax preview interview.mp4 --run run --frame 1:30 --out preview.png
+
+    The picture shows the source, the aligned crop, the swap, its matched color, the
+    mask and the result. With --grid it shows every mask (rows) with every blend and
+    color (columns), to pick by eye before converting.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A video or a picture."""
+    run: Path
+    """Folder of a training run."""
+    out: Path = Path("preview.png")
+    """The picture to write; replaced if it exists."""
+    frame: str = "0"
+    """Which frame of a video: seconds, h:mm:ss, or # and its number, as "#120"."""
+    grid: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show every mask, color and blend."""
+    preset: Literal["default", "classic"] = "default"
+    """Choices to start from; as for convert."""
     options: Annotated[ConvertConfig, Flat] = ConvertConfig()
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as one line of JSON."""
@@ -195,4 +229,4 @@ class Benchmark:
     what: Annotated[BenchmarkOptions, Flat]
 
 
-Command = Extract | Faces | Train | Convert | Demo | Doctor | Benchmark
+Command = Extract | Faces | Train | Convert | Preview | Demo | Doctor | Benchmark

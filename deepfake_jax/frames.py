@@ -1,85 +1,240 @@
-"""Swapping and blending the faces of frames, by one run and one config."""
+"""Faces of frames to the other person's: cut, swap and measure, by one run and config.
+
+What is measured here of each face, `steady` evens out over time and `compose` uses.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Float64, UInt8
 
 from deepfake_jax.align import (
+    FACE_SIZE,
     compose_affine,
     crop_faces,
     crop_matrix,
-    warp_face,
 )
-from deepfake_jax.blend import paste_face
-from deepfake_jax.color import adjust_avg_color
+from deepfake_jax.color import measure_color
 from deepfake_jax.data import shift_color
 from deepfake_jax.identity import Embedding
-from deepfake_jax.mask import classic_mask, feather_mask, oval_mask, rectangle_mask
-from deepfake_jax.options import ConvertConfig
+from deepfake_jax.mask import MaskOptions, draw_mask, occlusion_mask
+from deepfake_jax.native import read_tags
+from deepfake_jax.options import ConvertConfig, split_masks
+from deepfake_jax.place import PlacedFace
+from deepfake_jax.region import Region, face_region, warp_region
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.swap import make_swapper
-from deepfake_jax.types import Affine, Face, Frame, Mask
+from deepfake_jax.tone import tone_map
+from deepfake_jax.types import Affine, Face, Landmarks, Mask
 from deepfake_jax.video import TimedFrame
 
-_MASK_SIZE = 128
+MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
+_CLASSIC_SIZE = 160  # pixels at which the programs of 2018 matched and blended
+_CLASSIC_CROP = (FACE_SIZE - _CLASSIC_SIZE) // 2
+_log = logging.getLogger("deepfake_jax")
 
-# A frame and the ``frame_to_face`` of each face to swap in it.
-Found = tuple[TimedFrame, list[Affine]]
-Swapped = tuple[TimedFrame, Frame | None]
+# A frame and the faces to swap in it.
+Found = tuple[TimedFrame, list[PlacedFace]]
+Network = Callable[[UInt8[Any, "n h w 3"]], UInt8[Any, "n h w 3"]]
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFace:
+    """A face of a frame and what shall take its place.
+
+    Attributes:
+        placed: where it lies.
+        region: the frame around it, in the frame's own transfer curve.
+        frame_to_crop: from the frame to the pixels of `old` and `new`.
+        old: the crop that the network saw, before any shift of color.
+        new: the network's answer.
+        mask: what of `new` is shown, before its border is feathered.
+        old_color: `measure_color` of `old` under the mask.
+        new_color: likewise of `new`.
+        light: mean of `old` less mean of `new`, grey levels.
+    """
+
+    placed: PlacedFace
+    region: Region
+    frame_to_crop: Affine
+    old: Face
+    new: Face
+    mask: Mask
+    old_color: Float64[np.ndarray, "n"]
+    new_color: Float64[np.ndarray, "n"]
+    light: Float64[np.ndarray, "3"]
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFrame:
+    """A frame and its swapped faces, the largest last."""
+
+    timed: TimedFrame
+    faces: tuple[SwappedFace, ...]
 
 
 class FrameSwapper:
-    """Swaps and blends the faces of frames, by one run and one config."""
+    """Swaps the faces of frames.
 
-    def __init__(self, trained: TrainedRun, config: ConvertConfig):
-        self.config = config
-        self._swap = make_swapper(trained.model, trained.params, to=config.to)
-        self._crop_size = trained.model.face_size
-        self._crop = crop_matrix(self._crop_size)
-        self._mask = make_mask(config)
-        # The network saw A's faces in B's mean colour, and B's as they are.
-        origin = "a" if config.to == "b" else "b"
-        self._shift = trained.color_shift if origin == "a" else np.zeros(3)
-        identity = trained.identities.get(origin)
-        # Whom the run was trained on; None where it does not know.
-        self.identity: Embedding | None = None
-        if identity is not None:
-            self.identity = np.asarray(identity, np.float32)
+    Args:
+        network: from crops to the other person's, uint8, of one size.
+        crop_size: that size, pixels.
+        config: how faces are masked and matched.
+        shift: grey levels to add to a crop for the network, RGB.
+        identity: whom the network was trained on; None where nobody knows.
+    """
 
-    def swap(self, found: list[Found]) -> list[Swapped]:
-        """Swaps the faces of a few frames as one batch; None where there is none."""
-        matrices = [matrix for _, matrices in found for matrix in matrices]
-        owners = [timed for timed, matrices in found for _ in matrices]
-        if not matrices:
-            return [(timed, None) for timed, _ in found]
-        faces = np.stack(
-            [
-                warp_face(timed.frame, matrix)
-                for timed, matrix in zip(owners, matrices, strict=True)
-            ]
+    def __init__(
+        self,
+        network: Network,
+        crop_size: int,
+        config: ConvertConfig,
+        *,
+        shift: Float64[np.ndarray, "3"] | None = None,
+        identity: Embedding | None = None,
+    ):
+        self.config, self.crop_size, self.identity = config, crop_size, identity
+        self._network, self._shift = network, shift
+        self._masks = mask_options(config)
+        self._classic = config.mask == "classic"
+        self._told: set[str] = set()
+
+    def with_config(self, config: ConvertConfig) -> "FrameSwapper":
+        """The same network with other post-processing; `to` must be the same."""
+        return FrameSwapper(
+            self._network,
+            self.crop_size,
+            config,
+            shift=self._shift,
+            identity=self.identity,
         )
-        crops = crop_faces(faces, self._crop_size)
-        swapped = self._swap(shift_color(crops, self._shift))
-        results: dict[int, Frame] = {}
-        for timed, matrix, old, new in zip(
-            owners, matrices, crops, swapped, strict=True
+
+    def swap(self, found: list[Found]) -> list[SwappedFrame]:
+        """Swaps the faces of a few frames as one batch."""
+        jobs = [
+            (timed, placed, *self._cut(timed, placed))
+            for timed, faces in found
+            for placed in faces
+        ]
+        if not jobs:
+            return [SwappedFrame(timed, ()) for timed, _ in found]
+        faces = np.stack([face for *_, face, _ in jobs])
+        crops = faces if self.crop_size > _CLASSIC_SIZE else self._crop(faces)
+        shifted = crops if self._shift is None else shift_color(crops, self._shift)
+        news = self._network(shifted)
+        made: dict[int, list[SwappedFace]] = {}
+        for (timed, placed, region, face, raw), crop, new in zip(
+            jobs, crops, news, strict=True
         ):
-            frame = results.get(timed.index, timed.frame)
-            results[timed.index] = self._blend(frame, matrix, old, new)
-        return [(timed, results.get(timed.index)) for timed, _ in found]
+            old = crop if raw is face else self._crop(raw[None])[0]
+            swapped = self._measure(placed, region, old, new, raw)
+            made.setdefault(timed.index, []).append(swapped)
+        return [
+            SwappedFrame(timed, tuple(made.get(timed.index, ()))) for timed, _ in found
+        ]
 
-    def _blend(self, frame: Frame, matrix: Affine, old: Face, new: Face) -> Frame:
-        mask = self._mask
-        if self.config.color == "avg":
-            size = (self._crop_size, self._crop_size)
-            weights = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-            new = adjust_avg_color(old, new, mask=weights)
-        to_crop = compose_affine(self._crop, matrix)
-        return paste_face(frame, new, mask, to_crop, blend=self.config.blend)
+    def _cut(self, timed: TimedFrame, placed: PlacedFace) -> tuple[Region, Face, Face]:
+        """A face's surroundings, its picture for the network, and as the frame is."""
+        size, matrix = FACE_SIZE, placed.frame_to_face
+        if self.crop_size > _CLASSIC_SIZE:
+            size = self.crop_size
+            matrix = compose_affine(crop_matrix(size), matrix)
+        region = face_region(timed, matrix, size, tone=False)
+        raw = warp_region(region, matrix, size)
+        face = raw
+        if timed.native is not None:
+            face = tone_map(raw, read_tags(timed.native))
+        return region, face, raw
+
+    def _crop(self, faces: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
+        return crop_faces(faces, self.crop_size)
+
+    def _measure(
+        self,
+        placed: PlacedFace,
+        region: Region,
+        old: Face,
+        new: Face,
+        face: Face,
+    ) -> SwappedFace:
+        size = self.crop_size
+        if self._classic:
+            size, inner = _CLASSIC_SIZE, slice(_CLASSIC_CROP, -_CLASSIC_CROP)
+            old = np.ascontiguousarray(face[inner, inner])
+            new = cv2.resize(new, (size, size))
+        matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
+        mask = self._draw(placed, old, new)
+        weights = None if self._classic else _resize_mask(mask, size)
+        method = self.config.color
+        return SwappedFace(
+            placed=placed,
+            region=region,
+            frame_to_crop=matrix,
+            old=old,
+            new=new,
+            mask=mask,
+            old_color=measure_color(old, method, mask=weights),
+            new_color=measure_color(new, method, mask=weights),
+            light=old.mean(axis=(0, 1)) - new.mean(axis=(0, 1)),
+        )
+
+    def _draw(self, placed: PlacedFace, old: Face, new: Face) -> Mask:
+        size = (MASK_SIZE, MASK_SIZE)
+        drawn = draw_mask(
+            self._masks,
+            face=cv2.resize(old, size, interpolation=cv2.INTER_LINEAR),
+            landmarks=crop_landmarks(placed.landmarks, MASK_SIZE),
+            mask_size=_CLASSIC_SIZE if self._classic else MASK_SIZE,
+        )
+        for reason in drawn.fell_back:
+            if reason not in self._told:
+                self._told.add(reason)
+                _log.warning("%s", reason)
+        if not self.config.guard:
+            return drawn.mask
+        return drawn.mask * _resize_mask(occlusion_mask(old, new), len(drawn.mask))
 
 
-def make_mask(config: ConvertConfig) -> Mask:
-    """The mask that a config describes, over the crop that the network redraws."""
-    if config.mask == "classic":
-        return classic_mask(160, 160)
-    make = {"oval": oval_mask, "rectangle": rectangle_mask}[config.mask]
-    return feather_mask(make(_MASK_SIZE), config.feather)
+def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapper:
+    """The swapper of a run, to the person that the config names."""
+    # The network saw A's faces in B's mean color, and B's as they are.
+    origin = "a" if config.to == "b" else "b"
+    identity = trained.identities.get(origin)
+    return FrameSwapper(
+        make_swapper(trained.model, trained.params, to=config.to),
+        trained.model.face_size,
+        config,
+        shift=trained.color_shift if origin == "a" else None,
+        identity=None if identity is None else np.asarray(identity, np.float32),
+    )
+
+
+def mask_options(config: ConvertConfig) -> MaskOptions:
+    """The masks that a config asks for."""
+    return MaskOptions(
+        names=split_masks(config.mask),
+        combine=config.combine,
+        skin_space=config.skin_space,
+        erode=config.erode,
+        feather=config.feather,
+    )
+
+
+def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | None:
+    """Landmarks of a face picture in the pixels of its central crop."""
+    if landmarks is None:
+        return None
+    matrix = crop_matrix(crop_size)
+    return landmarks @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _resize_mask(mask: Mask, size: int) -> Mask:
+    if len(mask) == size:
+        return mask
+    shrinks = size < len(mask)
+    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(mask, (size, size), interpolation=flag)

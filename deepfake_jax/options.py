@@ -4,10 +4,38 @@ The field comments are the help texts of the command line. They stand apart from
 code that uses them, so that ``--help`` needs neither JAX nor OpenCV.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+MaskName = Literal[
+    "oval", "rectangle", "hull", "extended", "eyes-mouth", "eyes", "skin", "classic"
+]
+ColorMethod = Literal["none", "avg", "reinhard", "linear", "histogram"]
+BlendMethod = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
+
+
+def split_masks(mask: str) -> tuple[MaskName, ...]:
+    """The names of masks joined by +.
+
+    Raises:
+        ValueError: no such mask, or classic together with others.
+    """
+    names, known = tuple(mask.split("+")), get_args(MaskName)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"no mask {unknown[0]!r}; there are {', '.join(known)}; join several by +"
+        )
+    if "classic" in names and len(names) > 1:
+        raise ValueError("the mask classic is complete in itself; give it alone")
+    return names  # type: ignore[return-value]
+
+
+def _check_masks(mask: str) -> str:
+    split_masks(mask)
+    return mask
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -69,21 +97,57 @@ class ConvertConfig:
     """Reuse an extraction of this video: the folder of its face set."""
     landmarks: Literal["mesh", "dlib", "none"] = "mesh"
     """Landmarks that the faces are aligned by; as for extract."""
-    mask: Literal["oval", "rectangle", "classic"] = "oval"
-    """Part of the face that is replaced; classic is `smooth_mask` of 2018."""
+    mask: Annotated[str, AfterValidator(_check_masks)] = "extended"
+    """Part of the face that is replaced: oval, rectangle, hull (of the landmarks),
+    extended (hull raised over brows and forehead), eyes-mouth, eyes, skin (by its
+    color), several joined by +, as hull+skin, or classic (`smooth_mask` of 2018)."""
+    combine: Literal["product", "union", "minimum"] = "product"
+    """How several masks become one."""
+    skin_space: Literal["rgb", "hsv", "ycrcb"] = "ycrcb"
+    """Color space of the mask skin."""
+    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
+    """Make the mask smaller by this share of the face's side; negative: larger."""
     feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.15
     """Width of the mask's soft border, as a share of the face."""
-    color: Literal["avg", "none"] = "avg"
-    """Match the mean colour of the face that is replaced, or leave it."""
-    blend: Literal["alpha", "poisson"] = "alpha"
-    """Mix by the mask, or clone seamlessly (Poisson)."""
+    guard: bool = False
+    """Keep the original where the swap disagrees wildly with it, as where a hand or
+    microphone is before the mouth."""
+    color: ColorMethod = "avg"
+    """Match the colors of the face that is replaced: none, avg (mean), reinhard (mean
+    and spread in LAB), linear (mean and covariance) or histogram."""
+    blend: BlendMethod = "alpha"
+    """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
+    gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
+    sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """Sharpen the swapped face by this amount; 0.5 is mild."""
     steady: bool = True
-    """Steady the faces over neighbouring frames of a video and fill short gaps."""
+    """Steady places, masks and colors over neighbouring frames of a video and fill
+    short gaps."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least confidence of the detector."""
-    codec: str = "libx264"
-    """Video encoder."""
+    start: str = ""
+    """Begin here in a video: seconds, or h:mm:ss."""
+    end: str = ""
+    """End here in a video."""
+    side_by_side: bool = False
+    """Write the source and the result next to each other."""
+    save_faces: str = ""
+    """Also save each swapped face, its mask and its matrix into this folder, for
+    compositing elsewhere."""
+    encoder: str = "h264"
+    """Video encoder: h264, h265, av1, vp9, or one of FFmpeg's by name, such as
+    h264_nvenc."""
     crf: Annotated[int, Field(ge=0, le=63)] = 18
     """Video quality: lower is better and larger."""
     overwrite: bool = False
     """Replace an output that exists."""
+
+
+def classic_options() -> ConvertConfig:
+    """The post-processing of 2018: `smooth_mask`, `adjust_avg_color`, frame by frame.
+
+    The mask is a box inset by a fifteenth, blurred 15 px wide with sigma 10 at 160 px;
+    the mean color of the whole square is shifted; nothing is steadied over time. Faces
+    lie where this program's alignment puts them, because its runs are trained so.
+    """
+    return ConvertConfig(mask="classic", color="avg", blend="alpha", steady=False)

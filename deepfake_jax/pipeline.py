@@ -2,10 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 _END = object()
 
 
@@ -58,6 +61,45 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
     finally:
         stop.set()
         thread.join()
+
+
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int = 4
+) -> Generator[R]:
+    """Applies a function in threads; results come in order, `ahead` in advance.
+
+    An exception of the function, or of `items`, is raised here after the results
+    before it. Closing the iterator waits for the calls under way.
+
+    Raises:
+        ValueError: workers or ahead is less than 1.
+    """
+    if workers < 1 or ahead < 1:
+        raise ValueError(f"workers {workers} and ahead {ahead} must be at least 1")
+    under_way: deque[Future[R]] = deque()
+    stream, failure = iter(items), None
+    with ThreadPoolExecutor(workers, thread_name_prefix="map_ahead") as pool:
+        try:
+            while True:
+                try:
+                    item = next(stream)
+                except StopIteration:
+                    break
+                except Exception as error:  # given on below, after what came before
+                    failure = error
+                    break
+                under_way.append(pool.submit(function, item))
+                if len(under_way) > ahead:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+            if isinstance(items, Generator):
+                items.close()
+    if failure is not None:
+        raise failure
 
 
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

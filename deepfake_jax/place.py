@@ -1,19 +1,23 @@
 """Which faces of some footage to swap, and where they lie in each frame.
 
 The same tracks, people and steadying as in extraction: a first pass over the footage,
-or an extraction's record in its stead. A face takes 64 bytes until the choice is made.
+or an extraction's record in its stead. A face takes 0.4 kB, so that an hour of one face
+takes 30 MB.
 """
 
 import logging
 from array import array
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
+from deepfake_jax.align import FACE_SIZE, apply_affine
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -33,14 +37,32 @@ from deepfake_jax.people import (
     sort_people,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.scan import Scan, ScanOptions
+from deepfake_jax.scan import Scan, ScanOptions, parse_time
 from deepfake_jax.source import Source, hash_file
 from deepfake_jax.track import SURE
-from deepfake_jax.types import Affine
+from deepfake_jax.types import Affine, Landmarks
 
 _log = logging.getLogger("deepfake_jax")
 _MIN_SIZE = 16.0  # pixels; a smaller face would not gain from a swap
 _NONE = np.zeros((0, 128), np.float32)
+_FINENESS = 64  # steps a pixel of a stored landmark
+_UNKNOWN = -32768
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedFace:
+    """A face to swap.
+
+    Attributes:
+        track: number of its track; it lasts over neighbouring frames of one source.
+        frame_to_face: its alignment to a face picture of `FACE_SIZE`.
+        landmarks: 68 points in the pixels of that picture, None where only five are
+            known.
+    """
+
+    track: int
+    frame_to_face: Affine
+    landmarks: Landmarks | None
 
 
 class Placement:
@@ -49,32 +71,54 @@ class Placement:
     def __init__(self) -> None:
         # source, frame, track, width, and the six numbers of the matrix
         self._rows = array("d")
-        self._at: dict[tuple[int, int], list[Affine]] = {}
+        # Landmarks in the face picture, in 64ths of its pixels.
+        self._points = array("h")
+        self._at: dict[tuple[int, int], list[int]] = {}
 
-    def add(
-        self, source: int, frame: int, track: int, width: float, matrix: Affine
-    ) -> None:
-        """Takes in a face."""
-        self._rows.extend([source, frame, track, width, *matrix.ravel().tolist()])
+    def add(self, source: int, frame: int, width: float, face: PlacedFace) -> None:
+        """Takes in a face, `width` pixels wide in its frame."""
+        matrix = face.frame_to_face.ravel().tolist()
+        self._rows.extend([source, frame, face.track, width, *matrix])
+        points = np.full((68, 2), _UNKNOWN)
+        if face.landmarks is not None:
+            limit = -_UNKNOWN - 1
+            points = np.clip(np.rint(face.landmarks * _FINENESS), -limit, limit)
+        self._points.extend(points.astype(np.int16).ravel().tolist())
 
     def keep(self, tracks: set[int] | None, *, largest: bool = False) -> None:
         """Chooses tracks (all if None); of each frame only the largest if so asked."""
-        rows = np.frombuffer(self._rows, np.float64).reshape(-1, 10)
-        best: dict[tuple[int, int], float] = {}
-        for row in rows:
+        rows = self._table()
+        for number, row in enumerate(rows):
             key = int(row[0]), int(row[1])
             if tracks is not None and int(row[2]) not in tracks:
                 continue
-            matrix = row[4:].reshape(2, 3).copy()
-            if not largest:
-                self._at.setdefault(key, []).append(matrix)
-            elif row[3] > best.get(key, 0.0):
-                best[key] = float(row[3])
-                self._at[key] = [matrix]
+            chosen = self._at.setdefault(key, [])
+            if not largest or not chosen:
+                chosen.append(number)
+            elif row[3] > rows[chosen[0]][3]:
+                chosen[0] = number
 
-    def find(self, source: int, frame: int) -> list[Affine]:
-        """The ``frame_to_face`` of each face to swap in a frame."""
-        return self._at.get((source, frame), [])
+    def find(self, source: int, frame: int) -> list[PlacedFace]:
+        """The faces to swap in a frame, the largest last."""
+        rows, faces = self._table(), []
+        numbers = self._at.get((source, frame), [])
+        for number in sorted(numbers, key=lambda number: float(rows[number][3])):
+            row = rows[number]
+            points = np.array(self._points[136 * number : 136 * (number + 1)])
+            known = points[0] != _UNKNOWN
+            landmarks = points.reshape(68, 2) / _FINENESS if known else None
+            matrix = row[4:].reshape(2, 3).copy()
+            faces.append(PlacedFace(int(row[2]), matrix, landmarks))
+        return faces
+
+    def sides(self) -> Float64[np.ndarray, "n"]:
+        """Side in its frame, pixels, of each chosen face's whole face picture."""
+        chosen = [number for numbers in self._at.values() for number in numbers]
+        linear = self._table()[chosen][:, [4, 5, 7, 8]].reshape(-1, 2, 2)
+        return FACE_SIZE / np.sqrt(np.abs(np.linalg.det(linear)))
+
+    def _table(self) -> Float64[np.ndarray, "n 10"]:
+        return np.frombuffer(self._rows, np.float64).reshape(-1, 10)
 
     def __len__(self) -> int:
         return len(self._at)
@@ -100,6 +144,8 @@ def place_faces(
         min_score=config.min_score,
         min_size=_MIN_SIZE,
         steady=config.steady,
+        start=parse_time(config.start, option="--start") or 0.0,
+        end=parse_time(config.end, option="--end"),
     )
     scan, placement = Scan(options), Placement()
     faces_of: Counter[int] = Counter()
@@ -112,8 +158,8 @@ def place_faces(
                     good = [face for face in faces if face.confidence >= SURE]
                     for face in good:
                         faces_of[face.track] += 1
-                        matrix, width = face.frame_to_face, float(face.box[2])
-                        placement.add(number, timed.index, face.track, width, matrix)
+                        placed = _place(face.track, face.frame_to_face, face.landmarks)
+                        placement.add(number, timed.index, float(face.box[2]), placed)
                     together.update(combinations([face.track for face in good], 2))
                     progress.update_to(scan.frames, f"{sum(faces_of.values())} faces")
     people = sort_people(scan.embeddings, faces_of, together)
@@ -122,6 +168,12 @@ def place_faces(
     everyone = config.person in ("all", "largest")
     placement.keep(None if everyone else tracks, largest=config.person != "all")
     return placement
+
+
+def _place(track: int, matrix: Affine, landmarks: Landmarks) -> PlacedFace:
+    """A face of a frame; the landmarks are given in the frame's pixels."""
+    points = apply_affine(matrix, landmarks) if len(landmarks) == 68 else None
+    return PlacedFace(track, matrix, points)
 
 
 def _pictures(config: ConvertConfig) -> list[str]:
@@ -188,9 +240,13 @@ def read_placement(
                 record = make_record(line)
                 if record.source not in names or record.dropped.startswith("query"):
                     continue
-                matrix = np.array(record.frame_to_face)
+                placed = _place(
+                    record.track,
+                    np.array(record.frame_to_face),
+                    np.array(record.landmarks),
+                )
                 width = record.width or record.box[2]
-                placement.add(0, record.frame, record.track, width, matrix)
+                placement.add(0, record.frame, width, placed)
                 tracks_of.setdefault(record.person, set()).add(record.track)
                 people_seen[record.person] += 1
         if "identity" in header:

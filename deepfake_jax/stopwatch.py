@@ -22,7 +22,7 @@ class Stopwatch:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._add(name, start)
+                self.add(name, time.perf_counter() - start)
 
         return timed
 
@@ -36,7 +36,7 @@ class Stopwatch:
             except StopIteration:
                 return
             finally:
-                self._add(name, start)
+                self.add(name, time.perf_counter() - start)
             yield item
 
     def shares(self) -> dict[str, float]:
@@ -46,6 +46,6 @@ class Stopwatch:
             return {}
         return {name: round(s / total, 3) for name, s in self.seconds.items()}
 
-    def _add(self, name: str, start: float) -> None:
-        spent = time.perf_counter() - start
-        self.seconds[name] = self.seconds.get(name, 0.0) + spent
+    def add(self, name: str, seconds: float) -> None:
+        """Counts time that was measured elsewhere."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds

@@ -30,6 +30,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
             return _layers(command)
         case options.Ratio():
             result = _ratio(command)
+        case options.Convert():
+            result = _convert(command)
         case options.All():
             return _all(command)
     print(json.dumps(to_json(result)) if command.json else format_result(result))
@@ -100,6 +102,15 @@ def _ratio(command: options.Ratio) -> Any:
         steps=command.steps,
         rounds=command.rounds,
         forms=command.peer_forms,
+    )
+
+
+def _convert(command: options.Convert) -> Any:
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
+    from deepfake_jax.benchmarks.convert import measure_convert
+
+    return measure_convert(
+        command.source, command.run, command.options, rounds=command.rounds
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from deepfake_jax.config import TrainConfig, load_preset, override_config
+from deepfake_jax.options import ConvertConfig
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
@@ -165,6 +166,31 @@ class Ratio:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Convert:
+    """Convert a clip and measure speed, seam, flicker and fidelity.
+
+    Example:
+        deepfake-jax benchmark convert interview.mp4 --run run --json
+
+    `seam` is the color step that the paste adds at the mask's border (Delta E), beside
+    that of a plain hard paste; `flicker` the restlessness that it adds from frame to
+    frame (grey levels), beside that of the choices of 2018; both are lower when
+    better. `identity_psnr` is of a network that returns its input. Any flag of
+    `convert` changes what is measured as the default.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A video that shows the run's A."""
+    run: Path
+    """Folder of a training run."""
+    rounds: _Positive = 1
+    """Conversions timed; the median counts."""
+    options: Annotated[ConvertConfig, tyro.conf.arg(name="")] = ConvertConfig()
+    json: _Json = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class All:
     """Measure the whole table of a device: step, loader, train, and the peer.
 
@@ -205,6 +231,7 @@ BenchmarkOptions = (
     | Annotated[Train, subcommand_of(Train)]
     | Annotated[Layers, subcommand_of(Layers)]
     | Annotated[Ratio, subcommand_of(Ratio)]
+    | Annotated[Convert, subcommand_of(Convert)]
     | Annotated[All, subcommand_of(All)]
 )
 
@@ -231,5 +258,5 @@ def make_config(
 
 def check_options(options: Any) -> None:
     """Raises ConfigError if a benchmark's preset or settings cannot be used."""
-    if not isinstance(options, Loader):
+    if not isinstance(options, Loader | Convert):
         make_config(options.preset, options.set, batch_size=options.batch_size)

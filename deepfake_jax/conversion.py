@@ -1,0 +1,126 @@
+"""What every conversion shares: the look for faces, its errors and its result."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_jax.align import COVERAGE
+from deepfake_jax.frames import FrameSwapper
+from deepfake_jax.options import ConvertConfig
+from deepfake_jax.people import PersonError
+from deepfake_jax.place import Placement, place_faces, read_placement
+from deepfake_jax.source import Source
+from deepfake_jax.stopwatch import Stopwatch
+
+_log = logging.getLogger("deepfake_jax")
+_ENLARGED = 1.5  # frame pixels a network pixel from which a swap looks soft
+
+
+class ConvertError(ValueError):
+    """A conversion that cannot be done; the text says why and the usual fix."""
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What a conversion gave.
+
+    Attributes:
+        frames: frames written.
+        swapped_frames: those with a swapped face.
+        frames_per_second: of the whole conversion, looking for faces included and
+            start-up left out.
+        out: the output.
+        problems: what could be read in part only.
+        stages: each stage's share of all work, in [0, 1].
+        face_pixels: median side of the swapped crops in their frames, pixels.
+        network_pixels: side of the network's faces, which fill those crops.
+    """
+
+    frames: int
+    swapped_frames: int
+    frames_per_second: float
+    out: str
+    problems: tuple[str, ...]
+    stages: dict[str, float] = field(default_factory=dict)
+    face_pixels: float = 0.0
+    network_pixels: int = 0
+
+
+class Conversion:
+    """One conversion under way: who swaps, what is swapped, how long each stage takes.
+
+    Looks for the faces when made, in the footage or in the record of an extraction.
+
+    Args:
+        sources: a video, or pictures.
+        swapper: by which run and config.
+
+    Raises:
+        ConvertError: the faces asked for are not there.
+    """
+
+    def __init__(self, sources: list[Source], swapper: FrameSwapper):
+        self.swapper, self.watch = swapper, Stopwatch()
+        self._start = time.monotonic()
+        look = self.watch.wrap("look", _place)
+        self.placement = look(sources, swapper)
+        sides = self.placement.sides() * COVERAGE
+        self._face_pixels = round(float(np.median(sides)), 1) if len(sides) else 0.0
+        self._warn()
+
+    def finish(
+        self, frames: int, swapped: int, out: Path, problems: list[str]
+    ) -> ConvertResult:
+        """The result, for frames that were written."""
+        seconds = time.monotonic() - self._start
+        return ConvertResult(
+            frames=frames,
+            swapped_frames=swapped,
+            frames_per_second=round(frames / seconds, 2),
+            out=str(out),
+            problems=tuple(problems),
+            stages=self.watch.shares(),
+            face_pixels=self._face_pixels,
+            network_pixels=self.swapper.crop_size,
+        )
+
+    def _warn(self) -> None:
+        network = self.swapper.crop_size
+        if self._face_pixels > _ENLARGED * network:
+            _log.warning(
+                "the faces are about %.0f pixels wide where the network draws %d: the "
+                "swap will be softer than the frame. --sharpen 0.5 hides some of it; "
+                "only a run of a larger network gives more detail",
+                self._face_pixels,
+                network,
+            )
+
+
+def _place(sources: list[Source], swapper: FrameSwapper) -> Placement:
+    config = swapper.config
+    if config.faces and len(sources) > 1:
+        raise ConvertError(
+            "--faces is for one video or picture; leave it out for a folder of pictures"
+        )
+    try:
+        if not config.faces:
+            return place_faces(sources, config, swapper.identity)
+        return read_placement(
+            Path(config.faces), sources[0].path, config, swapper.identity
+        )
+    except PersonError as error:
+        raise ConvertError(str(error)) from error
+
+
+def explain_no_face(source: Path, count: int, config: ConvertConfig) -> ConvertError:
+    """The error of a source without the face."""
+    who = "" if config.person != "auto" else " of the person the run was trained on"
+    fix = "" if config.person != "auto" else ", or give --person largest"
+    part = " between --start and --end" if config.start or config.end else ""
+    return ConvertError(
+        f"no face{who} in {count} frames of {source}{part}; nothing was written. Lower "
+        f"--min-score (now {config.min_score}){fix}"
+    )

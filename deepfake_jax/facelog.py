@@ -1,0 +1,84 @@
+"""Swapped faces on disk, for compositing in other programs.
+
+A folder of ``FRAME_TRACK_face.png`` (8 bits, matched in color),
+``FRAME_TRACK_mask.png`` (16 bits, 65535 is opaque) and ``faces.jsonl``, a line a face:
+``frame``, ``time`` (seconds), ``track``, ``face``, ``mask`` (file names),
+``face_to_frame`` and ``mask_to_frame`` (2x3 matrices from the pixels of each picture to
+the frame's).
+"""
+
+import json
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepfake_jax.align import compose_affine, invert_affine
+from deepfake_jax.compose import finish_face
+from deepfake_jax.frames import SwappedFrame
+from deepfake_jax.options import ConvertConfig
+from deepfake_jax.pictures import write_picture
+
+_RECORD = "faces.jsonl"
+
+
+class FaceLogError(ValueError):
+    """A folder that cannot take faces; the text says why and the fix."""
+
+
+class FaceLog:
+    """Saves each swapped face of a conversion; may be used from several threads.
+
+    Args:
+        folder: made; must be new or empty unless `config.overwrite`.
+        config: how faces are finished.
+
+    Raises:
+        FaceLogError: the folder holds something.
+    """
+
+    def __init__(self, folder: Path, config: ConvertConfig):
+        if folder.is_file():
+            raise FaceLogError(f"--save-faces {folder} is a file; name a folder")
+        if folder.exists() and any(folder.iterdir()) and not config.overwrite:
+            raise FaceLogError(
+                f"--save-faces {folder} is not empty; name a new folder, or give "
+                "--overwrite"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._config = folder, config
+        self._lines: list[tuple[int, int, str]] = []
+        self._lock = threading.Lock()
+
+    def add(self, frame: SwappedFrame) -> None:
+        """Writes the faces of a frame."""
+        for face in frame.faces:
+            new, mask = finish_face(face, self._config)
+            track = face.placed.track
+            stem = f"{frame.timed.index:06d}_{track:03d}"
+            names = f"{stem}_face.png", f"{stem}_mask.png"
+            write_picture(self._folder / names[0], new, overwrite=True)
+            levels = np.rint(mask * 65535).astype(np.uint16)
+            (self._folder / names[1]).write_bytes(cv2.imencode(".png", levels)[1])
+            to_frame = invert_affine(face.frame_to_crop)
+            ratio = len(new) / len(mask)
+            to_face = np.array(
+                [[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]]
+            )
+            line = {
+                "frame": frame.timed.index,
+                "time": round(frame.timed.time, 6),
+                "track": track,
+                "face": names[0],
+                "mask": names[1],
+                "face_to_frame": to_frame.round(6).tolist(),
+                "mask_to_frame": compose_affine(to_frame, to_face).round(6).tolist(),
+            }
+            with self._lock:
+                self._lines.append((frame.timed.index, track, json.dumps(line)))
+
+    def finish(self) -> None:
+        """Writes the record, in the order of frames."""
+        text = "".join(f"{line}\n" for *_, line in sorted(self._lines))
+        (self._folder / _RECORD).write_text(text, encoding="utf-8")

@@ -1,0 +1,239 @@
+"""One frame of a conversion, step by step, or with every choice of post-processing.
+
+For picking masks, colors and blends by eye before a whole video is converted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+
+from deepfake_jax.align import (
+    COVERAGE,
+    FACE_SIZE,
+    apply_affine,
+    invert_affine,
+    warp_face,
+)
+from deepfake_jax.compose import compose_frame, finish_face
+from deepfake_jax.conversion import ConvertError
+from deepfake_jax.frames import (
+    FrameSwapper,
+    SwappedFace,
+    SwappedFrame,
+    make_frame_swapper,
+)
+from deepfake_jax.options import BlendMethod, ColorMethod, ConvertConfig, MaskName
+from deepfake_jax.pictures import is_picture, read_picture, write_picture
+from deepfake_jax.place import PlacedFace, place_faces, read_placement
+from deepfake_jax.preview import put_text
+from deepfake_jax.run import load_run
+from deepfake_jax.scan import parse_time
+from deepfake_jax.source import Source, SourceError, picture_frame
+from deepfake_jax.steady import steady_looks
+from deepfake_jax.types import Frame
+from deepfake_jax.video import TimedFrame, probe_video, read_frames
+
+_AROUND = 0.5  # seconds to each side that tell who is who and steady the look
+_TILE, _GAP, _HEADER = 256, 6, 22
+_CELL, _LABEL = 160, 96
+_BACKGROUND = 24
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """What a preview shows.
+
+    Attributes:
+        out: the picture.
+        frame: number of the frame.
+        time: its time stamp, seconds.
+        faces: swapped faces in it; the largest is shown.
+    """
+
+    out: str
+    frame: int
+    time: float
+    faces: int
+
+
+def preview_frame(
+    source: str | Path,
+    run: str | Path,
+    out: str | Path,
+    config: ConvertConfig | None = None,
+    *,
+    at: str = "0",
+    grid: bool = False,
+) -> PreviewResult:
+    """Writes one picture of one swapped frame.
+
+    Args:
+        source: a video or a picture.
+        run: folder of a training run.
+        out: the picture to write.
+        config: how to swap; with `grid` its mask, color and blend are all others', too.
+        at: which frame of a video: seconds, h:mm:ss, or # and its number.
+        grid: show every mask, color and blend, labelled, in place of the steps.
+
+    Raises:
+        ConvertError: no face to swap in that frame, or no such frame.
+        SourceError: no such source.
+    """
+    config, source, out = config or ConvertConfig(), Path(source), Path(out)
+    if not source.is_file():
+        raise SourceError(f"no such file: {source}; name a video or a picture")
+    if not is_picture(out):
+        raise ConvertError(f"--out {out}: name a picture, such as preview.png")
+    swapper = make_frame_swapper(load_run(run), config)
+    near, target = _look(source, swapper, config, at)
+    frames = list(steady_looks(swapper.swap(near)))
+    shown = next(frame for frame in frames if frame.timed.index == target)
+    if not shown.faces:
+        raise ConvertError(
+            f"no face to swap in frame {target} of {source} ({shown.timed.time:.2f} s);"
+            " name another --frame, or give --person largest"
+        )
+    picture = _draw_grid(shown, swapper) if grid else _draw_steps(shown, config)
+    write_picture(out, picture, overwrite=True)
+    return PreviewResult(str(out), target, shown.timed.time, len(shown.faces))
+
+
+def _look(
+    source: Path, swapper: FrameSwapper, config: ConvertConfig, at: str
+) -> tuple[list[tuple[TimedFrame, list[PlacedFace]]], int]:
+    """The frames around the one asked for, with their faces, and its number."""
+    if is_picture(source):
+        sources = [Source(source, "picture", 1)]
+        placement = place_faces(sources, config, swapper.identity)
+        timed = picture_frame(read_picture(source))
+        return [(timed, placement.find(0, 0))], 0
+    info = probe_video(source)
+    number = int(at[1:]) if at.startswith("#") and at[1:].isdecimal() else None
+    if number is None:
+        moment = parse_time(at, option="--frame") or 0.0
+    else:
+        moment = number / float(info.frame_rate)
+    start, end = max(0.0, moment - _AROUND), moment + _AROUND
+    frames = list(read_frames(source, start=start, end=end))
+    if number is None:
+        wanted = [f.index for f in frames if f.time >= moment - 1e-6][:1]
+    else:
+        wanted = [f.index for f in frames if f.index == number]
+    if not wanted:
+        raise ConvertError(
+            f"--frame {at}: {source} has no frame there; it is "
+            f"{float(info.duration or 0):.2f} s long"
+        )
+    part = replace(config, start=str(start), end=str(end))
+    if config.faces:
+        folder = Path(config.faces)
+        placement = read_placement(folder, source, config, swapper.identity)
+    else:
+        sources = [Source(source, "video", None)]
+        placement = place_faces(sources, part, swapper.identity)
+    return [(f, placement.find(0, f.index)) for f in frames], wanted[0]
+
+
+def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
+    """Source, aligned crop, swap, matched swap, mask and result of the largest face."""
+    face, plain = shown.faces[-1], _as_picture(shown)
+    result = compose_frame(plain, config)
+    after = shown.timed.frame if result is None else result
+    assert isinstance(after, np.ndarray)
+    matched, mask = finish_face(face, config)
+    levels = np.rint(255 * mask).astype(np.uint8)
+    tiles = [
+        ("source", _zoom(shown.timed.frame, face)),
+        ("aligned crop", face.old),
+        ("swap", face.new),
+        (f"colour: {config.color}", matched),
+        (f"mask: {config.mask}", cv2.merge([levels] * 3)),
+        (f"result: {config.blend}", _zoom(after, face)),
+    ]
+    step = _TILE + _GAP
+    width = len(tiles) * step - _GAP
+    row = np.full((_HEADER + _TILE, width, 3), _BACKGROUND, np.uint8)
+    for number, (label, tile) in enumerate(tiles):
+        left = number * step
+        put_text(row, label, (left + 4, 15))
+        size = (_TILE, _TILE)
+        enlarged = cv2.resize(tile, size, interpolation=cv2.INTER_CUBIC)
+        row[_HEADER:, left : left + _TILE] = enlarged
+    both = [_fit(frame, (width - _GAP) // 2) for frame in (shown.timed.frame, after)]
+    gap = np.full(
+        (len(both[0]), width - 2 * both[0].shape[1], 3), _BACKGROUND, np.uint8
+    )
+    frames = np.hstack([both[0], gap, both[1]])
+    between = np.full((_GAP, width, 3), _BACKGROUND, np.uint8)
+    return np.vstack([row, between, frames])
+
+
+def _draw_grid(shown: SwappedFrame, swapper: FrameSwapper) -> Frame:
+    """The largest face with each mask (rows), color and blend (columns)."""
+    masks, blends = get_args(MaskName), get_args(BlendMethod)
+    columns = list(product(blends, get_args(ColorMethod)))
+    step = _CELL + _GAP
+    height = 2 * _HEADER + len(masks) * step
+    grid = np.full((height, _LABEL + len(columns) * step, 3), _BACKGROUND, np.uint8)
+    for number, (blend, color) in enumerate(columns):
+        left = _LABEL + number * step
+        put_text(grid, blend, (left + 2, 15))
+        put_text(grid, color, (left + 2, _HEADER + 13))
+    for row, mask in enumerate(masks):
+        top = 2 * _HEADER + row * step
+        put_text(grid, mask, (6, top + _CELL // 2))
+        for number, result in enumerate(_choices(shown, swapper, mask, columns)):
+            left = _LABEL + number * step
+            grid[top : top + _CELL, left : left + _CELL] = result
+    return grid
+
+
+def _choices(
+    shown: SwappedFrame,
+    swapper: FrameSwapper,
+    mask: MaskName,
+    columns: list[tuple[BlendMethod, ColorMethod]],
+) -> Iterator[Frame]:
+    placed = shown.faces[-1].placed
+    timed = picture_frame(shown.timed.frame)
+    made: dict[str, SwappedFrame] = {}
+    for blend, color in columns:
+        config = replace(swapper.config, mask=mask, color=color, blend=blend)
+        if color not in made:
+            chosen = swapper.with_config(config)
+            (made[color],) = chosen.swap([(timed, [placed])])
+        result = compose_frame(made[color], config)
+        picture = timed.frame if result is None else result
+        assert isinstance(picture, np.ndarray)
+        zoomed = _zoom(picture, made[color].faces[0])
+        yield cv2.resize(zoomed, (_CELL, _CELL), interpolation=cv2.INTER_AREA)
+
+
+def _as_picture(shown: SwappedFrame) -> SwappedFrame:
+    """The frame in RGB, so that what comes of it is RGB too."""
+    return replace(shown, timed=picture_frame(shown.timed.frame))
+
+
+def _zoom(frame: Frame, face: SwappedFace) -> Frame:
+    """The upright square of a frame around a face's crop, a sixth wider."""
+    middle = np.array([[(FACE_SIZE - 1) / 2] * 2])
+    to_frame = invert_affine(face.placed.frame_to_face)
+    x, y = apply_affine(to_frame, middle)[0]
+    scale = float(np.sqrt(abs(np.linalg.det(to_frame[:, :2]))))
+    side = max(8.0, 7 / 6 * COVERAGE * FACE_SIZE * scale)
+    ratio = _TILE / side
+    matrix = np.array(
+        [[ratio, 0, _TILE / 2 - ratio * x], [0, ratio, _TILE / 2 - ratio * y]]
+    )
+    return warp_face(frame, matrix, _TILE)
+
+
+def _fit(frame: Frame, width: int) -> Frame:
+    height = round(frame.shape[0] * width / frame.shape[1])
+    flag = cv2.INTER_AREA if width < frame.shape[1] else cv2.INTER_CUBIC
+    return cv2.resize(frame, (width, height), interpolation=flag)

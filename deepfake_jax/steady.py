@@ -1,0 +1,80 @@
+"""The look of swapped faces over time: masks and colors without flicker or lag.
+
+Where faces lie is steadied by `track` already; here it is what is painted there.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from deepfake_jax.frames import SwappedFace, SwappedFrame
+from deepfake_jax.track import RADIUS
+
+_COLOR_SIGMA = 3.5  # frames
+_MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
+# Grey levels by which old and new may differ from frame to frame before they count as
+# another light: a flash stays in its frame.
+_LIGHT_SIGMA = 8.0
+_LEAST = 0.01  # weight below which a frame is not worth its cost
+
+
+def steady_looks(
+    frames: Iterable[SwappedFrame], *, radius: int = RADIUS
+) -> Iterator[SwappedFrame]:
+    """Averages each face's mask and color statistics with its track's other frames.
+
+    Frames count by their distance (Gaussian, both ways, so nothing lags) and by how
+    like their light is. Color statistics may be averaged for every method (`color`).
+
+    Args:
+        frames: frames of one source, in order.
+        radius: frames to each side; 0 leaves everything as it is.
+    """
+    window: deque[SwappedFrame] = deque(maxlen=2 * radius + 1)
+    ahead: deque[int] = deque()  # positions in the stream not yet given
+    count = 0
+    for frame in frames:
+        window.append(frame)
+        ahead.append(count)
+        count += 1
+        if len(ahead) > radius:
+            yield _settle(window, ahead.popleft() - (count - len(window)))
+    while ahead:
+        yield _settle(window, ahead.popleft() - (count - len(window)))
+
+
+def _settle(window: "deque[SwappedFrame]", middle: int) -> SwappedFrame:
+    frame = window[middle]
+    faces = []
+    for face in frame.faces:
+        around = [
+            (offset - middle, other)
+            for offset, near in enumerate(window)
+            for other in near.faces
+            if other.placed.track == face.placed.track
+        ]
+        faces.append(face if len(around) < 2 else _average(face, around))
+    return replace(frame, faces=tuple(faces))
+
+
+def _average(face: SwappedFace, around: list[tuple[int, SwappedFace]]) -> SwappedFace:
+    away = np.array([offset for offset, _ in around])
+    lights = np.array([other.light for _, other in around])
+    off = np.mean((lights - face.light) ** 2, axis=1)
+    alike = np.exp(-0.5 * off / _LIGHT_SIGMA**2)
+    colors = alike * np.exp(-0.5 * (away / _COLOR_SIGMA) ** 2)
+    colors /= colors.sum()
+    masks = np.exp(-0.5 * (away / _MASK_SIGMA) ** 2)
+    masks = np.where(masks < _LEAST, 0, masks / masks.sum())
+    mask = np.zeros_like(face.mask)
+    for weight, (_, other) in zip(masks / masks.sum(), around, strict=True):
+        if weight > 0:
+            mask += np.float32(weight) * other.mask
+    return replace(
+        face,
+        mask=np.minimum(mask, 1),
+        old_color=colors @ np.array([other.old_color for _, other in around]),
+        new_color=colors @ np.array([other.new_color for _, other in around]),
+    )

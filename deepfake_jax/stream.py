@@ -1,0 +1,76 @@
+"""Frames with placed faces to frames with other faces: swap, steady, blend, in order.
+
+Each stage has threads of its own and works a few frames ahead of the next; memory does
+not grow with the number of frames.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+
+from av import VideoFrame
+
+from deepfake_jax.compose import compose_frame, join_frames
+from deepfake_jax.facelog import FaceLog
+from deepfake_jax.frames import FrameSwapper, SwappedFrame
+from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
+from deepfake_jax.place import PlacedFace
+from deepfake_jax.steady import steady_looks
+from deepfake_jax.stopwatch import Stopwatch
+from deepfake_jax.track import RADIUS
+from deepfake_jax.types import Frame
+from deepfake_jax.video import TimedFrame
+
+CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
+_BLENDERS = 2  # threads; OpenCV and NumPy work without Python's lock
+
+# A frame, what is to be shown in its place, and how many faces were swapped in it.
+Shown = tuple[TimedFrame, Frame | VideoFrame, int]
+
+
+def swap_stream(
+    frames: Iterable[TimedFrame],
+    find: Callable[[TimedFrame], list[PlacedFace]],
+    swapper: FrameSwapper,
+    *,
+    watch: Stopwatch | None = None,
+    log: FaceLog | None = None,
+) -> Generator[Shown]:
+    """Swaps the faces of a stream of frames.
+
+    Args:
+        frames: of one source in order; or pictures, numbered by their `index`.
+        find: the faces to swap in a frame.
+        swapper: by which run and config.
+        watch: takes in the time of each stage.
+        log: keeps each face that is pasted.
+    """
+    watch, config = watch or Stopwatch(), swapper.config
+    swap = watch.wrap("swap", swapper.swap)
+
+    def swapped() -> Iterator[SwappedFrame]:
+        decoded = watch.follow("decode", frames)
+        with closing(run_ahead(decoded, ahead=CHUNK)) as ahead:
+            for chunk in in_chunks(ahead, CHUNK):
+                yield from swap([(timed, find(timed)) for timed in chunk])
+
+    def compose(frame: SwappedFrame) -> tuple[Shown, float]:
+        start = time.perf_counter()
+        timed = frame.timed
+        result = compose_frame(frame, config)
+        plain = timed.frame if timed.native is None else timed.native
+        shown = plain if result is None else result
+        if config.side_by_side:
+            shown = join_frames(plain, shown)
+        if log is not None:
+            log.add(frame)
+        count = 0 if result is None else len(frame.faces)
+        return (timed, shown, count), time.perf_counter() - start
+
+    steadied = steady_looks(
+        run_ahead(swapped(), ahead=CHUNK), radius=RADIUS if config.steady else 0
+    )
+    with closing(map_ahead(compose, steadied, workers=_BLENDERS)) as composed:
+        for shown, seconds in composed:
+            watch.add("blend", seconds)
+            yield shown
