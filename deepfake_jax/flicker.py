@@ -1,0 +1,221 @@
+"""How restless a pasted face is: changes between frames that the source has not.
+
+Two things are told apart, because only so a blurred swap cannot look calm. *Color*:
+what the paste added, averaged over cells of the face, which detail and camera noise do
+not move. *Position*: how the pasted picture moves against the source's, estimated from each
+one's own gradients, so that it does not depend on how sharp the paste is, and counted
+in the grey levels by which the same motion would change the *source's* picture.
+
+Of both, only what is not steady change counts: the second difference of three frames
+over 4, which is the amplitude of something that alternates and 0 for a constant or an
+evenly growing offset. Fine texture that boils in place is not seen.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from deepfake_jax.types import Face, Mask
+
+_SIDE = 128  # pixels at which faces are compared, so that all sizes count alike
+_CELLS = 8  # a side: cells average noise and detail away, but tell a cheek from a brow
+_BLUR = 1.5  # pixels; makes gradients that reach further than a frame's jitter
+_COARSE = 12.0  # pixels; slower changes are color, not detail
+_ROUNDS = 3  # of the motion's estimate
+
+
+@dataclass(frozen=True)
+class Flicker:
+    """How much a pasted face changes between frames beyond the source's own change.
+
+    Attributes:
+        total: root of the sum of squares of both parts; grey levels of 0 to 255, 0 or
+            more, lower is better, NaN where no three frames in a row were seen.
+        color: alternation of color and light, likewise.
+        jitter: alternation of position and size, likewise.
+        position: the same as a share of the face picture's side.
+        triples: runs of three frames that were judged.
+    """
+
+    total: float
+    color: float
+    jitter: float
+    position: float
+    triples: int
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is kept of a frame until the next two have come."""
+
+    index: int
+    added: Float32[np.ndarray, "side side 3"]
+    mask: Mask
+    source: Float32[np.ndarray, "side side"]
+    result: Float32[np.ndarray, "side side"]
+    # Of the result against the source since the frame before; None of a first frame.
+    motion: Float64[np.ndarray, "4"] | None
+
+
+class FlickerMeter:
+    """Takes in the faces of a clip frame by frame; gives their flicker at the end."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, list[_View]] = {}
+        self._squares: list[tuple[float, float, float]] = []
+
+    def add(
+        self, track: int, index: int, source: Face, result: Face, mask: Mask
+    ) -> None:
+        """Takes in one face of a frame; frames come in rising order.
+
+        Source and result are cut out of the frame before and after by *one* matrix: the
+        steadied placement of the track, or a box that stands still. Settings that are
+        compared need the same matrices, so not those by which a paste was placed.
+
+        Args:
+            track: whose face; frames are compared inside a track only.
+            index: of the frame; a gap begins anew.
+            source: the face as it was, any side.
+            result: the same with the swap.
+            mask: where the paste shows, in the same picture, [0, 1].
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if source.shape != result.shape or source.shape[:2] != mask.shape:
+            raise ValueError(
+                "source, result and mask must have one height and width, got "
+                f"{source.shape}, {result.shape} and {mask.shape}"
+            )
+        ended = [t for t, views in self._last.items() if views[-1].index < index - 1]
+        for old in ended:
+            del self._last[old]
+        views = self._last.setdefault(track, [])
+        view = _look(index, source, result, mask, views[-1] if views else None)
+        self._last[track] = [*views[-2:], view]
+        if len(self._last[track]) == 3:
+            self._squares.append(_judge(*self._last[track]))
+
+    def measure(self) -> Flicker:
+        """The flicker of all that was taken in: root mean square over the triples."""
+        if not self._squares:
+            nan = float("nan")
+            return Flicker(nan, nan, nan, nan, 0)
+        color, jitter, position = np.sqrt(np.mean(self._squares, axis=0)).tolist()
+        total = float(np.hypot(color, jitter))
+        return Flicker(total, color, jitter, position, len(self._squares))
+
+
+def _look(
+    index: int, source: Face, result: Face, mask: Mask, last: _View | None
+) -> _View:
+    size = (_SIDE, _SIDE)
+    small = [
+        cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for face in (source, result)
+    ]
+    weight = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    details = [_keep_detail(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)) for face in small]
+    motion = None
+    if last is not None:
+        both = np.minimum(weight, last.mask)
+        motion = _find_motion(last.result, details[1], both)
+        motion -= _find_motion(last.source, details[0], both)
+    return _View(index, small[1] - small[0], weight, details[0], details[1], motion)
+
+
+def _keep_detail(grey: Float32[np.ndarray, "side side"]) -> np.ndarray:
+    """A band of detail: neither grain nor the light that falls on the face."""
+    fine = cv2.GaussianBlur(grey, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
+    coarse = cv2.GaussianBlur(grey, (0, 0), _COARSE, borderType=cv2.BORDER_REPLICATE)
+    return fine - coarse
+
+
+def _judge(first: _View, second: _View, third: _View) -> tuple[float, float, float]:
+    """Mean squares of color and of jitter, grey levels, and of position, shares."""
+    # The union: a border that moves uncovers what the frame before had covered.
+    mask = np.maximum(np.maximum(first.mask, second.mask), third.mask)
+    curve = (first.added - 2 * second.added + third.added) / 4
+    color = _mean_square_of_cells(curve, mask)
+    assert second.motion is not None and third.motion is not None
+    change = (third.motion - second.motion) / 4
+    shift_x, shift_y = _move_by(change)
+    slope_x, slope_y = _find_slopes(second.source)
+    total = max(float(mask.sum()), 1e-9)
+    jitter = float((mask * (slope_x * shift_x + slope_y * shift_y) ** 2).sum()) / total
+    position = float((mask * (shift_x**2 + shift_y**2)).sum()) / total / _SIDE**2
+    return color, jitter, position
+
+
+def _mean_square_of_cells(curve: np.ndarray, mask: Mask) -> float:
+    """Of the cells' means under a mask; a cell counts as much as the mask shows."""
+    cell = _SIDE // _CELLS
+    weighted = np.concatenate([curve * mask[..., None], mask[..., None]], axis=2)
+    sums = weighted.reshape(_CELLS, cell, _CELLS, cell, 4).sum(axis=(1, 3))
+    weights = sums[..., 3].astype(np.float64)
+    if not weights.any():
+        return 0.0
+    means = sums[..., :3] / np.maximum(weights, 1e-9)[..., None]
+    return float((weights * (means**2).mean(axis=2)).sum() / weights.sum())
+
+
+def _find_slopes(
+    picture: Float32[np.ndarray, "side side"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change a pixel to the right and down."""
+    edge = cv2.BORDER_REPLICATE
+    x = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=1, scale=0.5, borderType=edge)
+    y = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=1, scale=0.5, borderType=edge)
+    return x, y
+
+
+def _grid() -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates around the picture's middle, in [-1, 1]."""
+    line = ((np.arange(_SIDE) + 0.5) / _SIDE * 2 - 1).astype(np.float32)
+    shape = (_SIDE, _SIDE)
+    return np.broadcast_to(line, shape), np.broadcast_to(line[:, None], shape)
+
+
+def _move_by(motion: Float64[np.ndarray, "4"]) -> tuple[np.ndarray, np.ndarray]:
+    """How far a motion moves each pixel: shift x, shift y, growth and turn, pixels."""
+    x, y = _grid()
+    across, down, grow, turn = motion.astype(np.float32)
+    return across + grow * x - turn * y, down + grow * y + turn * x
+
+
+def _find_motion(
+    before: Float32[np.ndarray, "side side"],
+    after: Float32[np.ndarray, "side side"],
+    mask: Mask,
+) -> Float64[np.ndarray, "4"]:
+    """The similarity that best takes one picture to the next, as `_move_by` takes it.
+
+    Reference:
+        Lucas and Kanade 1981, "An iterative image registration technique with an
+        application to stereo vision"; Baker and Matthews 2004, "Lucas-Kanade 20 years
+        on", section 3.1, for the slopes of the picture that stands still.
+    """
+    x, y = _grid()
+    slope_x, slope_y = _find_slopes(before)
+    parts = [slope_x, slope_y, slope_x * x + slope_y * y, slope_y * x - slope_x * y]
+    design = np.stack(parts).reshape(4, -1).astype(np.float64)
+    weighted = design * mask.ravel()
+    normal = weighted @ design.T
+    # A flat picture moves nowhere.
+    normal += np.eye(4) * (1e-6 * np.trace(normal) + 1e-6)
+    pixels = np.arange(_SIDE, dtype=np.float32)
+    motion = np.zeros(4)
+    for _ in range(_ROUNDS):
+        move_x, move_y = _move_by(motion)
+        moved = cv2.remap(
+            after,
+            pixels[None] + move_x,
+            pixels[:, None] + move_y,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        motion -= np.linalg.solve(normal, weighted @ (moved - before).ravel())
+    return motion
