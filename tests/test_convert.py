@@ -13,9 +13,10 @@ from flax import linen as nn
 from footage import tiny_config, write_face_set, write_pan
 
 from deepfake_jax.blend import face_box
+from deepfake_jax.compose import compose_frame
 from deepfake_jax.convert import ConvertError, convert_video
 from deepfake_jax.detect import make_detector
-from deepfake_jax.frames import FrameSwapper
+from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.identity import make_embedder
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.options import ConvertConfig
@@ -79,10 +80,10 @@ def place_one(swapper: FrameSwapper, frame: np.ndarray, folder: Path) -> list:
 
 
 def swap_one(trained: TrainedRun, frame: np.ndarray, folder: Path, config=LARGEST):
-    swapper = FrameSwapper(trained, config)
-    matrices = place_one(swapper, frame, folder)
-    ((_, swapped),) = swapper.swap([(picture_frame(frame), matrices)])
-    return swapped
+    swapper = make_frame_swapper(trained, config)
+    placed = place_one(swapper, frame, folder)
+    (swapped,) = swapper.swap([(picture_frame(frame), placed)])
+    return compose_frame(swapped, config)
 
 
 @pytest.mark.parametrize("mask", ["oval", "rectangle", "classic"])
@@ -101,9 +102,7 @@ def test_the_identity_network_gives_the_frame_back(portrait, mask, tmp_path):
 
 def test_only_the_faces_box_changes(portrait, tmp_path):
     trained = identity_run(color_shift=np.array([40.0, 0.0, 0.0]))
-    swapper = FrameSwapper(trained, LARGEST)
-    matrices = place_one(swapper, portrait, tmp_path)
-    swapped = swapper.swap([(picture_frame(portrait), matrices)])[0][1]
+    swapped = swap_one(trained, portrait, tmp_path)
     assert swapped is not None
     x, y, width, height = make_detector()(portrait)[0].box
     changed = np.argwhere((swapped != portrait).any(axis=2))
@@ -177,7 +176,7 @@ def test_frames_without_a_face_keep_their_exact_samples(portrait, run, tmp_path)
         tmp_path / "pan.mp4", portrait, frames=90, start=(150, 20), width=160
     )
     out = tmp_path / "out.mkv"
-    options = replace(LARGEST, codec="libx264", crf=0)
+    options = replace(LARGEST, encoder="libx264", crf=0)
     result = convert_video(pan, run, out, options)
     assert 0 < result.swapped_frames < 90
     natives = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deepfake_jax.pipeline import in_chunks, run_ahead
+from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> bool:
@@ -124,3 +124,53 @@ def test_chunk_begun_is_given_before_an_error(n: int):
             assert chunk
             given += chunk
     assert given == list(range(n))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_mapped_function_runs_in_threads_and_answers_in_order(workers: int):
+    def slow(number: int) -> int:
+        time.sleep(0.02 * (number % 3))
+        return number * number
+
+    start = time.monotonic()
+    results = list(map_ahead(slow, range(12), workers=workers))
+    assert results == [n * n for n in range(12)]
+    if workers > 1:  # 12 calls of 20 ms on average, one after another
+        assert time.monotonic() - start < 0.2
+
+
+def test_a_mapped_function_takes_only_a_few_in_advance():
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    stream = map_ahead(lambda number: number, items(), workers=2, ahead=3)
+    assert next(stream) == 0 and len(taken) <= 5
+    stream.close()
+    assert len(taken) <= 5
+
+
+def test_errors_of_mapped_functions_and_their_items_come_after_what_was_before():
+    def fail_at_three(number: int) -> int:
+        if number == 3:
+            raise KeyError("three")
+        return number
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("no more")
+
+    for function, source, kind in (
+        (fail_at_three, iter(range(9)), KeyError),
+        (abs, items(), OSError),
+    ):
+        got = []
+        with pytest.raises(kind):
+            for result in map_ahead(function, source, workers=2):
+                got.append(result)
+        assert got == [0, 1, 2]
+    with pytest.raises(ValueError, match="at least 1"):
+        list(map_ahead(abs, [1], workers=0))

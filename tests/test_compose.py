@@ -1,0 +1,138 @@
+"""Faces back into frames: what changes, what keeps its samples, crossing faces."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from deepfake_jax.compose import compose_frame, finish_face, join_frames, put_pixels
+from deepfake_jax.facelog import FaceLog, FaceLogError
+from deepfake_jax.frames import FrameSwapper
+from deepfake_jax.native import convert_to_rgb
+from deepfake_jax.options import ConvertConfig
+from deepfake_jax.pictures import read_picture
+from deepfake_jax.place import PlacedFace
+from deepfake_jax.source import picture_frame
+from deepfake_jax.video import TimedFrame
+
+PLAIN = ConvertConfig(mask="rectangle", feather=0.0, color="none")
+
+
+def make_native(seed: int = 0, *, pixels: str = "yuv420p") -> TimedFrame:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(30, 220, (12, 16, 3)).astype(np.uint8)
+    frame = np.kron(coarse, np.ones((20, 20, 1), np.uint8))
+    native = VideoFrame.from_ndarray(frame, "rgb24").reformat(format=pixels)
+    return TimedFrame(0, 0.0, 0, 1, native=native)
+
+
+def place(x: float, y: float, side: float, *, track: int = 0) -> PlacedFace:
+    """A face whose whole picture of 256 pixels has `side` pixels in the frame."""
+    scale = 256 / side
+    return PlacedFace(
+        track, np.array([[scale, 0, -scale * x], [0, scale, -scale * y]]), None
+    )
+
+
+def paint(value: int, config: ConvertConfig) -> FrameSwapper:
+    return FrameSwapper(lambda faces: np.full_like(faces, value), 64, config)
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "rgb24"])
+def test_only_pixels_under_the_mask_change(pixels: str):
+    timed = make_native(pixels=pixels)
+    (swapped,) = paint(200, PLAIN).swap([(timed, [place(100, 60, 120)])])
+    result = compose_frame(swapped, PLAIN)
+    assert result is not None and timed.native is not None
+    after = convert_to_rgb(result) if isinstance(result, VideoFrame) else result
+    changed = (after != timed.frame).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    # The crop is the central 5/8 of 120 pixels, the mask inset by a fifteenth of it.
+    assert 120 + 3 <= columns.min() and columns.max() <= 200
+    assert 80 + 3 <= rows.min() and rows.max() <= 160
+    inner = after[90:150, 130:190]
+    assert np.abs(inner.astype(int) - 200).max() <= 2
+    if isinstance(result, VideoFrame):
+        luma = [f.to_ndarray()[:240].copy() for f in (timed.native, result)]
+        assert np.array_equal(luma[0][:80], luma[1][:80])
+        assert result.pts == timed.native.pts
+
+
+def test_without_faces_there_is_nothing_to_show():
+    (swapped,) = paint(200, PLAIN).swap([(make_native(), [])])
+    assert compose_frame(swapped, PLAIN) is None
+
+
+def test_the_larger_of_crossing_faces_lies_on_top():
+    timed = picture_frame(make_native().frame)
+    answers = iter([50, 220])
+    config = PLAIN
+
+    def network(faces: np.ndarray) -> np.ndarray:
+        return np.stack([np.full_like(face, next(answers)) for face in faces])
+
+    swapper = FrameSwapper(network, 64, config)
+    small, large = place(60, 60, 80), place(80, 40, 140, track=1)
+    (swapped,) = swapper.swap([(timed, [small, large])])
+    result = compose_frame(swapped, config)
+    assert isinstance(result, np.ndarray)
+    # Inside both, and inside the smaller alone.
+    assert result[105, 115].tolist() == [220] * 3
+    assert result[100, 85].tolist() == [50] * 3
+
+
+def test_put_pixels_leaves_the_frame_that_it_was_given():
+    for timed in (make_native(), picture_frame(make_native().frame)):
+        before = timed.frame.copy()
+        patch = np.zeros((16, 16, 3), np.uint8)
+        changed = np.zeros((16, 16), bool)
+        same = put_pixels(timed, patch, 32, 48, changed=changed)
+        np.testing.assert_array_equal(same.frame, before)
+        changed[4:12, 4:12] = True
+        other = put_pixels(timed, patch, 32, 48, changed=changed)
+        assert other.frame[52:60, 36:44].max() <= 2
+        np.testing.assert_array_equal(timed.frame, before)
+        np.testing.assert_array_equal(other.frame[:48], before[:48])
+
+
+def test_the_classic_works_at_160_pixels_and_is_not_feathered_again():
+    config = ConvertConfig(mask="classic", feather=0.4)
+    (swapped,) = paint(120, config).swap([(make_native(), [place(40, 20, 200)])])
+    face = swapped.faces[0]
+    assert face.old.shape == face.new.shape == (160, 160, 3)
+    new, mask = finish_face(face, config)
+    assert mask is face.mask and mask[80, 80] == 1 and mask[0, 0] == 0
+    # The mean of the whole square, without a mask.
+    shift = face.old.mean(axis=(0, 1)) - 120
+    assert np.abs(new.mean(axis=(0, 1)) - 120 - shift).max() < 0.51
+
+
+def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
+    config = replace(PLAIN, feather=0.1)
+    log = FaceLog(tmp_path / "faces", config)
+    (swapped,) = paint(77, config).swap([(make_native(), [place(40, 20, 200)])])
+    log.add(swapped)
+    log.finish()
+    names = sorted(path.name for path in (tmp_path / "faces").iterdir())
+    assert names == ["000000_000_face.png", "000000_000_mask.png", "faces.jsonl"]
+    face = read_picture(tmp_path / "faces" / names[0])
+    assert face.shape == (64, 64, 3) and (face == 77).all()
+    import json
+
+    line = json.loads((tmp_path / "faces" / "faces.jsonl").read_text())
+    matrix = np.array(line["face_to_frame"])
+    # The crop's middle is the face's, 100 pixels from the edge of its picture.
+    middle = matrix[:, :2] @ [31.5, 31.5] + matrix[:, 2]
+    np.testing.assert_allclose(middle, [40 + 99.6, 20 + 99.6], atol=0.5)
+    with pytest.raises(FaceLogError, match="not empty"):
+        FaceLog(tmp_path / "faces", config)
+
+
+def test_join_frames_puts_the_source_to_the_left():
+    timed = make_native()
+    assert timed.native is not None
+    black = np.zeros_like(timed.frame)
+    both = join_frames(timed.native, black)
+    np.testing.assert_array_equal(both[:, :320], timed.frame)
+    assert not both[:, 320:].any()
