@@ -1,4 +1,4 @@
-"""Write videos: frames with exact time stamps, the source's sound, whole files only.
+"""Write videos: frames with exact time stamps, the source's tracks, whole files only.
 
 Encoders run on a clock of their own that counts frames; the packets get the real time
 stamps back afterwards. So a variable frame rate survives encoders that allow only
@@ -14,16 +14,23 @@ from pathlib import Path
 from types import TracebackType
 
 import av
-import numpy as np
 from av import Packet, VideoFrame
 from av.container import OutputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 
-from deepfake_jax.encoders import CONTAINERS, add_encoder, check_choices
+from deepfake_jax.encoders import (
+    CONTAINERS,
+    add_encoder,
+    check_choices,
+    resolve_codec,
+)
+from deepfake_jax.extras import Extras, read_extras, write_chapters
 from deepfake_jax.files import write_whole
+from deepfake_jax.incoming import check_order, check_size
 from deepfake_jax.native import convert_from_rgb, convert_native
 from deepfake_jax.probe import VideoError, VideoInfo, frame_step
-from deepfake_jax.sound import SoundCopy
+from deepfake_jax.tracks import TrackCopy
 from deepfake_jax.types import Frame
 
 
@@ -50,9 +57,12 @@ class VideoWriter:
         codec: str = "libx264",
         crf: int = 18,
         sound_from: Path | None = None,
+        extras_from: Path | None = None,
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = False,
         like: VideoInfo | None = None,
+        cut_start: bool = False,
+        end: float | Fraction | None = None,
     ) -> None:
         """Check the choices; files are opened by the ``with`` statement.
 
@@ -62,20 +72,31 @@ class VideoWriter:
             height: of every frame, pixels.
             frame_rate: frames a second on average; the encoder plans its bits by it.
             time_base: seconds a tick of the time stamps given to `write`.
-            codec: one of `deepfake_jax.encoders.list_codecs`.
+            codec: one of `deepfake_jax.encoders.list_codecs`, or the name of a format:
+                h264, h265, hevc, av1 or vp9.
             crf: quality from 0, best, to 51 (libvpx-vp9 and libsvtav1: 63); ffv1 is
                 lossless at any.
             sound_from: a file whose sound streams are copied, in sync with the frames
                 as the time stamps say; None for silence.
-            metadata: names and texts to store in the file.
+            extras_from: a file whose subtitles, chapters, names and languages are kept
+                where the container can hold them; None for none.
+            metadata: names and texts to store in the file; they win over the same names
+                of ``extras_from``.
             overwrite: whether ``path`` may exist already.
             like: the source, whose color tags, pixel format and pixel aspect are kept
                 where the encoder can; None for BT.709, limited range, 4:2:0, 8 bits.
+            cut_start: whether the video starts with the first frame: its time becomes
+                0, and all else of the sources moves along. Without, the time stamps
+                stay as they are.
+            end: where the part of the source that is written ends, seconds of the
+                source: sound, subtitles and chapters then end with the last frame.
+                None to keep all that is left.
 
         Raises:
             VideoError: a choice that cannot work, with those that can.
         """
         check_choices(path, codec, crf)
+        codec = resolve_codec(codec)
         for name, value in (("width", width), ("height", height)):
             if value < 1:
                 raise VideoError(f"{path}: {name} is {value}; it must be at least 1")
@@ -86,11 +107,15 @@ class VideoWriter:
         self._width, self._height = width, height
         self._frame_rate, self._time_base = frame_rate, time_base
         self._codec, self._crf = codec, crf
-        self._sound_from = sound_from
+        self._sound_from, self._extras_from = sound_from, extras_from
         self._metadata = dict(metadata or {})
         self._overwrite = overwrite
         self._like = like
-        self._sound: SoundCopy | None = None
+        self._cut_start, self._end = cut_start, None if end is None else Fraction(end)
+        self._tracks: list[TrackCopy] = []
+        self._extras: Extras | None = None
+        # The time of the source that is 0 here, in ``time_base``.
+        self._origin = 0
         self._step = self._last_duration = frame_step(frame_rate, time_base)
         # The time stamps of the frames that the encoder still holds, by frame number.
         self._times: dict[int, int] = {}
@@ -131,13 +156,14 @@ class VideoWriter:
                 full disk.
         """
         native = self._convert(frame)
+        if self._count == 0 and self._cut_start:
+            self._origin = pts
+            for tracks in self._tracks:
+                tracks.start_at(pts * self._time_base)
         last = self._times.get(self._count - 1)
-        if last is not None and pts <= last:
-            raise VideoError(
-                f"{self._path}: pts of frame {self._count} is {pts}; it must be above "
-                f"the last frame's {last}; write the frames in the order of display"
-            )
-        self._times[self._count] = pts
+        last = None if last is None else last + self._origin
+        check_order(self._path, self._count, pts, last)
+        self._times[self._count] = pts - self._origin
         if duration is None and isinstance(frame, VideoFrame):
             duration = frame.duration
         self._last_duration = duration or self._step
@@ -174,7 +200,10 @@ class VideoWriter:
             write_whole(self._path, overwrite=self._overwrite)
         )
         self._container = av.open(f"file:{partial}", "w", format=CONTAINERS[suffix])
-        stack.callback(_abandon, self._container)
+        stack.callback(abandon, self._container)
+        if self._extras_from is not None:
+            self._extras = read_extras(self._extras_from)
+            self._container.metadata.update(self._extras.metadata)
         self._container.metadata.update(self._metadata)
         self._stream, self._tags = add_encoder(
             self._container,
@@ -186,12 +215,30 @@ class VideoWriter:
             like=self._like,
         )
         self._stream.time_base = self._time_base
-        if self._sound_from is not None:
-            self._sound = SoundCopy(self._sound_from, self._container, self._path)
-            stack.callback(self._sound.close)
+        self._add_tracks(stack)
         if CONTAINERS[suffix] in ("mp4", "mov"):
             self._container.container_options.update(self._choose_clocks())
         self._start()
+
+    def _add_tracks(self, stack: ExitStack) -> None:
+        kinds: dict[Path, list[str]] = {}
+        if self._sound_from is not None:
+            kinds.setdefault(self._sound_from, []).append("audio")
+        if self._extras_from is not None:
+            kinds.setdefault(self._extras_from, []).append("subtitle")
+        for source, wanted in kinds.items():
+            tracks = TrackCopy(
+                source, self._container, self._path, kinds=wanted, end=self._end
+            )
+            stack.callback(tracks.close)
+            self._tracks.append(tracks)
+        if self._extras is None:
+            return
+        self._stream.metadata.update(self._extras.video_metadata)
+        self._stream.disposition = Disposition(self._extras.video_disposition)
+        if self._path.suffix.lower() == ".mkv":
+            for name, kind, content in self._extras.attachments:
+                self._container.add_attachment(name, kind, content)
 
     def _choose_clocks(self) -> dict[str, str]:
         # Where a stream starts is told on the movie's clock, which FFmpeg lets tick
@@ -220,7 +267,7 @@ class VideoWriter:
             # A full disk or a folder without rights is told by _explain.
             if isinstance(error, OSError):
                 raise
-            sound = f" with the sound of {self._sound_from}" if self._sound else ""
+            sound = f" with the sound of {self._sound_from}" if self._sound_from else ""
             raise VideoError(
                 f"{self._path}: {self._path.suffix} cannot hold {self._codec}{sound} "
                 f"({error.strerror}); name the output .mkv, which holds all"
@@ -228,20 +275,9 @@ class VideoWriter:
 
     def _convert(self, frame: Frame | VideoFrame) -> VideoFrame:
         pixel_format = self._stream.codec_context.pix_fmt or ""
-        if isinstance(frame, VideoFrame):
-            found = f"{frame.width}x{frame.height}"
-            fits = frame.width == self._width and frame.height == self._height
-        else:
-            found = f"{frame.dtype} {frame.shape}"
-            fits = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
-            fits = fits and frame.shape[1] == self._width
-            fits = fits and frame.shape[0] == self._height
-        if not fits:
-            raise VideoError(
-                f"{self._path}: frame {self._count} is {found}; it must be "
-                f"{self._width}x{self._height} RGB uint8 (height, width, 3) or a "
-                "native frame of that size"
-            )
+        check_size(
+            self._path, self._count, frame, height=self._height, width=self._width
+        )
         if isinstance(frame, VideoFrame):
             return convert_native(frame, pixel_format, self._tags)
         return convert_from_rgb(frame, pixel_format, self._tags)
@@ -281,8 +317,8 @@ class VideoWriter:
                 # a variable rate the sum would miss the end of the last frame.
                 packet.dts, packet.duration = packet.pts, end - packet.pts
             packet.time_base = self._time_base
-            if self._sound is not None:
-                self._sound.copy_until(packet.dts * self._time_base)
+            for tracks in self._tracks:
+                tracks.copy_until(packet.dts * self._time_base)
             packet.stream = self._stream
             self._container.mux_one(packet)
             for done in [known for known in self._times if 0 < known < order]:
@@ -295,9 +331,16 @@ class VideoWriter:
                 "check that the source has frames"
             )
         self._held.extend(self._stream.encode(None))
+        ticks = self._times[self._count - 1] + self._last_duration
+        end = None if self._end is None else ticks * self._time_base
         self._release(final=True)
-        if self._sound is not None:
-            self._sound.copy_until(None)
+        for tracks in self._tracks:
+            tracks.finish(end)
+        if self._extras is not None:
+            origin = self._origin * self._time_base
+            write_chapters(
+                self._container, self._extras.chapters, origin=origin, end=end
+            )
         self._container.close()
 
     def _explain(self, error: FFmpegError | OSError) -> VideoError:
@@ -311,7 +354,8 @@ class VideoWriter:
         )
 
 
-def _abandon(container: OutputContainer) -> None:
+def abandon(container: OutputContainer) -> None:
+    """Close a file that is given up; one that is closed already stays so."""
     # Closing writes the trailer, which fails again on a full disk.
     try:
         container.close()

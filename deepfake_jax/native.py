@@ -196,6 +196,8 @@ def choose_pixel_format(
     wishes = [f"{start}{chroma}p"] if not deep else []
     wishes += [f"yuv{chroma}{end}" for end in (*deep, "p")]
     wishes += [f"yuv420{end}" for end in deep]
+    # What graphics cards call 4:2:0 of 10 and 8 bits.
+    wishes += ["p010le"] * bool(deep) + ["yuv420p", "nv12"]
     return next((wish for wish in wishes if wish in offered), "yuv420p")
 
 

@@ -63,19 +63,26 @@ def reduce_frame(timed: TimedFrame, *, height: int, width: int) -> Frame:
     return tone_map(frame, read_tags(native))
 
 
-def whole_region(timed: TimedFrame) -> Region:
-    """All of a frame."""
+def whole_region(timed: TimedFrame, *, tone: bool = True) -> Region:
+    """All of a frame; for ``tone`` see `cut_region`."""
     frame = timed.frame
-    if timed.native is not None:
+    if tone and timed.native is not None:
         frame = tone_map(frame, read_tags(timed.native))
     return Region(frame, 0, 0)
 
 
-def cut_region(timed: TimedFrame, box: Float[Any, "4"]) -> Region:
-    """The part of a frame that covers a box, or all of a small frame."""
+def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) -> Region:
+    """The part of a frame that covers a box, or all of a small frame.
+
+    Args:
+        timed: the frame.
+        box: x, y, width and height in pixels; what is outside of the frame is left out.
+        tone: whether an HDR part is tone-mapped, as the networks want it; without, its
+            pixels are in the frame's own transfer and can be pasted back (`patch`).
+    """
     height, width = timed.size
     if timed.native is None or height * width <= SMALL_FRAME:
-        return whole_region(timed)
+        return whole_region(timed, tone=tone)
     x0, y0 = (int(max(0, v)) // _ALIGN * _ALIGN for v in np.floor(box[:2]))
     x0, y0 = min(x0, max(0, width - _ALIGN)), min(y0, max(0, height - _ALIGN))
     x0, y0 = x0 // _ALIGN * _ALIGN, y0 // _ALIGN * _ALIGN
@@ -84,7 +91,8 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"]) -> Region:
     y1 = min(height, max(y0 + _ALIGN, -(-y1 // _ALIGN) * _ALIGN))
     native = _crop_native(timed.native, x0, y0, x1 - x0, y1 - y0)
     pixels = convert_to_rgb(native, whole=timed.native)
-    pixels = tone_map(pixels, read_tags(timed.native))
+    if tone:
+        pixels = tone_map(pixels, read_tags(timed.native))
     return Region(pixels, x0, y0)
 
 

@@ -88,23 +88,55 @@ class TimedFrame:
         return self.frame.shape[0], self.frame.shape[1]
 
 
-def read_frames(path: Path) -> Iterator[TimedFrame]:
+def read_frames(
+    path: Path,
+    *,
+    start: float | Fraction | None = None,
+    end: float | Fraction | None = None,
+) -> Iterator[TimedFrame]:
     """Decode a video frame by frame, upright, in RGB.
 
     A missing time stamp is filled in and one that does not increase is moved. Frames
     that change their size on the way are resized to the first one's.
 
+    Args:
+        path: the video.
+        start: seconds; frames shown from then on are given out, with the index and the
+            time that they have in the whole video. Those before are decoded all the
+            same, because only counting tells a frame's index for certain.
+        end: seconds; the first frame shown then is not given out and reading stops.
+
     Yields:
-        Every frame that can be decoded, in the order of display.
+        Every frame of that part that can be decoded, in the order of display.
 
     Raises:
-        VideoError: as `probe_video`; or no frame can be decoded.
+        VideoError: as `probe_video`; no frame can be decoded, or none is in the part.
         TruncatedVideoError: after the last readable frame, when the file is shorter
             than its container declares, or when frames are missing because parts of
             it cannot be decoded. A file of a format that declares no sizes
             (MPEG-TS, FLV, WMV) just ends where it was cut.
     """
     info = probe_video(path)
+    if start is None and end is None:
+        yield from _read_all(info)
+        return
+    any_frame = False
+    for timed in _read_all(info):
+        if end is not None and timed.time >= end:
+            break
+        if start is None or timed.time >= start:
+            any_frame = True
+            yield timed
+    if not any_frame:
+        raise VideoError(
+            f"{path}: no frame is shown from {float(start or 0):g} s to "
+            f"{'the end' if end is None else f'{float(end):g} s'}; the video lasts "
+            f"{'an unknown time' if info.duration is None else f'{info.duration:g} s'}"
+        )
+
+
+def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
+    path = info.path
     problems: list[str] = []
     count = start = 0
     step = frame_step(info.frame_rate, info.time_base)

@@ -610,7 +610,7 @@ def test_pixel_aspect_is_kept(tmp_path: Path) -> None:
     [
         ("b.avi", {}, r"'\.avi'.*\.mp4, \.m4v, \.mov, \.mkv, \.webm"),
         ("b", {}, "no suffix"),
-        ("b.mp4", {"codec": "h265"}, "'h265' is not known; use one of libx264"),
+        ("b.mp4", {"codec": "h266"}, "'h266' is not known; use one of h264"),
         ("b.webm", {}, "cannot hold libx264; use libvpx-vp9"),
         ("b.mov", {"codec": "ffv1"}, "cannot hold ffv1"),
         ("b.mp4", {"crf": 52}, "crf is 52"),
