@@ -30,10 +30,11 @@ from deepfake_jax.provenance import (
 )
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.scan import parse_time
+from deepfake_jax.sequence import is_sequence, split_pattern
 from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.stream import swap_stream
 from deepfake_jax.video import TruncatedVideoError, probe_video, read_frames
-from deepfake_jax.writers import open_writer
+from deepfake_jax.writers import check_output, open_writer
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 
@@ -63,7 +64,7 @@ def convert_video(
     """
     config = config or ConvertConfig()
     source, out = Path(source), Path(out)
-    _check_paths(source, out, overwrite=config.overwrite)
+    _check_paths(source, out, config)
     trained = load_run(run)
     swapper = make_frame_swapper(trained, config)
     log = FaceLog(Path(config.save_faces), config) if config.save_faces else None
@@ -79,7 +80,7 @@ def convert_video(
     return result
 
 
-def _check_paths(source: Path, out: Path, *, overwrite: bool) -> None:
+def _check_paths(source: Path, out: Path, config: ConvertConfig) -> None:
     if not source.exists():
         raise SourceError(f"no such file or folder: {source}")
     if source.is_dir():
@@ -89,18 +90,29 @@ def _check_paths(source: Path, out: Path, *, overwrite: bool) -> None:
             )
         if out.exists() and source.resolve() == out.resolve():
             raise ConvertError("--out is the source folder; name another one")
-    elif out.is_dir():
-        raise ConvertError(
-            f"--out {out} is a folder; name a file, such as {out / source.name}"
-        )
     elif out.exists() and source.resolve() == out.resolve():
         raise ConvertError("--out is the source itself; name another file")
-    elif is_picture(source) != is_picture(out):
-        kind = "picture" if is_picture(source) else "video"
+    elif is_picture(source):
+        if out.is_dir():
+            raise ConvertError(
+                f"--out {out} is a folder; name a file, such as {out / source.name}"
+            )
+        if not is_picture(out):
+            raise ConvertError(
+                f"{source.name} is a picture, so --out must name one too; got "
+                f"{out.name}"
+            )
+    elif is_picture(out) and not is_sequence(out):
         raise ConvertError(
-            f"{source.name} is a {kind}, so --out must name one too; got {out.name}"
+            f"{source.name} is a video, so --out must name one too, or numbered "
+            f"pictures such as {out.with_name('%06d' + out.suffix)}; got {out.name}"
         )
-    if not overwrite and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    else:
+        kind = check_output(out, codec=config.encoder, crf=config.crf)
+        out = split_pattern(out)[0] if kind == "sequence" else out
+    if config.overwrite or not out.exists():
+        return
+    if not (out.is_dir() and not any(out.iterdir())):
         raise ConvertError(f"{out} exists; give --overwrite to replace it")
 
 
@@ -134,9 +146,9 @@ def _convert_film(
         out,
         info,
         width=info.width * (2 if config.side_by_side else 1),
-        encoder=config.encoder,
+        codec=config.encoder,
         crf=config.crf,
-        copy_from=source,
+        sound_from=source if info.has_audio else None,
         start=start,
         end=end,
         metadata=provenance_metadata(provenance),
@@ -168,8 +180,9 @@ def _convert_film(
             _log.warning("%s", error)
         if not swapped:
             raise explain_no_face(source, count, config)
-    write_sidecar(out, provenance)
-    return conversion.finish(count, swapped, out, problems)
+    folder = split_pattern(out)[0] if is_sequence(out) else out
+    write_sidecar(folder, provenance)
+    return conversion.finish(count, swapped, folder, problems)
 
 
 def _convert_picture(

@@ -96,12 +96,17 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) ->
     return Region(pixels, x0, y0)
 
 
-def face_region(timed: TimedFrame, frame_to_face: Affine, face_size: int) -> Region:
-    """The part of a frame that an aligned face shows, with some pixels around it."""
+def face_region(
+    timed: TimedFrame, frame_to_face: Affine, face_size: int, *, tone: bool = True
+) -> Region:
+    """The part of a frame that an aligned face shows, with some pixels around it.
+
+    For `tone` see `cut_region`.
+    """
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
     quad = apply_affine(invert_affine(frame_to_face), corners)
     low, high = quad.min(axis=0) - _ALIGN, quad.max(axis=0) + _ALIGN
-    return cut_region(timed, np.concatenate([low, high - low]))
+    return cut_region(timed, np.concatenate([low, high - low]), tone=tone)
 
 
 def warp_region(region: Region, frame_to_face: Affine, face_size: int) -> Face:
