@@ -4,9 +4,14 @@ Masks are float32 in [0, 1], height width. Sizes are shares of the face's side, 
 a mask looks alike at any resolution.
 """
 
+import functools
+import math
+from collections.abc import Sequence
+from typing import Literal
+
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from deepfake_jax.types import Face, Mask
 
@@ -53,23 +58,106 @@ def feather_mask(mask: Mask, share: float) -> Mask:
     it ended before; a mask that fills the picture fades to 0 at the picture's edges.
 
     Args:
-        mask: the mask.
+        mask: the mask; read to 1/255, which no picture shows.
         share: width of the border as a share of the side; 0 returns the mask.
+
+    Raises:
+        ValueError: share is not in [0, 0.5).
     """
     if not 0 <= share < 0.5:
         raise ValueError(f"share must be in [0, 0.5), got {share}")
     radius = round(share * mask.shape[0] / 2)
     if radius == 0:
         return mask
-    padded = np.pad(mask, 2 * radius)
     side = 2 * radius + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    eroded = cv2.erode(padded, kernel)
-    blurred = cv2.GaussianBlur(eroded, (side, side), radius / 2)
-    inner = slice(2 * radius, -2 * radius)
-    # The blur's window is square, the eroded border round: at slants it would reach
-    # beyond the mask, by up to 2 %.
-    return np.clip(blurred[inner, inner], 0, mask)
+    eroded = _erode(_to_levels(mask), radius).astype(np.float32) / 255
+    blurred = cv2.GaussianBlur(
+        eroded, (side, side), radius / 2, borderType=cv2.BORDER_CONSTANT
+    )
+    # The blur's window is square, the eroded border nearly round: at slants it would
+    # reach beyond the mask, by up to 2 %.
+    return np.clip(blurred, 0, mask)
+
+
+def erode_mask(mask: Mask, share: float) -> Mask:
+    """Moves a mask's border inwards by `share` of its side; outwards if negative.
+
+    Continuous in `share`: between whole pixels two results are mixed. What lies outside
+    the picture counts as 0, so a mask that touches the picture's edge leaves it.
+
+    Args:
+        mask: the mask; read to 1/255.
+        share: distance as a share of the side; 0 returns the mask.
+
+    Raises:
+        ValueError: share is not in (-0.5, 0.5).
+    """
+    if not -0.5 < share < 0.5:
+        raise ValueError(f"share must be in (-0.5, 0.5), got {share}")
+    if share == 0:
+        return mask
+    levels = _to_levels(mask)
+    # Dilating is eroding what is not shown, where nothing comes in from outside.
+    outside = 0 if share > 0 else 255
+    levels = levels if share > 0 else 255 - levels
+    radius = abs(share) * mask.shape[0]
+    whole = math.floor(radius)
+    near = _erode(levels, whole, outside=outside).astype(np.float32)
+    far = _erode(levels, whole + 1, outside=outside).astype(np.float32)
+    moved = (near + np.float32(radius - whole) * (far - near)) / 255
+    return moved if share > 0 else 1 - moved
+
+
+def combine_masks(
+    masks: Sequence[Mask], how: Literal["product", "union", "minimum"]
+) -> Mask:
+    """Joins masks of one shape.
+
+    Args:
+        masks: one or more.
+        how: "product" multiplies; "union" is the product of what they hide, taken from
+            1, so that soft borders add up; "minimum" shows what every mask shows.
+
+    Raises:
+        ValueError: no mask, or shapes differ.
+    """
+    if not masks:
+        raise ValueError("masks must hold at least one mask")
+    shapes = [mask.shape for mask in masks]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"masks must have one shape, got {shapes}")
+    if how == "minimum":
+        return functools.reduce(np.minimum, masks)
+    if how == "union":
+        return 1 - functools.reduce(np.multiply, [1 - mask for mask in masks])
+    return functools.reduce(np.multiply, masks)
+
+
+def _to_levels(mask: Mask) -> UInt8[np.ndarray, "height width"]:
+    # OpenCV erodes bytes four times as fast as floats.
+    return np.rint(mask * 255).astype(np.uint8)
+
+
+def _erode(
+    levels: UInt8[np.ndarray, "height width"], radius: int, *, outside: int = 0
+) -> UInt8[np.ndarray, "height width"]:
+    """Erodes by an octagon of that radius: a box, then steps of a cross.
+
+    A disc would cost 6 times as much at 10 pixels and grow with the radius squared; the
+    octagon takes up to 8 % more than a disc halfway between its sides.
+    """
+    crosses = round((2 - math.sqrt(2)) * radius)  # a regular octagon's share
+    side = 2 * (radius - crosses) + 1
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    for kernel, times in ((np.ones((side, side), np.uint8), 1), (cross, crosses)):
+        levels = cv2.erode(
+            levels,
+            kernel,
+            iterations=times,
+            borderType=cv2.BORDER_CONSTANT,
+            borderValue=(outside,),
+        )
+    return levels
 
 
 def classic_mask(height: int, width: int) -> Float32[np.ndarray, "height width"]:

@@ -1,9 +1,19 @@
 """Colour: the mean moves where it should, and nothing wraps."""
 
+from collections.abc import Callable
+
+import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.color import adjust_avg_color
+from deepfake_jax.color import (
+    MAX_GAIN,
+    ColorMethod,
+    adjust_avg_color,
+    match_color,
+    measure_color,
+    transfer_color,
+)
 
 
 def test_own_colour_changes_nothing(rng: np.random.Generator):
@@ -83,3 +93,149 @@ def test_errors_name_both_shapes(unchecked: None):
         adjust_avg_color(old, new)
     with pytest.raises(ValueError, match=r"mask.*\(8, 8\).*\(6, 6\)"):
         adjust_avg_color(old, old, mask=np.ones((6, 6), np.float32))
+
+
+METHODS: list[ColorMethod] = ["none", "avg", "reinhard", "linear", "histogram"]
+
+
+def draw_colors(rng: np.random.Generator, size: int = 64) -> np.ndarray:
+    """Correlated colours around skin, hardly any of them near 0 or 255."""
+    mix = np.array([[18.0, 8, 4], [8, 14, 6], [4, 6, 12]])
+    pixels = rng.normal(0, 1, (size, size, 3)) @ mix + [150, 120, 105]
+    return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
+
+
+def moments(face: np.ndarray, mask: np.ndarray | None = None) -> tuple:
+    pixels = face.reshape(-1, 3).astype(np.float64)
+    weights = None if mask is None else mask.ravel().astype(np.float64)
+    covariance = np.cov(pixels.T, aweights=weights, bias=True)
+    return np.average(pixels, axis=0, weights=weights), covariance
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_faces_own_color_is_kept(
+    rng: np.random.Generator, draw_face: Callable, method: ColorMethod, masked: bool
+):
+    mask = rng.random((64, 64), dtype=np.float32) if masked else None
+    noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    flat = np.full((64, 64, 3), 77, np.uint8)
+    for face in (noise, flat, draw_face(rng, 64)):
+        out = transfer_color(face, face, method, mask=mask)
+        # Lab and back loses up to half a level before it is rounded.
+        assert np.abs(out.astype(int) - face).max() <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_statistics_become_the_old_ones(rng: np.random.Generator, method: ColorMethod):
+    old, new = draw_colors(rng), draw_colors(rng)[..., [0, 2, 1]]
+    new = np.rint(60 + 0.6 * new).astype(np.uint8)
+    mask = rng.random((64, 64), dtype=np.float32)
+    wanted = measure_color(old, method, mask=mask)
+    out = transfer_color(old, new, method, mask=mask)
+    got = measure_color(out, method, mask=mask)
+    if method == "linear":
+        # Rounding adds a twelfth to variances of 200 to 400; clipping is rare.
+        np.testing.assert_allclose(got[:3], wanted[:3], atol=0.1)
+        np.testing.assert_allclose(got[3:], wanted[3:], atol=3)
+    else:
+        # Half a level of rounding; a histogram stretched by 1.7 has gaps, in which
+        # quantiles miss theirs by up to a level more.
+        atol = 1.5 if method == "histogram" else 0.5
+        np.testing.assert_allclose(got, wanted, atol=atol)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_moments_are_numpys(rng: np.random.Generator, masked: bool):
+    face = draw_colors(rng)
+    mask = rng.random((64, 64), dtype=np.float32) if masked else None
+    mean, covariance = moments(face, mask)
+    # float32 sums of 4096 pixels.
+    np.testing.assert_allclose(measure_color(face, "avg", mask=mask), mean, rtol=1e-5)
+    stats = measure_color(face, "linear", mask=mask)
+    np.testing.assert_allclose(stats[:3], mean, rtol=1e-5)
+    np.testing.assert_allclose(stats[3:], covariance.ravel(), rtol=1e-4, atol=1e-2)
+
+
+def test_linear_undoes_a_known_change(rng: np.random.Generator):
+    old = draw_colors(rng)
+    # Symmetric, so it is the Monge-Kantorovich map itself; gains 0.7 to 1.2.
+    change = np.array([[0.9, 0.15, 0.0], [0.15, 0.95, 0.1], [0.0, 0.1, 0.85]])
+    shifted = (old - 120.0) @ change + [125, 110, 130]
+    assert shifted.min() > 0 and shifted.max() < 255
+    new = np.rint(shifted).astype(np.uint8)
+    out = transfer_color(old, new, "linear")
+    error = np.abs(out.astype(int) - old)
+    # Half a level of `new` times gains of up to 1.5, and rounding again.
+    assert error.max() <= 2 and error.mean() < 0.6
+    # Methods that know no correlation between channels cannot.
+    assert np.abs(transfer_color(old, new, "avg").astype(int) - old).mean() > 1.5
+
+
+def test_reinhard_undoes_a_change_of_lab(rng: np.random.Generator):
+    old = draw_colors(rng)
+    lab = cv2.cvtColor(old.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    moved = (lab - [55, 10, 10]) * [0.8, 1.2, 0.9] + [50, 12, 14]
+    rgb = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
+    assert rgb.min() >= 0 and rgb.max() <= 255
+    out = transfer_color(old, np.rint(rgb).astype(np.uint8), "reinhard")
+    # Half a level of rounding, in two directions, times gains of up to 1.25.
+    assert np.abs(out.astype(int) - old).max() <= 3
+    assert np.abs(out.astype(int) - old).mean() < 0.6
+
+
+def test_histogram_is_the_reference(rng: np.random.Generator):
+    from skimage.exposure import match_histograms
+
+    old, new = draw_colors(rng, 128), draw_colors(rng, 128)
+    new = np.rint(255 * (new / 255.0) ** 1.6).astype(np.uint8)
+    expected = match_histograms(new, old, channel_axis=-1)
+    out = transfer_color(old, new, "histogram")
+    error = np.abs(out.astype(float) - expected)
+    # 64 quantiles against all levels: a level inside, more in the outermost percent,
+    # where the reference meets single pixels.
+    assert error.mean() < 0.7
+    assert np.quantile(error, 0.97) <= 1.5
+    # Monotone: no two levels of a channel change their order.
+    for channel in range(3):
+        order = np.argsort(new[..., channel], axis=None)
+        assert np.all(np.diff(out[..., channel].ravel()[order].astype(int)) >= 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gains_are_limited(rng: np.random.Generator, method: ColorMethod):
+    harsh = rng.integers(0, 2, (64, 64, 3), dtype=np.uint8) * 255
+    faint = (120 + rng.integers(-2, 3, (64, 64, 3))).astype(np.uint8)
+    tiny = np.zeros((64, 64), np.float32)
+    tiny[30, 30:32] = 1
+    for mask in (None, tiny):
+        out = transfer_color(harsh, faint, method, mask=mask).astype(int)
+        # The faint face has 5 levels; L*, a* and b* may each add to a channel's.
+        limit = MAX_GAIN * 5 * (2 if method == "reinhard" else 1) + 1
+        assert np.ptp(out, axis=(0, 1)).max() <= limit
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_statistics_may_be_averaged(rng: np.random.Generator, method: ColorMethod):
+    dark, light = draw_colors(rng), draw_colors(rng)
+    dark = np.rint(0.7 * dark).astype(np.uint8)
+    stats = [measure_color(face, method) for face in (dark, light)]
+    assert all(s.dtype == np.float64 and s.ndim == 1 for s in stats)
+    out = match_color(light, (stats[0] + stats[1]) / 2, stats[1], method)
+    means = [face.mean() for face in (dark, out, light)]
+    if method == "none":
+        np.testing.assert_array_equal(out, light)
+    else:
+        # Lab's lightness is no linear function of levels.
+        assert means[1] == pytest.approx((means[0] + means[2]) / 2, abs=2)
+
+
+def test_statistics_are_checked(unchecked: None):
+    face = np.zeros((8, 8, 3), np.uint8)
+    stats = measure_color(face, "avg")
+    with pytest.raises(ValueError, match="linear are 12 numbers, got 3"):
+        match_color(face, stats, stats, "linear")
+    with pytest.raises(ValueError, match="method must be.*'lab'"):
+        measure_color(face, "lab")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="method must be.*'lab'"):
+        match_color(face, stats, stats, "lab")  # type: ignore[arg-type]

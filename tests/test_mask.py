@@ -1,10 +1,14 @@
 """Masks: range, symmetry, soft borders, and the classic smooth_mask."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from deepfake_jax.mask import (
     classic_mask,
+    combine_masks,
+    erode_mask,
     feather_mask,
     oval_mask,
     rectangle_mask,
@@ -12,6 +16,7 @@ from deepfake_jax.mask import (
 )
 
 MASKS = {"rectangle": rectangle_mask, "oval": oval_mask}
+HOW: list[Literal["product", "union", "minimum"]] = ["product", "union", "minimum"]
 SIZES = [1, 2, 64, 101, 256]
 
 
@@ -137,3 +142,60 @@ def test_smooth_mask_names_both_shapes(unchecked: None):
     old, new = np.zeros((160, 160, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match=r"one shape.*\(160, 160, 3\).*\(64, 64, 3\)"):
         smooth_mask(old, new)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.2])
+def test_erosion_moves_the_border_by_its_share(share: float):
+    mask = np.zeros((200, 200), np.float32)
+    mask[50:150, 50:150] = 1
+    for sign in (1, -1):
+        moved = erode_mask(mask, sign * share)
+        width = moved[100].sum()
+        assert width == pytest.approx(100 - 2 * sign * share * 200, abs=1e-3)
+    oval = oval_mask(200, width=0.7, height=0.7, exponent=2.0)
+    for sign in (1, -1):
+        # The octagon reaches 0 to 8 % further than a disc of its radius.
+        side = 2 * np.sqrt(erode_mask(oval, sign * share).sum() / np.pi)
+        expected = 140 - 2 * sign * share * 200
+        assert abs(side - expected) < 2 * 0.08 * share * 200 + 1
+
+
+def test_erosion_is_continuous_in_its_share():
+    mask = oval_mask(128, width=0.8, height=0.8)
+    shares = np.linspace(-0.06, 0.06, 121)
+    moved = [erode_mask(mask, share) for share in shares]
+    for one, next_one in zip(moved, moved[1:], strict=False):
+        assert np.all(next_one <= one + 1e-6)
+        # A step of a thousandth is 0.128 pixels, twice that where two octagons meet.
+        assert np.abs(next_one - one).max() < 0.27
+
+
+def test_erosion_of_nothing_and_of_everything():
+    mask = oval_mask(64)
+    assert erode_mask(mask, 0.0) is mask
+    full = erode_mask(np.ones((64, 64), np.float32), 0.125)
+    assert full[8:-8, 8:-8].min() == 1 and full[:8].max() == 0
+    assert not erode_mask(np.zeros((64, 64), np.float32), -0.2).any()
+    assert erode_mask(np.ones((64, 64), np.float32), -0.2).min() == 1
+    for share in (0.5, -0.5):
+        with pytest.raises(ValueError, match=f"share.*{share}"):
+            erode_mask(mask, share)
+
+
+def test_masks_are_combined(rng: np.random.Generator):
+    one, two, three = rng.random((3, 16, 16), dtype=np.float32)
+    both = {how: combine_masks([one, two], how) for how in HOW}
+    np.testing.assert_array_equal(both["product"], one * two)
+    np.testing.assert_array_equal(both["minimum"], np.minimum(one, two))
+    np.testing.assert_allclose(both["union"], one + two - one * two, atol=1e-6)
+    assert np.all(both["union"] >= np.maximum(one, two) - 1e-6)
+    for how in HOW:
+        np.testing.assert_allclose(combine_masks([one], how), one, atol=1e-7)
+        assert combine_masks([one, two, three], how).dtype == np.float32
+
+
+def test_masks_that_cannot_be_combined_are_named(unchecked: None):
+    with pytest.raises(ValueError, match="at least one"):
+        combine_masks([], "product")
+    with pytest.raises(ValueError, match=r"one shape.*\(8, 8\).*\(6, 6\)"):
+        combine_masks([oval_mask(8), oval_mask(6)], "union")

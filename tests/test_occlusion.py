@@ -1,0 +1,93 @@
+"""The occlusion guard: ordinary pairs pass, what stands before a face is spared."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from deepfake_jax.align import crop_faces
+from deepfake_jax.hull import hull_mask, mean_landmarks
+from deepfake_jax.occlusion import occlusion_mask
+
+SIDE = 128
+HULL = hull_mask(mean_landmarks(SIDE), SIDE)
+
+
+def crop(face: np.ndarray) -> np.ndarray:
+    return crop_faces(face[None], SIDE)[0]
+
+
+def disc(x: float, y: float, radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return np.hypot(columns - x * SIDE, rows - y * SIDE) < radius * SIDE
+
+
+def kept(mask: np.ndarray) -> float:
+    return float((mask * HULL).sum() / HULL.sum())
+
+
+def test_equal_faces_pass(face: np.ndarray, rng: np.random.Generator):
+    old = crop(face)
+    assert np.all(occlusion_mask(old, old) == 1)
+    noisy = np.clip(old + rng.normal(0, 4, old.shape), 0, 255).astype(np.uint8)
+    assert np.all(occlusion_mask(old, noisy, mask=HULL) == 1)
+
+
+def test_other_faces_light_and_contrast_pass(
+    draw_face: Callable[..., np.ndarray], rng: np.random.Generator
+):
+    for _ in range(4):
+        old, new = crop(draw_face(rng)), crop(draw_face(rng))
+        assert kept(occlusion_mask(old, new, mask=HULL)) > 0.95
+        slope = np.linspace(-40, 40, SIDE)[:, None]
+        lit = np.clip(0.8 * old + slope + np.array([30, 10, -10]), 0, 255)
+        assert kept(occlusion_mask(lit.astype(np.uint8), old, mask=HULL)) > 0.98
+
+
+@pytest.mark.parametrize("color", [(15, 15, 18), (40, 200, 60)])
+def test_an_occluder_is_spared_and_little_else(
+    draw_face: Callable[..., np.ndarray],
+    rng: np.random.Generator,
+    color: tuple[int, int, int],
+):
+    old = crop(draw_face(rng))
+    new = np.clip(old * 0.95 + 8 + rng.normal(0, 6, old.shape), 0, 255).astype(np.uint8)
+    held, around = disc(0.55, 0.7, 0.12), disc(0.55, 0.7, 0.24)
+    old = np.where(held[..., None], np.array(color, np.uint8), old)
+    mask = occlusion_mask(old, new, mask=HULL)
+    assert mask.shape == (SIDE, SIDE) and mask.dtype == np.float32
+    assert mask.min() >= 0 and mask.max() <= 1
+    assert mask[held].mean() < 0.05
+    # The guard's own blur reaches a little further.
+    assert mask[~around].min() > 0.9 and mask[~around].mean() > 0.99
+    # Smooth: it falls over several pixels.
+    assert np.abs(np.diff(mask, axis=0)).max() < 0.25
+    weak, strong = (
+        occlusion_mask(old, new, mask=HULL, strength=s).mean() for s in (0.5, 2.0)
+    )
+    assert weak >= mask.mean() >= strong
+    assert np.all(occlusion_mask(old, new, mask=HULL, strength=0.0) == 1)
+
+
+def test_large_occluder_does_not_become_the_norm(face: np.ndarray):
+    new = crop(face)
+    hand = np.zeros((SIDE, SIDE), bool)
+    hand[80:] = True  # a third of the hull
+    old = np.where(hand[..., None], np.uint8(10), new)
+    mask = occlusion_mask(old, new, mask=HULL)
+    assert mask[90:][HULL[90:] > 0.5].mean() < 0.1
+    assert mask[:60][HULL[:60] > 0.5].mean() > 0.95
+
+
+def test_mask_that_shows_nothing_hides_nothing(face: np.ndarray):
+    old = crop(face)
+    blank = np.zeros((SIDE, SIDE), np.float32)
+    assert np.all(occlusion_mask(old, 255 - old, mask=blank) == 1)
+
+
+def test_errors_name_what_came(unchecked: None):
+    old, new = np.zeros((8, 8, 3), np.uint8), np.zeros((6, 6, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"one shape.*\(8, 8, 3\).*\(6, 6, 3\)"):
+        occlusion_mask(old, new)
+    with pytest.raises(ValueError, match="strength.*-1"):
+        occlusion_mask(old, old, strength=-1)
