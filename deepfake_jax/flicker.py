@@ -2,9 +2,9 @@
 
 Two things are told apart, because only so a blurred swap cannot look calm. *Color*:
 what the paste added, averaged over cells of the face, which detail and camera noise do
-not move. *Position*: how the pasted picture moves against the source's, estimated from each
-one's own gradients, so that it does not depend on how sharp the paste is, and counted
-in the grey levels by which the same motion would change the *source's* picture.
+not move. *Position*: how the pasted picture moves against the source's, estimated from
+each one's own gradients, so that it does not depend on how sharp the paste is, and
+counted in the grey levels by which that motion would change the *source's* picture.
 
 Of both, only what is not steady change counts: the second difference of three frames
 over 4, which is the amplitude of something that alternates and 0 for a constant or an
