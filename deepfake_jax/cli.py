@@ -28,6 +28,7 @@ from deepfake_jax.commands import (
     Convert,
     Demo,
     Doctor,
+    Evaluate,
     Extract,
     Faces,
     Flat,
@@ -91,6 +92,7 @@ def parse_command(args: list[str]) -> Command:
         | _subcommand(Faces)
         | _subcommand(_with_defaults(Train, defaults))
         | _subcommand(Convert)
+        | _subcommand(Evaluate)
         | _subcommand(Demo)
         | _subcommand(Doctor)
         | _subcommand(Benchmark)
@@ -203,6 +205,11 @@ def _call(command: Command) -> int:
                 f"swapped {result.swapped_frames} of {result.frames} frames at "
                 f"{result.frames_per_second:.1f} frames/s: {result.out}"
             )
+        case Evaluate():
+            from deepfake_jax.evaluate import describe, evaluate
+
+            result = evaluate(command.run, command.a, command.b, clip=command.clip)
+            text = describe(result)
         case Demo():
             from deepfake_jax.demo import run_demo
 
