@@ -1,10 +1,11 @@
 """Seam and flicker of a run's swaps over a clip."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import Float32
 
 from deepfake_jax.align import (
     FACE_SIZE,
@@ -23,6 +24,9 @@ from deepfake_jax.seam import seam_error
 from deepfake_jax.source import Source
 from deepfake_jax.types import Affine, Frame, Mask
 from deepfake_jax.video import probe_video, read_frames
+
+CropMask = Float32[np.ndarray, "mask_size mask_size"]
+_FACE = (FACE_SIZE, FACE_SIZE)
 
 
 class ClipError(ValueError):
@@ -50,41 +54,51 @@ def measure_clip(
 ) -> ClipFigures:
     """Swaps the largest face of each frame and judges it; nothing is written.
 
+    Whatever the config places the paste by, it is judged in the steadied placement by
+    the mesh, so that figures of several configs can be compared.
+
+    Args:
+        source: a video.
+        trained: the run.
+        config: of the conversion; the defaults if None. Whom it names is not heeded.
+
     Raises:
         ClipError: no face in all of the clip.
         VideoError: it cannot be read.
     """
-    config = config or ConvertConfig(person="largest")
-    source = Path(source)
-    swapper = FrameSwapper(trained, config)
-    info = probe_video(source)
-    placement = place_faces(
-        [Source(source, "video", info.frames)], config, swapper.identity
-    )
-    mask = make_mask(config)
+    config = replace(config or ConvertConfig(), person="largest")
+    swapper, mask = FrameSwapper(trained, config), make_mask(config)
+    path = Path(source)
+    footage = [Source(path, "video", probe_video(path).frames)]
+    placement = place_faces(footage, config, None)
+    judged = placement
+    if not config.steady or config.landmarks != "mesh":
+        steady = replace(config, steady=True, landmarks="mesh")
+        judged = place_faces(footage, steady, None)
     meter, seams, count = FlickerMeter(), [], 0
-    for timed in read_frames(source):
+    for timed in read_frames(path):
         matrices = placement.find(0, timed.index)
-        if not matrices:
+        fixed = judged.find(0, timed.index)
+        if not matrices or not fixed:
             continue
         ((_, result),) = swapper.swap([(timed, matrices)])
-        if result is None:
-            continue
+        assert result is not None
         count += 1
-        for number, matrix in enumerate(matrices):
-            seams += measure_seam(timed.frame, result, mask, matrix)
-            before, after = warp_face(timed.frame, matrix), warp_face(result, matrix)
-            shown = _lay_mask(mask, np.eye(3)[:2], (FACE_SIZE, FACE_SIZE))
-            meter.add(number, timed.index, before, after, shown)
+        seams += measure_seam(timed.frame, result, mask, matrices[0])
+        before, after = warp_face(timed.frame, fixed[0]), warp_face(result, fixed[0])
+        to_fixed = compose_affine(fixed[0], invert_affine(matrices[0]))
+        meter.add(0, timed.index, before, after, _lay_mask(mask, to_fixed, _FACE))
     if not seams:
-        raise ClipError(f"no face in {source} to judge the swap by")
+        raise ClipError(
+            f"no face in {source} to judge the swap by; give a clip that shows one"
+        )
     found = meter.measure()
     flicker = found.total if found.windows else None
     return ClipFigures(count, float(np.mean(seams)), flicker)
 
 
 def measure_seam(
-    frame: Frame, result: Frame, mask: Mask, frame_to_face: Affine
+    frame: Frame, result: Frame, mask: CropMask, frame_to_face: Affine
 ) -> list[float]:
     """The seam of one pasted face in its frame; none if it lies outside.
 
@@ -105,7 +119,7 @@ def measure_seam(
     return [seam_error(old, np.ascontiguousarray(result[box]), shown)]
 
 
-def _lay_mask(mask: Mask, face_to_picture: Affine, shape: tuple[int, ...]) -> Mask:
+def _lay_mask(mask: CropMask, face_to_picture: Affine, shape: tuple[int, ...]) -> Mask:
     """A crop's mask in a picture that shows the face."""
     to_face = invert_affine(crop_matrix(len(mask)))
     matrix = compose_affine(face_to_picture, to_face)

@@ -114,7 +114,7 @@ def test_network_that_draws_one_face_transfers_all_but_expression(
         # The ring around the crop is still the source's.
         assert 0.6 < swap.identity_transfer < 1.2
         assert swap.retrieval == 1
-        # It does not lean with its source: by 0, 6 and 6 degrees in one of three angles.
+        # It does not lean with its source: by 0, 6, 6 degrees in one of three angles.
         assert swap.motion_error > 0.03 and swap.pose_error > 1
         assert swap.sharpness > 0.9
     evaluation = Evaluation(7, *found)
