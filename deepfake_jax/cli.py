@@ -28,6 +28,7 @@ from deepfake_jax.commands import (
     Convert,
     Demo,
     Doctor,
+    Evaluate,
     Extract,
     Faces,
     Flat,
@@ -95,6 +96,7 @@ def parse_command(args: list[str]) -> Command:
         | _subcommand(_with_defaults(Train, defaults))
         | _subcommand(_with_defaults(Convert, looks))
         | _subcommand(_with_defaults(Preview, looks))
+        | _subcommand(Evaluate)
         | _subcommand(Demo)
         | _subcommand(Doctor)
         | _subcommand(Benchmark)
@@ -225,6 +227,11 @@ def _call(command: Command) -> int:
                 grid=command.grid,
             )
             text = f"frame {result.frame} ({result.time:.2f} s): {result.out}"
+        case Evaluate():
+            from deepfake_jax.evaluate import describe, evaluate
+
+            result = evaluate(command.run, command.a, command.b, clip=command.clip)
+            text = describe(result)
         case Demo():
             from deepfake_jax.demo import run_demo
 

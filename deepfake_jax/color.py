@@ -6,15 +6,14 @@ not jump. Arithmetic on pixels is float32, clipped and rounded once, at the end.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from deepfake_jax.options import ColorMethod
 from deepfake_jax.types import Face, Mask
 
-ColorMethod = Literal["none", "avg", "reinhard", "linear", "histogram"]
 # Contrast is at most tripled or divided by three: a flat face, or a mask of a few
 # pixels, would have its noise blown up to the other face's contrast.
 MAX_GAIN = 3.0

@@ -183,6 +183,32 @@ class Preview:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure how good a run's swaps are, in both directions.
+
+    Example:
+        deepfake-jax evaluate --run run --a faces_a --b faces_b --clip interview.mp4
+
+    Prints how well each person is redrawn (mae, psnr, ssim, cos_to_self) and for each
+    direction whose face appears (identity_transfer: 0 is the source, 1 the target;
+    cos_to_target, retrieval), whether expression, mouth, gaze and pose follow, and the
+    sharpness against real faces; over a clip the seam (Delta E) and flicker (grey
+    levels). Faces that the run was trained on flatter it: give sets of other footage.
+    """
+
+    run: Path
+    """Folder of a training run."""
+    a: Path
+    """Face set of A."""
+    b: Path
+    """Face set of B."""
+    clip: Path | None = None
+    """A video to swap, for seam and flicker; its largest face is judged."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the figures as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """Show the whole way on sample footage: extract, train lite, convert.
 
@@ -229,4 +255,6 @@ class Benchmark:
     what: Annotated[BenchmarkOptions, Flat]
 
 
-Command = Extract | Faces | Train | Convert | Preview | Demo | Doctor | Benchmark
+Command = (
+    Extract | Faces | Train | Convert | Preview | Evaluate | Demo | Doctor | Benchmark
+)

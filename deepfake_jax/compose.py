@@ -11,8 +11,8 @@ from jaxtyping import Bool
 from deepfake_jax.align import compose_affine
 from deepfake_jax.blend import blend_box, lay_face, sharpen_face
 from deepfake_jax.color import match_color
-from deepfake_jax.frames import SwappedFace, SwappedFrame
-from deepfake_jax.mask import feather_mask
+from deepfake_jax.frames import SwappedFace, SwappedFrame, mask_options
+from deepfake_jax.masking import finish_mask
 from deepfake_jax.native import convert_to_rgb
 from deepfake_jax.options import ConvertConfig
 from deepfake_jax.patch import can_paste, paste_native
@@ -27,9 +27,7 @@ def finish_face(face: SwappedFace, config: ConvertConfig) -> tuple[Face, Mask]:
     """The face as it is pasted and its feathered mask, both over the crop."""
     new = match_color(face.new, face.old_color, face.new_color, config.color)
     new = sharpen_face(new, config.sharpen)
-    if config.mask == "classic":
-        return new, face.mask
-    return new, feather_mask(face.mask, config.feather)
+    return new, finish_mask(face.mask, mask_options(config))
 
 
 def compose_frame(

@@ -21,8 +21,9 @@ from deepfake_jax.align import (
 from deepfake_jax.color import measure_color
 from deepfake_jax.data import shift_color
 from deepfake_jax.identity import Embedding
-from deepfake_jax.mask import MaskOptions, draw_mask, occlusion_mask
+from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.native import read_tags
+from deepfake_jax.occlusion import occlusion_mask
 from deepfake_jax.options import ConvertConfig, split_masks
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.region import Region, face_region, warp_region
@@ -33,8 +34,8 @@ from deepfake_jax.types import Affine, Face, Landmarks, Mask
 from deepfake_jax.video import TimedFrame
 
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
-_CLASSIC_SIZE = 160  # pixels at which the programs of 2018 matched and blended
-_CLASSIC_CROP = (FACE_SIZE - _CLASSIC_SIZE) // 2
+# At which the programs of 2018 matched and blended, out of a face picture.
+_CLASSIC_CROP = (FACE_SIZE - CLASSIC_SIZE) // 2
 _log = logging.getLogger("deepfake_jax")
 
 # A frame and the faces to swap in it.
@@ -123,7 +124,7 @@ class FrameSwapper:
         if not jobs:
             return [SwappedFrame(timed, ()) for timed, _ in found]
         faces = np.stack([face for *_, face, _ in jobs])
-        crops = faces if self.crop_size > _CLASSIC_SIZE else self._crop(faces)
+        crops = faces if self.crop_size > CLASSIC_SIZE else self._crop(faces)
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
         news = self._network(shifted)
         made: dict[int, list[SwappedFace]] = {}
@@ -140,7 +141,7 @@ class FrameSwapper:
     def _cut(self, timed: TimedFrame, placed: PlacedFace) -> tuple[Region, Face, Face]:
         """A face's surroundings, its picture for the network, and as the frame is."""
         size, matrix = FACE_SIZE, placed.frame_to_face
-        if self.crop_size > _CLASSIC_SIZE:
+        if self.crop_size > CLASSIC_SIZE:
             size = self.crop_size
             matrix = compose_affine(crop_matrix(size), matrix)
         region = face_region(timed, matrix, size, tone=False)
@@ -163,7 +164,7 @@ class FrameSwapper:
     ) -> SwappedFace:
         size = self.crop_size
         if self._classic:
-            size, inner = _CLASSIC_SIZE, slice(_CLASSIC_CROP, -_CLASSIC_CROP)
+            size, inner = CLASSIC_SIZE, slice(_CLASSIC_CROP, -_CLASSIC_CROP)
             old = np.ascontiguousarray(face[inner, inner])
             new = cv2.resize(new, (size, size))
         matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
@@ -188,7 +189,7 @@ class FrameSwapper:
             self._masks,
             face=cv2.resize(old, size, interpolation=cv2.INTER_LINEAR),
             landmarks=crop_landmarks(placed.landmarks, MASK_SIZE),
-            mask_size=_CLASSIC_SIZE if self._classic else MASK_SIZE,
+            mask_size=MASK_SIZE,
         )
         for reason in drawn.fell_back:
             if reason not in self._told:

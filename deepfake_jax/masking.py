@@ -23,12 +23,10 @@ from deepfake_jax.mask import (
     oval_mask,
     rectangle_mask,
 )
+from deepfake_jax.options import MaskName
 from deepfake_jax.skin import MIN_SKIN, SkinSpace, skin_mask
 from deepfake_jax.types import Face, Landmarks, Mask
 
-MaskName = Literal[
-    "oval", "rectangle", "hull", "extended", "eyes-mouth", "eyes", "skin", "classic"
-]
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
 _BY_LANDMARKS = {
     "hull": hull_mask,

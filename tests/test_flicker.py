@@ -137,16 +137,23 @@ def test_gaps_and_tracks_are_apart(walk: list):
     for index, face in enumerate(walk):
         lit = np.clip(face + 20.0 * (index % 2), 0, 255).astype(np.uint8)
         meter.add(index % 2, index, face, lit, MASK)  # never two in a row
-    assert meter.measure().triples == 0 and np.isnan(meter.measure().total)
+    assert meter.measure().windows == 0 and np.isnan(meter.measure().total)
     meter = FlickerMeter()
     for index, face in enumerate(walk):
         for track in (3, 7):
             offset = 20.0 if track == 7 else 0.0
             lit = np.clip(face + offset, 0, 255).astype(np.uint8)
-            meter.add(track, index if index < 4 else index + 5, face, lit, MASK)
+            meter.add(track, index if index < 3 else index + 5, face, lit, MASK)
     found = meter.measure()
-    assert found.triples == 2 * (2 + 3)
+    assert found.windows == 2 * 2  # of three frames and six
     assert found.color < 0.3
+
+
+def test_talk_hardly_counts(walk: list):
+    def nod(rate: float) -> Flicker:
+        return film(walk, lambda f, i: move(f, 2 * np.sin(2 * np.pi * rate * i / 25)))
+
+    assert nod(3.0).jitter < 0.1 * nod(11.0).jitter
 
 
 def test_scale_of_the_pictures_does_not_matter(walk: list):

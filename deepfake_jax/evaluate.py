@@ -1,0 +1,298 @@
+"""How good a run's swaps are: the figures of both directions, on faces of both people.
+
+Everything is compared in the colors that the network saw in training, so A's faces have
+B's mean color where the run matches colors. A crop that the network redrew is put back
+into its source's face picture before it is embedded or its landmarks are looked for,
+with a narrow soft border. Real faces that it is compared with take the same way,
+reduced to the network's resolution and put back: so a swap that is as good as B's own
+face scores 1 with a network of any size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from deepfake_jax.align import crop_faces, crop_matrix
+from deepfake_jax.blend import paste_face
+from deepfake_jax.clip import ClipFigures, measure_clip
+from deepfake_jax.data import shift_color
+from deepfake_jax.expression import (
+    Expression,
+    find_gaze,
+    find_shape,
+    measure_expression,
+)
+from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.fidelity import measure_reconstruction, sharpness
+from deepfake_jax.identity import (
+    CropEmbedder,
+    Embedding,
+    make_crop_embedder,
+    mean_embedding,
+)
+from deepfake_jax.landmarks import Landmarker, make_landmarker
+from deepfake_jax.likeness import (
+    Embeddings,
+    embed_face,
+    face_points,
+    measure_likeness,
+)
+from deepfake_jax.mask import feather_mask, rectangle_mask
+from deepfake_jax.models.autoencoder import Side
+from deepfake_jax.run import TrainedRun, load_run
+from deepfake_jax.swap import make_swapper
+
+MOST_FACES = 120  # a side; more change the figures by less than their spread
+_BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
+
+Faces = UInt8[np.ndarray, "count face_size face_size 3"]
+Crops = UInt8[np.ndarray, "count crop_size crop_size 3"]
+
+
+@dataclass(frozen=True)
+class SideFigures:
+    """How well one person's faces are redrawn as themselves.
+
+    Attributes:
+        faces: how many were judged.
+        mae: see `fidelity.Reconstruction`; lower is better.
+        psnr: likewise, dB; higher is better.
+        ssim: likewise; higher is better.
+        cos_to_self: mean cosine of redrawn faces to the person's centroid; higher is
+            better, up to that of the real faces.
+        cos_of_real: the same of the real faces.
+    """
+
+    faces: int
+    mae: float
+    psnr: float
+    ssim: float
+    cos_to_self: float
+    cos_of_real: float
+
+
+@dataclass(frozen=True)
+class SwapFigures:
+    """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`."""
+
+    identity_transfer: float
+    cos_to_target: float
+    cos_to_source: float
+    retrieval: float
+    expression_error: float
+    motion_error: float
+    mouth_error: float
+    gaze_error: float
+    pose_error: float
+    sharpness: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a run.
+
+    Attributes:
+        step: of the parameters that were judged.
+        a: how well A is redrawn.
+        b: how well B is redrawn.
+        a_to_b: A's faces as B.
+        b_to_a: B's faces as A.
+        clip: of a swapped clip; None where none was asked for.
+    """
+
+    step: int
+    a: SideFigures
+    b: SideFigures
+    a_to_b: SwapFigures
+    b_to_a: SwapFigures
+    clip: ClipFigures | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Faces of one person to judge by, in the network's colors.
+
+    Attributes:
+        faces: aligned pictures.
+        landmarks: of each, in its pixels.
+    """
+
+    faces: Faces
+    landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
+
+
+class Judge:
+    """Loads the networks that judge; a judge may be used for any number of runs."""
+
+    def __init__(self) -> None:
+        """Raises AssetError or ImportError where a network cannot be had."""
+        self._embed: CropEmbedder = make_crop_embedder()
+        landmarker = make_landmarker("mesh")
+        assert landmarker is not None
+        self._landmarker: Landmarker = landmarker
+
+    def embed(self, sample: Sample, faces: Faces) -> Embeddings:
+        """Embeddings of faces that lie as a sample's do."""
+        pairs = zip(faces, sample.landmarks, strict=True)
+        return np.stack([embed_face(self._embed, face, at) for face, at in pairs])
+
+    def watch(
+        self, sample: Sample, faces: Faces
+    ) -> tuple[Float64[np.ndarray, "n 68 2"], Float64[np.ndarray, "n 2"]]:
+        """Landmarks and gazes of faces that lie as a sample's do."""
+        found, gazes = [], []
+        for face, near in zip(faces, sample.landmarks, strict=True):
+            points = find_shape(self._landmarker, face, near).points
+            found.append(points)
+            gazes.append(find_gaze(face, points))
+        return np.stack(found), np.stack(gazes)
+
+
+def evaluate(
+    run: str | Path,
+    a: str | Path,
+    b: str | Path,
+    *,
+    clip: str | Path | None = None,
+    most_faces: int = MOST_FACES,
+) -> Evaluation:
+    """Judges a run on two face sets and, if asked, on a clip.
+
+    Faces that the run was trained on flatter it: give sets of other footage, or train
+    with faces held out.
+
+    Args:
+        run: folder of a training run.
+        a: face set of A.
+        b: face set of B.
+        clip: a video to swap, for seam and flicker.
+        most_faces: how many faces of a set are judged, evenly over its record.
+
+    Raises:
+        RunError, CheckpointError: the run cannot be used.
+        FaceSetError: a set cannot be used.
+        AssetError: the judging networks' weights cannot be had.
+    """
+    trained = load_run(run)
+    samples = {
+        "a": pick_sample(load_faces(a), most_faces, shift=trained.color_shift),
+        "b": pick_sample(load_faces(b), most_faces, shift=np.zeros(3)),
+    }
+    found = evaluate_samples(trained, samples["a"], samples["b"], Judge())
+    figures = None if clip is None else measure_clip(clip, trained)
+    return Evaluation(trained.step, *found, clip=figures)
+
+
+def pick_sample(
+    faces: FaceSet, most_faces: int, *, shift: Float64[np.ndarray, "3"]
+) -> Sample:
+    """Faces of a set, evenly over its record, with a color added to them."""
+    count = min(most_faces, len(faces.records))
+    chosen = np.linspace(0, len(faces.records) - 1, count).round().astype(int)
+    points = tuple(face_points(faces.records[i]) for i in chosen)
+    return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
+
+
+def evaluate_samples(
+    trained: TrainedRun,
+    a: Sample,
+    b: Sample,
+    judge: Judge,
+    *,
+    centroids: Mapping[Side, Embedding] | None = None,
+) -> tuple[SideFigures, SideFigures, SwapFigures, SwapFigures]:
+    """The figures of A, of B, of A as B, and of B as A.
+
+    Args:
+        trained: the run.
+        a: A's faces, in the network's colors.
+        b: B's.
+        judge: the judging networks.
+        centroids: of the real faces of "a" and "b"; of the samples themselves if None,
+            which flatters the real faces of a small sample.
+    """
+    size = trained.model.face_size
+    sample: dict[Side, Sample] = {"a": a, "b": b}
+    draw = {to: make_swapper(trained.model, trained.params, to=to) for to in sample}
+    crops = {side: crop_faces(s.faces, size) for side, s in sample.items()}
+    real: dict[Side, Embeddings] = {
+        side: judge.embed(s, put_back(s.faces, crops[side]))
+        for side, s in sample.items()
+    }
+    if centroids is None:
+        centroids = {side: mean_embedding(found) for side, found in real.items()}
+    sides: list[SideFigures] = []
+    for side in sample:
+        redrawn = draw[side](crops[side])
+        error = measure_reconstruction(redrawn, crops[side])
+        found = judge.embed(sample[side], put_back(sample[side].faces, redrawn))
+        sides.append(
+            SideFigures(
+                faces=len(redrawn),
+                mae=error.mae,
+                psnr=error.psnr,
+                ssim=error.ssim,
+                cos_to_self=float((found @ centroids[side]).mean()),
+                cos_of_real=float((real[side] @ centroids[side]).mean()),
+            )
+        )
+    swaps: list[SwapFigures] = []
+    directions: list[tuple[Side, Side]] = [("a", "b"), ("b", "a")]
+    for side, to in directions:
+        swapped = draw[to](crops[side])
+        shown = put_back(sample[side].faces, swapped)
+        likeness = measure_likeness(
+            judge.embed(sample[side], shown),
+            real[side],
+            real[to],
+            source=centroids[side],
+            target=centroids[to],
+        )
+        expression = _compare_expressions(judge, sample[side], crops[side], shown)
+        fine = sharpness(swapped, crops[to])
+        swaps.append(SwapFigures(**vars(likeness), **vars(expression), sharpness=fine))
+    return sides[0], sides[1], swaps[0], swaps[1]
+
+
+def _compare_expressions(
+    judge: Judge, sample: Sample, crops: Crops, shown: Faces
+) -> Expression:
+    source, source_gaze = judge.watch(sample, put_back(sample.faces, crops))
+    swapped, swapped_gaze = judge.watch(sample, shown)
+    return measure_expression(
+        swapped, source, swapped_gaze=swapped_gaze, source_gaze=source_gaze
+    )
+
+
+def put_back(faces: Faces, crops: Crops) -> Faces:
+    """Lays redrawn crops over the face pictures that they were cut from."""
+    mask = feather_mask(rectangle_mask(128, inset=0.0), _BORDER)
+    matrix = crop_matrix(crops.shape[1], face_size=faces.shape[1])
+    pairs = zip(faces, crops, strict=True)
+    return np.stack([paste_face(face, crop, mask, matrix) for face, crop in pairs])
+
+
+def describe(evaluation: Evaluation) -> str:
+    """The figures as a few lines to read."""
+    lines = [f"step {evaluation.step}"]
+    for name, side in (("A", evaluation.a), ("B", evaluation.b)):
+        lines.append(
+            f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
+            f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "
+            f"{side.cos_of_real:.2f}); {side.faces} faces"
+        )
+    for name, swap in (("A to B", evaluation.a_to_b), ("B to A", evaluation.b_to_a)):
+        lines.append(
+            f"{name}: identity transfer {swap.identity_transfer:.2f}, cosine "
+            f"{swap.cos_to_target:.2f}, nearer to the target {swap.retrieval:.0%}, "
+            f"expression error {swap.expression_error:.3f}, sharpness "
+            f"{swap.sharpness:.2f}"
+        )
+    if evaluation.clip is not None:
+        clip = evaluation.clip
+        flicker = "" if clip.flicker is None else f", flicker {clip.flicker:.2f}"
+        lines.append(f"clip: seam {clip.seam:.2f} Delta E{flicker}")
+    return "\n".join(lines)

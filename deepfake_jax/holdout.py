@@ -1,0 +1,118 @@
+"""Faces held out from training: stretches of footage, apart from what is trained on.
+
+Neighbouring frames of a video show nearly the same picture, so a random share of the
+frames would measure memory. Whole stretches are held out instead, and the frames around
+them are neither trained on nor judged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from deepfake_jax.faceset import FaceRecord
+
+GAP_SECONDS = 0.25  # of footage that is left out on both sides of a held-out stretch
+# Faces; longer stretches leave more of the footage's variety unjudged, shorter ones
+# cost more of it for the gaps.
+_SHORTEST, _LONGEST = 8, 48
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Numbers of a face set's faces, each ascending; none is in both.
+
+    Attributes:
+        train: to train on.
+        held: to judge by.
+    """
+
+    train: Int64[np.ndarray, "n"]
+    held: Int64[np.ndarray, "m"]
+
+
+def hold_out(
+    records: Sequence[FaceRecord],
+    share: float,
+    seed: int,
+    *,
+    gap_seconds: float = GAP_SECONDS,
+) -> Split:
+    """Chooses faces to hold out, as stretches of tracks; the same for the same input.
+
+    Pictures have no neighbours and are held out one by one. Depends on the records, not
+    on their order.
+
+    Args:
+        records: of one face set.
+        share: of the faces to hold out, in [0, 0.5]; rounded, so that a set may be too
+            small to hold out any. At least one face is left for training.
+        seed: of the choice.
+        gap_seconds: faces of the same source that are nearer than this to a held-out
+            one, in either direction, are left out of both parts.
+
+    Raises:
+        ValueError: the share is out of range.
+    """
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"share must be in [0, 0.5], got {share}")
+    everyone = np.arange(len(records))
+    wanted = round(share * len(records))
+    if not wanted:
+        return Split(everyone, everyone[:0])
+    length = int(np.clip(wanted // 4, min(_SHORTEST, wanted), _LONGEST))
+    stretches = _cut_stretches(records, length)
+    rng = np.random.default_rng((seed, len(records)))
+    order = rng.permutation(len(stretches))
+    held = [face for index in order for face in stretches[index]][:wanted]
+    train = _find_far(records, held, gap_seconds)
+    while not len(train):  # a short clip must not be lost to the gaps
+        held = held[: len(held) // 2]
+        train = _find_far(records, held, gap_seconds)
+    return Split(train, np.sort(np.array(held, np.int64)))
+
+
+def _cut_stretches(records: Sequence[FaceRecord], length: int) -> list[list[int]]:
+    """Faces of consecutive frames of one track, `length` of them or fewer."""
+    order = sorted(
+        range(len(records)),
+        key=lambda i: (
+            records[i].source,
+            records[i].track,
+            records[i].frame,
+            records[i].file,
+        ),
+    )
+    stretches: list[list[int]] = []
+    before: tuple[str, int] | None = None
+    for index in order:
+        track = records[index].source, records[index].track
+        if track != before or len(stretches[-1]) == length:
+            stretches.append([])
+        stretches[-1].append(index)
+        before = track
+    return stretches
+
+
+def _find_far(
+    records: Sequence[FaceRecord], held: Sequence[int], gap_seconds: float
+) -> Int64[np.ndarray, "n"]:
+    """The faces that are neither held out nor close to one that is."""
+    times: dict[str, list[float]] = {}
+    for index in held:
+        times.setdefault(records[index].source, []).append(records[index].time)
+    taken = set(held)
+    ordered = {source: np.sort(values) for source, values in times.items()}
+    far = []
+    for index, record in enumerate(records):
+        if index in taken:
+            continue
+        near = ordered.get(record.source)
+        if near is not None:
+            place = int(np.searchsorted(near, record.time))
+            beside = near[max(0, place - 1) : place + 1]
+            if np.abs(beside - record.time).min() < gap_seconds:
+                continue
+        far.append(index)
+    return np.array(far, np.int64)

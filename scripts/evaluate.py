@@ -1,0 +1,8 @@
+"""The same as `deepfake-jax evaluate`, for those who run scripts from a checkout."""
+
+import sys
+
+from deepfake_jax.cli import main
+
+if __name__ == "__main__":
+    main(["evaluate", *sys.argv[1:]])

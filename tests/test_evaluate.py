@@ -1,0 +1,139 @@
+"""Evaluation: networks that copy, and that always draw one face, are told as such."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from deepfake_jax.align import (
+    apply_affine,
+    crop_faces,
+    frame_to_face_matrix,
+    warp_face,
+)
+from deepfake_jax.detect import make_detector
+from deepfake_jax.evaluate import (
+    Evaluation,
+    Judge,
+    Sample,
+    describe,
+    evaluate_samples,
+    put_back,
+)
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.pictures import read_picture
+from deepfake_jax.run import TrainedRun
+from deepfake_jax.samples import get_sample
+
+SIZE = 64
+
+
+class Same(nn.Module):
+    """Draws what it sees."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
+
+
+class Still(nn.Module):
+    """Draws its parameter, whatever it sees."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        picture = self.param("picture", nn.initializers.zeros, (SIZE, SIZE, 3))
+        return jnp.broadcast_to(picture[None], x.shape)
+
+
+def make_run(decoder: nn.Module, a: Any, b: Any) -> TrainedRun:
+    return TrainedRun(
+        model=Autoencoder(encoder=Same(), decoder=decoder, face_size=SIZE),
+        params={"encoder": {}, "decoder_a": a, "decoder_b": b},
+        step=7,
+        color_shift=np.zeros(3),
+        identities={},
+        model_hash="",
+    )
+
+
+def look_around(picture: np.ndarray) -> Sample:
+    """A portrait's face and two more views of it, turned and lit otherwise."""
+    detection = make_detector()(picture)[0]
+    faces, points = [], []
+    for turn, light in ((0.0, 1.0), (6.0, 0.85), (-6.0, 0.7)):
+        matrix = frame_to_face_matrix(detection.landmarks)
+        spin = cv2.getRotationMatrix2D((127.5, 127.5), turn, 1.0)
+        face = cv2.warpAffine(warp_face(picture, matrix), spin, (256, 256))
+        faces.append(np.rint(face * light).astype(np.uint8))
+        at = apply_affine(spin, apply_affine(matrix, detection.landmarks))
+        points.append(at.astype(np.float64))
+    return Sample(np.stack(faces), tuple(points))
+
+
+@pytest.fixture(scope="module")
+def people(portrait: np.ndarray, detector_weights: None) -> tuple[Sample, Sample]:
+    hopper = read_picture(get_sample("grace_hopper"))
+    return look_around(portrait), look_around(hopper)
+
+
+@pytest.fixture(scope="module")
+def judge(detector_weights: None) -> Judge:
+    return Judge()
+
+
+def test_network_that_copies_transfers_nothing(
+    people: tuple[Sample, Sample], judge: Judge
+):
+    a, b, a_to_b, b_to_a = evaluate_samples(make_run(Same(), {}, {}), *people, judge)
+    for side in (a, b):
+        assert (side.faces, side.mae, side.psnr) == (3, 0, 99)
+        assert side.cos_to_self == pytest.approx(side.cos_of_real) and side.ssim == 1
+    for swap in (a_to_b, b_to_a):
+        assert swap.identity_transfer == pytest.approx(0, abs=1e-6)
+        assert swap.retrieval == 0
+        assert (swap.expression_error, swap.gaze_error, swap.pose_error) == (0, 0, 0)
+    assert a_to_b.sharpness == pytest.approx(1 / b_to_a.sharpness)
+
+
+def test_network_that_draws_one_face_transfers_all_but_expression(
+    people: tuple[Sample, Sample], judge: Judge
+):
+    params = [
+        {"picture": crop_faces(sample.faces[:1], SIZE)[0] / np.float32(255)}
+        for sample in people
+    ]
+    run = make_run(Still(), *params)
+    _, _, a_to_b, b_to_a = found = evaluate_samples(run, *people, judge)
+    for swap in (a_to_b, b_to_a):
+        # The ring around the crop is still the source's.
+        assert 0.6 < swap.identity_transfer < 1.2
+        assert swap.retrieval == 1
+        # It does not lean with its source: by 0, 6, 6 degrees in one of three angles.
+        assert swap.motion_error > 0.03 and swap.pose_error > 1
+        assert swap.sharpness > 0.9
+    evaluation = Evaluation(7, *found)
+    text, figures = describe(evaluation), json.loads(json.dumps(asdict(evaluation)))
+    assert "A to B" in text and "step 7" in text
+    assert {
+        "identity_transfer",
+        "cos_to_target",
+        "retrieval",
+        "expression_error",
+    } < set(figures["a_to_b"])
+    assert {"mae", "psnr", "ssim", "cos_to_self"} < set(figures["b"])
+
+
+def test_crop_put_back_is_where_it_was(faces: np.ndarray):
+    back = put_back(faces, crop_faces(faces, 160))
+    # The crop's pixels are the face's own.
+    np.testing.assert_array_equal(back, faces)
+    small = put_back(faces, crop_faces(faces, SIZE)).astype(float)
+    assert np.abs(small - faces).mean() < 1  # smooth faces lose little
+    np.testing.assert_array_equal(small[:, :40], faces[:, :40])
+    assert not np.array_equal(small, faces)

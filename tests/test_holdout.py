@@ -1,0 +1,75 @@
+"""Held-out faces: stretches, apart from training, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from deepfake_jax.faceset import FaceRecord
+from deepfake_jax.holdout import GAP_SECONDS, hold_out
+
+
+def record(source: str, track: int, frame: int, rate: float = 25.0) -> FaceRecord:
+    return FaceRecord(
+        file=f"{source}_{frame:06d}_{track}.png",
+        source=source,
+        frame=frame,
+        time=frame / rate,
+        box=(0.0, 0.0, 10.0, 10.0),
+        score=1.0,
+        landmarks=(),
+        frame_to_face=(),
+        size=100.0,
+        track=track,
+    )
+
+
+def film(source: str, frames: int, tracks: int = 1) -> list[FaceRecord]:
+    return [record(source, t, i) for i in range(frames) for t in range(tracks)]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_parts_are_apart_and_of_the_share_asked_for(share: float):
+    records = film("one.mp4", 400) + film("two.mp4", 200, tracks=2)
+    split = hold_out(records, share, seed=3)
+    assert len(split.held) == round(share * len(records))
+    assert not set(split.train) & set(split.held)
+    for h in split.held:
+        for t in split.train:
+            if records[h].source == records[t].source:
+                assert abs(records[h].time - records[t].time) >= GAP_SECONDS
+    # What is in neither lies beside what is held out, and is not much.
+    assert len(split.train) > (1 - share) * len(records) * 0.6
+
+
+def test_held_faces_are_stretches_of_a_track():
+    records = film("one.mp4", 1000)
+    held = hold_out(records, 0.1, seed=0).held
+    runs = np.split(held, np.flatnonzero(np.diff(held) > 1) + 1)
+    assert sorted(len(run) for run in runs)[1] >= 8  # all but one that was cut short
+
+
+def test_seed_decides_and_order_does_not():
+    records = film("one.mp4", 300)
+    names = [
+        {records[i].file for i in hold_out(records, 0.1, seed).held}
+        for seed in (1, 1, 2)
+    ]
+    assert names[0] == names[1] != names[2]
+    turned = records[::-1]
+    assert {turned[i].file for i in hold_out(turned, 0.1, 1).held} == names[0]
+
+
+def test_pictures_are_held_one_by_one_without_gaps():
+    records = [record(f"{i}.jpg", 0, 0) for i in range(100)]
+    split = hold_out(records, 0.1, seed=0)
+    assert (len(split.held), len(split.train)) == (10, 90)
+
+
+def test_small_sets_keep_something_to_train_on():
+    one = hold_out([record("a.png", 0, 0)], 0.05, seed=0)
+    assert (len(one.train), len(one.held)) == (1, 0)
+    short = hold_out(film("short.mp4", 10), 0.4, seed=0)
+    assert len(short.train) >= 1
+    none = hold_out(film("one.mp4", 50), 0.0, seed=0)
+    np.testing.assert_array_equal(none.train, np.arange(50))
+    with pytest.raises(ValueError, match="share"):
+        hold_out([], 0.6, seed=0)
