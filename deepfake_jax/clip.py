@@ -1,5 +1,6 @@
-"""Seam and flicker of a run's swaps over a clip."""
+"""A run's swaps over a clip, in memory: seam and flicker of any post-processing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,21 +10,31 @@ from jaxtyping import Float32
 
 from deepfake_jax.align import (
     FACE_SIZE,
+    apply_affine,
     compose_affine,
-    crop_matrix,
     invert_affine,
     warp_face,
 )
-from deepfake_jax.blend import face_box
-from deepfake_jax.flicker import FlickerMeter
-from deepfake_jax.frames import FrameSwapper, make_mask
+from deepfake_jax.compose import compose_frame, finish_face
+from deepfake_jax.flicker import Flicker, FlickerMeter
+from deepfake_jax.frames import (
+    FrameSwapper,
+    SwappedFace,
+    SwappedFrame,
+    make_frame_swapper,
+)
 from deepfake_jax.options import ConvertConfig
-from deepfake_jax.place import place_faces
+from deepfake_jax.pipeline import in_chunks
+from deepfake_jax.place import Placement, place_faces
 from deepfake_jax.run import TrainedRun
+from deepfake_jax.scan import parse_time
 from deepfake_jax.seam import seam_error
-from deepfake_jax.source import Source
+from deepfake_jax.source import Source, picture_frame
+from deepfake_jax.steady import steady_looks
+from deepfake_jax.stream import CHUNK
+from deepfake_jax.track import RADIUS
 from deepfake_jax.types import Affine, Frame, Mask
-from deepfake_jax.video import probe_video, read_frames
+from deepfake_jax.video import TimedFrame, probe_video, read_frames
 
 CropMask = Float32[np.ndarray, "mask_size mask_size"]
 _FACE = (FACE_SIZE, FACE_SIZE)
@@ -40,88 +51,165 @@ class ClipFigures:
     Attributes:
         frames: with a swapped face.
         seam: mean of `seam.seam_error` over the faces, Delta E.
-        flicker: `flicker.Flicker.total`, grey levels; None where no five frames in a
-            row show the face.
+        flicker: `flicker.Flicker.total`, grey levels; None where the face is not seen
+            long enough without a break.
+        color: the part of it that is color.
+        jitter: the part of it that is position.
     """
 
     frames: int
     seam: float
     flicker: float | None
+    color: float | None
+    jitter: float | None
+
+
+class Clip:
+    """A clip whose faces were looked for once or twice: steadied, and as found.
+
+    Args:
+        source: a video.
+        config: whom to swap, and from `start` to `end`.
+        swapper: knows whom the run was trained on.
+    """
+
+    def __init__(self, source: Path, config: ConvertConfig, swapper: FrameSwapper):
+        self.source = source
+        self._config, self._identity = config, swapper.identity
+        self._placed: dict[tuple[bool, str], Placement] = {}
+
+    def place(self, config: ConvertConfig) -> Placement:
+        """Where the faces lie, by a config's landmarks and steadiness."""
+        key = config.steady, config.landmarks
+        if key not in self._placed:
+            sources = [Source(self.source, "video", probe_video(self.source).frames)]
+            wanted = replace(
+                self._config, steady=config.steady, landmarks=config.landmarks
+            )
+            self._placed[key] = place_faces(sources, wanted, self._identity)
+        return self._placed[key]
+
+    def read(self) -> Iterator[TimedFrame]:
+        """The frames of the part that is asked for."""
+        start = parse_time(self._config.start, option="--start")
+        end = parse_time(self._config.end, option="--end")
+        return read_frames(self.source, start=start, end=end)
+
+    def swap(
+        self, swapper: FrameSwapper
+    ) -> Iterator[tuple[SwappedFrame, Frame, Frame]]:
+        """Frames with a face: what was swapped, the source and the result, RGB."""
+        config = swapper.config
+        placement = self.place(config)
+
+        def swapped() -> Iterator[SwappedFrame]:
+            for chunk in in_chunks(self.read(), CHUNK):
+                found = [(timed, placement.find(0, timed.index)) for timed in chunk]
+                yield from swapper.swap(found)
+
+        radius = RADIUS if config.steady else 0
+        for frame in steady_looks(swapped(), radius=radius):
+            source = frame.timed.frame
+            plain = replace(frame, timed=picture_frame(source))
+            result = compose_frame(plain, config)
+            if result is not None:
+                assert isinstance(result, np.ndarray)
+                yield frame, source, result
+
+    def judge(self, swapper: FrameSwapper) -> ClipFigures:
+        """Seam and flicker of the swaps with the swapper's config.
+
+        Whatever that places the paste by, it is judged in the steadied placement by the
+        mesh, so that figures of several configs can be compared.
+
+        Raises:
+            ClipError: no face in all of the clip.
+            VideoError: it cannot be read.
+        """
+        config, meter = swapper.config, FlickerMeter()
+        fixed = self.place(replace(config, steady=True, landmarks="mesh"))
+        seams, count = list[float](), 0
+        for frame, source, result in self.swap(swapper):
+            count += 1
+            index = frame.timed.index
+            # A track has its own number in each placement; places tell who is who.
+            views = [face.frame_to_face for face in fixed.find(0, index)]
+            for face in frame.faces:
+                mask = finish_face(face, config)[1]
+                seams += _measure_seam(source, result, face, mask)
+                view = _nearest(views, face.placed.frame_to_face)
+                if view is None:
+                    continue
+                before, after = warp_face(source, view), warp_face(result, view)
+                to_view = compose_affine(view, invert_affine(_to_mask(face, mask)))
+                shown = _lay_mask(mask, to_view, _FACE)
+                meter.add(face.placed.track, index, before, after, shown)
+        if not seams:
+            raise ClipError(
+                f"no face in {self.source} to judge the swap by; give a clip that shows"
+                " one"
+            )
+        return _figures(count, seams, meter.measure())
 
 
 def measure_clip(
     source: str | Path, trained: TrainedRun, config: ConvertConfig | None = None
 ) -> ClipFigures:
-    """Swaps the largest face of each frame and judges it; nothing is written.
-
-    Whatever the config places the paste by, it is judged in the steadied placement by
-    the mesh, so that figures of several configs can be compared.
-
-    Args:
-        source: a video.
-        trained: the run.
-        config: of the conversion; the defaults if None. Whom it names is not heeded.
+    """Swaps the largest face of each frame of a clip and judges it; writes nothing.
 
     Raises:
         ClipError: no face in all of the clip.
         VideoError: it cannot be read.
     """
     config = replace(config or ConvertConfig(), person="largest")
-    swapper, mask = FrameSwapper(trained, config), make_mask(config)
-    path = Path(source)
-    footage = [Source(path, "video", probe_video(path).frames)]
-    placement = place_faces(footage, config, None)
-    judged = placement
-    if not config.steady or config.landmarks != "mesh":
-        steady = replace(config, steady=True, landmarks="mesh")
-        judged = place_faces(footage, steady, None)
-    meter, seams, count = FlickerMeter(), [], 0
-    for timed in read_frames(path):
-        matrices = placement.find(0, timed.index)
-        fixed = judged.find(0, timed.index)
-        if not matrices or not fixed:
-            continue
-        ((_, result),) = swapper.swap([(timed, matrices)])
-        assert result is not None
-        count += 1
-        seams += measure_seam(timed.frame, result, mask, matrices[0])
-        before, after = warp_face(timed.frame, fixed[0]), warp_face(result, fixed[0])
-        to_fixed = compose_affine(fixed[0], invert_affine(matrices[0]))
-        meter.add(0, timed.index, before, after, _lay_mask(mask, to_fixed, _FACE))
-    if not seams:
-        raise ClipError(
-            f"no face in {source} to judge the swap by; give a clip that shows one"
-        )
-    found = meter.measure()
-    flicker = found.total if found.windows else None
-    return ClipFigures(count, float(np.mean(seams)), flicker)
+    swapper = make_frame_swapper(trained, config)
+    return Clip(Path(source), config, swapper).judge(swapper)
 
 
-def measure_seam(
-    frame: Frame, result: Frame, mask: CropMask, frame_to_face: Affine
+def _figures(count: int, seams: list[float], found: Flicker) -> ClipFigures:
+    parts: list[float | None] = [found.total, found.color, found.jitter]
+    if not found.windows:
+        parts = [None, None, None]
+    return ClipFigures(count, float(np.mean(seams)), *parts)
+
+
+def _nearest(views: list[Affine], matrix: Affine) -> Affine | None:
+    """The placement whose middle lies nearest in the frame, within half a face."""
+    middle = np.array([[(FACE_SIZE - 1) / 2] * 2])
+    at = apply_affine(invert_affine(matrix), middle)
+    away = [float(np.linalg.norm(apply_affine(view, at) - middle)) for view in views]
+    if not away or min(away) > FACE_SIZE / 4:
+        return None
+    return views[int(np.argmin(away))]
+
+
+def _to_mask(face: SwappedFace, mask: CropMask) -> Affine:
+    """From the frame to the pixels of a face's mask."""
+    ratio = len(mask) / len(face.old)
+    scale = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
+    return compose_affine(scale, face.frame_to_crop)
+
+
+def _measure_seam(
+    source: Frame, result: Frame, face: SwappedFace, mask: CropMask
 ) -> list[float]:
-    """The seam of one pasted face in its frame; none if it lies outside.
-
-    Args:
-        frame: before.
-        result: after.
-        mask: the paste's, over the training crop.
-        frame_to_face: of the aligned face picture.
-    """
-    box = face_box(frame, frame_to_face, FACE_SIZE)
-    if box is None:
+    """The seam of one pasted face; none if it lies outside of the frame."""
+    to_frame = invert_affine(_to_mask(face, mask))
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (len(mask) - 1.0)
+    quad = apply_affine(to_frame, corners)
+    # A quarter more around it, for what lies outside of the mask.
+    more = (quad.max(axis=0) - quad.min(axis=0)) / 4
+    height, width = source.shape[:2]
+    x0, y0 = np.maximum(quad.min(axis=0) - more, 0).astype(int)
+    x1, y1 = np.minimum(quad.max(axis=0) + more, [width, height]).astype(int)
+    if x1 <= x0 or y1 <= y0:
         return []
-    rows, columns = box
-    to_box = np.array([[1.0, 0, -columns.start], [0, 1.0, -rows.start]])
-    old = np.ascontiguousarray(frame[box])
-    face_to_box = compose_affine(to_box, invert_affine(frame_to_face))
-    shown = _lay_mask(mask, face_to_box, old.shape[:2])
-    return [seam_error(old, np.ascontiguousarray(result[box]), shown)]
+    to_box = compose_affine(np.array([[1.0, 0, -x0], [0, 1.0, -y0]]), to_frame)
+    old, new = (np.ascontiguousarray(f[y0:y1, x0:x1]) for f in (source, result))
+    return [seam_error(old, new, _lay_mask(mask, to_box, old.shape[:2]))]
 
 
-def _lay_mask(mask: CropMask, face_to_picture: Affine, shape: tuple[int, ...]) -> Mask:
-    """A crop's mask in a picture that shows the face."""
-    to_face = invert_affine(crop_matrix(len(mask)))
-    matrix = compose_affine(face_to_picture, to_face)
-    laid = cv2.warpAffine(mask, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
+def _lay_mask(mask: CropMask, mask_to_picture: Affine, shape: tuple[int, ...]) -> Mask:
+    size = (shape[1], shape[0])
+    laid = cv2.warpAffine(mask, mask_to_picture, size, flags=cv2.INTER_LINEAR)
     return np.clip(laid, 0, 1)

@@ -6,10 +6,10 @@ go through RGB, which at 1080p saves most of the time and keeps the rest bit-exa
 
 import numpy as np
 from av import VideoFrame
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from deepfake_jax.align import compose_affine
-from deepfake_jax.blend import blend_box, lay_face, sharpen_face
+from deepfake_jax.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.color import match_color
 from deepfake_jax.frames import SwappedFace, SwappedFrame, mask_options
 from deepfake_jax.masking import finish_mask
@@ -58,11 +58,11 @@ def _paste(
     """The frame with one face; the same object if nothing of it is seen."""
     shift = np.array([[1.0, 0, region.x], [0, 1.0, region.y]])
     matrix = compose_affine(face.frame_to_crop, shift)
-    laid = lay_face(region.pixels.shape, new, mask, matrix)
+    laid = place_face(region.pixels, new, mask, matrix)
     if laid is None:
         return timed
     old = region.pixels[laid.box]
-    pixels = blend_box(old, laid.pixels, laid.mask, config.blend)
+    pixels = blend_pictures(old, laid.face, laid.opacity, blend=config.blend)
     # Chroma samples of a video cover several pixels, and must not be cut through.
     rows, columns = laid.box
     height, width = region.pixels.shape[:2]
@@ -76,7 +76,7 @@ def _paste(
         slice(columns.start - x0, columns.stop - x0),
     )
     patch[inner] = pixels
-    changed[inner] = laid.mask > 0
+    changed[inner] = laid.opacity > 0
     return put_pixels(timed, patch, region.x + x0, region.y + y0, changed=changed)
 
 
@@ -122,7 +122,9 @@ def _replace(
     )
 
 
-def join_frames(left: Frame | VideoFrame, right: Frame | VideoFrame) -> Frame:
+def join_frames(
+    left: Frame | VideoFrame, right: Frame | VideoFrame
+) -> UInt8[np.ndarray, "height both 3"]:
     """Two frames of one size next to each other, RGB."""
     return np.hstack(
         [

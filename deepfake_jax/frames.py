@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.align import (
     FACE_SIZE,
@@ -160,7 +160,7 @@ class FrameSwapper:
         region: Region,
         old: Face,
         new: Face,
-        face: Face,
+        face: UInt8[np.ndarray, "side side 3"],
     ) -> SwappedFace:
         size = self.crop_size
         if self._classic:
@@ -233,7 +233,7 @@ def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | N
     return landmarks @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _resize_mask(mask: Mask, size: int) -> Mask:
+def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:
     if len(mask) == size:
         return mask
     shrinks = size < len(mask)

@@ -1,5 +1,6 @@
 """Faces back into frames: what changes, what keeps its samples, crossing faces."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_only_pixels_under_the_mask_change(pixels: str):
     inner = after[90:150, 130:190]
     assert np.abs(inner.astype(int) - 200).max() <= 2
     if isinstance(result, VideoFrame):
-        luma = [f.to_ndarray()[:240].copy() for f in (timed.native, result)]
+        luma = [f.reformat(format="gray").to_ndarray() for f in (timed.native, result)]
         assert np.array_equal(luma[0][:80], luma[1][:80])
         assert result.pts == timed.native.pts
 
@@ -91,7 +92,8 @@ def test_put_pixels_leaves_the_frame_that_it_was_given():
         np.testing.assert_array_equal(same.frame, before)
         changed[4:12, 4:12] = True
         other = put_pixels(timed, patch, 32, 48, changed=changed)
-        assert other.frame[52:60, 36:44].max() <= 2
+        # Chroma is blended with that of the pixels around when it is shown.
+        assert other.frame[55:57, 39:41].max() <= 2
         np.testing.assert_array_equal(timed.frame, before)
         np.testing.assert_array_equal(other.frame[:48], before[:48])
 
@@ -118,8 +120,6 @@ def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     assert names == ["000000_000_face.png", "000000_000_mask.png", "faces.jsonl"]
     face = read_picture(tmp_path / "faces" / names[0])
     assert face.shape == (64, 64, 3) and (face == 77).all()
-    import json
-
     line = json.loads((tmp_path / "faces" / "faces.jsonl").read_text())
     matrix = np.array(line["face_to_frame"])
     # The crop's middle is the face's, 100 pixels from the edge of its picture.

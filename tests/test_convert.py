@@ -276,7 +276,7 @@ def test_outputs_that_do_not_fit_are_refused(pan, portrait, run, tmp_path):
         (pan, taken, "--overwrite"),
         (pan, tmp_path / "out.png", "video"),
         (picture, tmp_path / "out.mp4", "picture"),
-        (pan, tmp_path, "folder"),
+        (pan, tmp_path, "--overwrite"),
         (tmp_path, picture, "folder"),
     ]
     for source, out, words in cases:
