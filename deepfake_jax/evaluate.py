@@ -9,11 +9,11 @@ face scores 1 with a network of any size.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.align import crop_faces, crop_matrix
 from deepfake_jax.blend import paste_face
@@ -27,6 +27,7 @@ from deepfake_jax.expression import (
 )
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
+from deepfake_jax.holdout import find_held
 from deepfake_jax.identity import (
     CropEmbedder,
     Embedding,
@@ -58,6 +59,8 @@ class SideFigures:
 
     Attributes:
         faces: how many were judged.
+        held_out: whether the run recorded them as held out of its training. If not,
+            they are all the set's faces, and may have been trained on.
         mae: see `fidelity.Reconstruction`; lower is better.
         psnr: likewise, dB; higher is better.
         ssim: likewise; higher is better.
@@ -67,6 +70,7 @@ class SideFigures:
     """
 
     faces: int
+    held_out: bool
     mae: float
     psnr: float
     ssim: float
@@ -118,10 +122,12 @@ class Sample:
     Attributes:
         faces: aligned pictures.
         landmarks: of each, in its pixels.
+        held_out: whether they were held out of the run's training.
     """
 
     faces: Faces
     landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
+    held_out: bool = False
 
 
 class Judge:
@@ -161,8 +167,8 @@ def evaluate(
 ) -> Evaluation:
     """Judges a run on two face sets and, if asked, on a clip.
 
-    Faces that the run was trained on flatter it: give sets of other footage, or train
-    with faces held out.
+    Faces that the run recorded as held out are judged, else all. Those that it was
+    trained on flatter it.
 
     Args:
         run: folder of a training run.
@@ -176,22 +182,43 @@ def evaluate(
         FaceSetError: a set cannot be used.
         AssetError: the judging networks' weights cannot be had.
     """
-    trained = load_run(run)
-    samples = {
-        "a": pick_sample(load_faces(a), most_faces, shift=trained.color_shift),
-        "b": pick_sample(load_faces(b), most_faces, shift=np.zeros(3)),
-    }
-    found = evaluate_samples(trained, samples["a"], samples["b"], Judge())
+    trained, judge = load_run(run), Judge()
+    samples: list[Sample] = []
+    centroids: dict[Side, Embedding] = {}
+    sets: list[tuple[Side, str | Path]] = [("a", a), ("b", b)]
+    for side, folder in sets:
+        faces = load_faces(folder, min_faces=1)
+        shift = trained.color_shift if side == "a" else np.zeros(3)
+        split = find_held(Path(run), side, faces.records)
+        rest = pick_sample(faces, split.train, most_faces, shift=shift)
+        if len(split.held):
+            held = pick_sample(faces, split.held, most_faces, shift=shift)
+            samples.append(replace(held, held_out=True))
+        else:
+            samples.append(rest)
+        # Of other faces than are judged, where there are some: a face is always near
+        # to a centroid that it is a part of.
+        known = rest if len(rest.faces) else samples[-1]
+        crops = crop_faces(known.faces, trained.model.face_size)
+        embedded = judge.embed(known, put_back(known.faces, crops))
+        centroids[side] = mean_embedding(embedded)
+    one, other = samples
+    found = evaluate_samples(trained, one, other, judge, centroids=centroids)
     figures = None if clip is None else measure_clip(clip, trained)
     return Evaluation(trained.step, *found, clip=figures)
 
 
 def pick_sample(
-    faces: FaceSet, most_faces: int, *, shift: Float64[np.ndarray, "3"]
+    faces: FaceSet,
+    among: Int64[np.ndarray, "n"],
+    most_faces: int,
+    *,
+    shift: Float64[np.ndarray, "3"],
 ) -> Sample:
-    """Faces of a set, evenly over its record, with a color added to them."""
-    count = min(most_faces, len(faces.records))
-    chosen = np.linspace(0, len(faces.records) - 1, count).round().astype(int)
+    """Some of a set's faces, evenly over its record, with a color added to them."""
+    count = min(most_faces, len(among))
+    places = np.linspace(0, len(among) - 1, count).round().astype(int)
+    chosen = among[places]
     points = tuple(face_points(faces.records[i]) for i in chosen)
     return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
 
@@ -232,6 +259,7 @@ def evaluate_samples(
         sides.append(
             SideFigures(
                 faces=len(redrawn),
+                held_out=sample[side].held_out,
                 mae=error.mae,
                 psnr=error.psnr,
                 ssim=error.ssim,
@@ -279,10 +307,11 @@ def describe(evaluation: Evaluation) -> str:
     """The figures as a few lines to read."""
     lines = [f"step {evaluation.step}"]
     for name, side in (("A", evaluation.a), ("B", evaluation.b)):
+        seen = " held out" if side.held_out else ", maybe trained on"
         lines.append(
             f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
             f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "
-            f"{side.cos_of_real:.2f}); {side.faces} faces"
+            f"{side.cos_of_real:.2f}); {side.faces} faces{seen}"
         )
     for name, swap in (("A to B", evaluation.a_to_b), ("B to A", evaluation.b_to_a)):
         lines.append(
