@@ -27,7 +27,7 @@ from deepfake_jax.expression import (
 )
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
-from deepfake_jax.holdout import find_held
+from deepfake_jax.holdout import Split, find_held
 from deepfake_jax.identity import (
     CropEmbedder,
     Embedding,
@@ -182,30 +182,47 @@ def evaluate(
         FaceSetError: a set cannot be used.
         AssetError: the judging networks' weights cannot be had.
     """
-    trained, judge = load_run(run), Judge()
-    samples: list[Sample] = []
+    trained = load_run(run)
+    sets: dict[Side, FaceSet] = {
+        "a": load_faces(a, min_faces=1),
+        "b": load_faces(b, min_faces=1),
+    }
+    splits: dict[Side, Split] = {
+        side: find_held(Path(run), side, faces.records) for side, faces in sets.items()
+    }
+    found = evaluate_sets(trained, sets, splits, Judge(), most_faces=most_faces)
+    figures = None if clip is None else measure_clip(clip, trained)
+    return replace(found, clip=figures)
+
+
+def evaluate_sets(
+    trained: TrainedRun,
+    sets: Mapping[Side, FaceSet],
+    splits: Mapping[Side, Split],
+    judge: Judge,
+    *,
+    most_faces: int = MOST_FACES,
+) -> Evaluation:
+    """Judges a run on the held-out faces of two sets, or on all of a set without any.
+
+    A person's centroid is that of other faces than are judged, where there are some: a
+    face is always near to a centroid that it is a part of.
+    """
+    samples: dict[Side, Sample] = {}
     centroids: dict[Side, Embedding] = {}
-    sets: list[tuple[Side, str | Path]] = [("a", a), ("b", b)]
-    for side, folder in sets:
-        faces = load_faces(folder, min_faces=1)
+    for side, faces in sets.items():
         shift = trained.color_shift if side == "a" else np.zeros(3)
-        split = find_held(Path(run), side, faces.records)
+        split = splits[side]
+        held = pick_sample(faces, split.held, most_faces, shift=shift)
         rest = pick_sample(faces, split.train, most_faces, shift=shift)
-        if len(split.held):
-            held = pick_sample(faces, split.held, most_faces, shift=shift)
-            samples.append(replace(held, held_out=True))
-        else:
-            samples.append(rest)
-        # Of other faces than are judged, where there are some: a face is always near
-        # to a centroid that it is a part of.
-        known = rest if len(rest.faces) else samples[-1]
+        samples[side] = replace(held, held_out=True) if len(held.faces) else rest
+        known = rest if len(rest.faces) else held
         crops = crop_faces(known.faces, trained.model.face_size)
         embedded = judge.embed(known, put_back(known.faces, crops))
         centroids[side] = mean_embedding(embedded)
-    one, other = samples
-    found = evaluate_samples(trained, one, other, judge, centroids=centroids)
-    figures = None if clip is None else measure_clip(clip, trained)
-    return Evaluation(trained.step, *found, clip=figures)
+    a, b = samples["a"], samples["b"]
+    found = evaluate_samples(trained, a, b, judge, centroids=centroids)
+    return Evaluation(trained.step, *found)
 
 
 def pick_sample(
