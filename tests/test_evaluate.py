@@ -22,16 +22,13 @@ from deepfake_jax.align import (
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import (
     Evaluation,
-    Judge,
-    Sample,
     describe,
     evaluate_samples,
     evaluate_sets,
-    pick_sample,
-    put_back,
 )
 from deepfake_jax.faceset import FaceSet, load_faces, read_record, write_record
 from deepfake_jax.holdout import Split, find_held, write_held
+from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.models.autoencoder import Autoencoder, Side
 from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun
