@@ -193,7 +193,8 @@ class Evaluate:
     direction whose face appears (identity_transfer: 0 is the source, 1 the target;
     cos_to_target, retrieval), whether expression, mouth, gaze and pose follow, and the
     sharpness against real faces; over a clip the seam (Delta E) and flicker (grey
-    levels). Faces that the run was trained on flatter it: give sets of other footage.
+    levels). Judged are the faces that the run held out, else all of the sets: those
+    that it was trained on flatter it.
     """
 
     run: Path

@@ -9,47 +9,34 @@ face scores 1 with a network of any size.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
 
-from deepfake_jax.align import crop_faces, crop_matrix
-from deepfake_jax.blend import paste_face
+from deepfake_jax.align import crop_faces
 from deepfake_jax.clip import ClipFigures, measure_clip
-from deepfake_jax.data import shift_color
 from deepfake_jax.expression import (
     Expression,
-    find_gaze,
-    find_shape,
     measure_expression,
 )
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
+from deepfake_jax.holdout import Split, find_held
 from deepfake_jax.identity import (
-    CropEmbedder,
     Embedding,
-    make_crop_embedder,
     mean_embedding,
 )
-from deepfake_jax.landmarks import Landmarker, make_landmarker
+from deepfake_jax.judge import Crops, Faces, Judge, Sample, pick_sample, put_back
 from deepfake_jax.likeness import (
     Embeddings,
-    embed_face,
-    face_points,
     measure_likeness,
 )
-from deepfake_jax.mask import feather_mask, rectangle_mask
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.swap import make_swapper
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
-_BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
-
-Faces = UInt8[np.ndarray, "count face_size face_size 3"]
-Crops = UInt8[np.ndarray, "count crop_size crop_size 3"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +45,8 @@ class SideFigures:
 
     Attributes:
         faces: how many were judged.
+        held_out: whether the run recorded them as held out of its training. If not,
+            they are all the set's faces, and may have been trained on.
         mae: see `fidelity.Reconstruction`; lower is better.
         psnr: likewise, dB; higher is better.
         ssim: likewise; higher is better.
@@ -67,6 +56,7 @@ class SideFigures:
     """
 
     faces: int
+    held_out: bool
     mae: float
     psnr: float
     ssim: float
@@ -111,46 +101,6 @@ class Evaluation:
     clip: ClipFigures | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Faces of one person to judge by, in the network's colors.
-
-    Attributes:
-        faces: aligned pictures.
-        landmarks: of each, in its pixels.
-    """
-
-    faces: Faces
-    landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
-
-
-class Judge:
-    """Loads the networks that judge; a judge may be used for any number of runs."""
-
-    def __init__(self) -> None:
-        """Raises AssetError or ImportError where a network cannot be had."""
-        self._embed: CropEmbedder = make_crop_embedder()
-        landmarker = make_landmarker("mesh")
-        assert landmarker is not None
-        self._landmarker: Landmarker = landmarker
-
-    def embed(self, sample: Sample, faces: Faces) -> Embeddings:
-        """Embeddings of faces that lie as a sample's do."""
-        pairs = zip(faces, sample.landmarks, strict=True)
-        return np.stack([embed_face(self._embed, face, at) for face, at in pairs])
-
-    def watch(
-        self, sample: Sample, faces: Faces
-    ) -> tuple[Float64[np.ndarray, "n 68 2"], Float64[np.ndarray, "n 2"]]:
-        """Landmarks and gazes of faces that lie as a sample's do."""
-        found, gazes = [], []
-        for face, near in zip(faces, sample.landmarks, strict=True):
-            points = find_shape(self._landmarker, face, near).points
-            found.append(points)
-            gazes.append(find_gaze(face, points))
-        return np.stack(found), np.stack(gazes)
-
-
 def evaluate(
     run: str | Path,
     a: str | Path,
@@ -161,8 +111,8 @@ def evaluate(
 ) -> Evaluation:
     """Judges a run on two face sets and, if asked, on a clip.
 
-    Faces that the run was trained on flatter it: give sets of other footage, or train
-    with faces held out.
+    Faces that the run recorded as held out are judged, else all. Those that it was
+    trained on flatter it.
 
     Args:
         run: folder of a training run.
@@ -177,23 +127,46 @@ def evaluate(
         AssetError: the judging networks' weights cannot be had.
     """
     trained = load_run(run)
-    samples = {
-        "a": pick_sample(load_faces(a), most_faces, shift=trained.color_shift),
-        "b": pick_sample(load_faces(b), most_faces, shift=np.zeros(3)),
+    sets: dict[Side, FaceSet] = {
+        "a": load_faces(a, min_faces=1),
+        "b": load_faces(b, min_faces=1),
     }
-    found = evaluate_samples(trained, samples["a"], samples["b"], Judge())
+    splits: dict[Side, Split] = {
+        side: find_held(Path(run), side, faces.records) for side, faces in sets.items()
+    }
+    found = evaluate_sets(trained, sets, splits, Judge(), most_faces=most_faces)
     figures = None if clip is None else measure_clip(clip, trained)
-    return Evaluation(trained.step, *found, clip=figures)
+    return replace(found, clip=figures)
 
 
-def pick_sample(
-    faces: FaceSet, most_faces: int, *, shift: Float64[np.ndarray, "3"]
-) -> Sample:
-    """Faces of a set, evenly over its record, with a color added to them."""
-    count = min(most_faces, len(faces.records))
-    chosen = np.linspace(0, len(faces.records) - 1, count).round().astype(int)
-    points = tuple(face_points(faces.records[i]) for i in chosen)
-    return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
+def evaluate_sets(
+    trained: TrainedRun,
+    sets: Mapping[Side, FaceSet],
+    splits: Mapping[Side, Split],
+    judge: Judge,
+    *,
+    most_faces: int = MOST_FACES,
+) -> Evaluation:
+    """Judges a run on the held-out faces of two sets, or on all of a set without any.
+
+    A person's centroid is that of other faces than are judged, where there are some: a
+    face is always near to a centroid that it is a part of.
+    """
+    samples: dict[Side, Sample] = {}
+    centroids: dict[Side, Embedding] = {}
+    for side, faces in sets.items():
+        shift = trained.color_shift if side == "a" else np.zeros(3)
+        split = splits[side]
+        held = pick_sample(faces, split.held, most_faces, shift=shift)
+        rest = pick_sample(faces, split.train, most_faces, shift=shift)
+        samples[side] = replace(held, held_out=True) if len(held.faces) else rest
+        known = rest if len(rest.faces) else held
+        crops = crop_faces(known.faces, trained.model.face_size)
+        embedded = judge.embed(known, put_back(known.faces, crops))
+        centroids[side] = mean_embedding(embedded)
+    a, b = samples["a"], samples["b"]
+    found = evaluate_samples(trained, a, b, judge, centroids=centroids)
+    return Evaluation(trained.step, *found)
 
 
 def evaluate_samples(
@@ -232,6 +205,7 @@ def evaluate_samples(
         sides.append(
             SideFigures(
                 faces=len(redrawn),
+                held_out=sample[side].held_out,
                 mae=error.mae,
                 psnr=error.psnr,
                 ssim=error.ssim,
@@ -267,22 +241,15 @@ def _compare_expressions(
     )
 
 
-def put_back(faces: Faces, crops: Crops) -> Faces:
-    """Lays redrawn crops over the face pictures that they were cut from."""
-    mask = feather_mask(rectangle_mask(128, inset=0.0), _BORDER)
-    matrix = crop_matrix(crops.shape[1], face_size=faces.shape[1])
-    pairs = zip(faces, crops, strict=True)
-    return np.stack([paste_face(face, crop, mask, matrix) for face, crop in pairs])
-
-
 def describe(evaluation: Evaluation) -> str:
     """The figures as a few lines to read."""
     lines = [f"step {evaluation.step}"]
     for name, side in (("A", evaluation.a), ("B", evaluation.b)):
+        seen = " held out" if side.held_out else ", maybe trained on"
         lines.append(
             f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
             f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "
-            f"{side.cos_of_real:.2f}); {side.faces} faces"
+            f"{side.cos_of_real:.2f}); {side.faces} faces{seen}"
         )
     for name, swap in (("A to B", evaluation.a_to_b), ("B to A", evaluation.b_to_a)):
         lines.append(

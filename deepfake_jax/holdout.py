@@ -5,13 +5,18 @@ frames would measure memory. Whole stretches are held out instead, and the frame
 them are neither trained on nor judged.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
-from deepfake_jax.faceset import FaceRecord
+from deepfake_jax.faceset import FaceRecord, FaceSetError
+from deepfake_jax.files import write_whole
+
+HELD_NAME = "holdout.json"  # in a run's folder
 
 GAP_SECONDS = 0.25  # of footage that is left out on both sides of a held-out stretch
 # Faces; longer stretches leave more of the footage's variety unjudged, shorter ones
@@ -71,6 +76,37 @@ def hold_out(
         held = held[: len(held) // 2]
         train = _find_far(records, held, gap_seconds)
     return Split(train, np.sort(np.array(held, np.int64)))
+
+
+def write_held(run: Path, held: Mapping[str, Sequence[FaceRecord]]) -> None:
+    """Records in a run's folder which faces of each side were held out of training."""
+    names = {s: [[r.file, r.picture] for r in records] for s, records in held.items()}
+    with write_whole(run / HELD_NAME, overwrite=True) as path:
+        path.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+
+
+def find_held(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
+    """Which of a set's faces a run held out; none where it held none of these.
+
+    Faces are known by their file's name and the check sum of its bytes, so those of
+    another set, or of one that was extracted anew, are not taken for held out. (Nor
+    does the split's other part say that they were trained on.)
+
+    Raises:
+        FaceSetError: the run's record cannot be read.
+    """
+    path = run / HELD_NAME
+    names: set[tuple[str, str]] = set()
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            names = {(file, picture) for file, picture in found.get(side, [])}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise FaceSetError(
+                f"{path} is damaged ({error}); remove it, and all faces are judged"
+            ) from None
+    is_held = np.array([(r.file, r.picture) in names for r in records], bool)
+    return Split(np.flatnonzero(~is_held), np.flatnonzero(is_held))
 
 
 def _cut_stretches(records: Sequence[FaceRecord], length: int) -> list[list[int]]:

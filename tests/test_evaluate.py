@@ -1,7 +1,8 @@
 """Evaluation: networks that copy, and that always draw one face, are told as such."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from footage import write_face_set
 
 from deepfake_jax.align import (
     apply_affine,
@@ -20,14 +22,15 @@ from deepfake_jax.align import (
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import (
     Evaluation,
-    Judge,
-    Sample,
     describe,
     evaluate_samples,
-    put_back,
+    evaluate_sets,
 )
-from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.pictures import read_picture
+from deepfake_jax.faceset import FaceSet, load_faces, read_record, write_record
+from deepfake_jax.holdout import Split, find_held, write_held
+from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
+from deepfake_jax.models.autoencoder import Autoencoder, Side
+from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.samples import get_sample
 
@@ -137,3 +140,49 @@ def test_crop_put_back_is_where_it_was(faces: np.ndarray):
     assert np.abs(small - faces).mean() < 1  # smooth faces lose little
     np.testing.assert_array_equal(small[:, :40], faces[:, :40])
     assert not np.array_equal(small, faces)
+
+
+def write_people(folder: Path, sample: Sample) -> FaceSet:
+    """A face set on disk of a sample's faces."""
+    write_face_set(folder, len(sample.faces))
+    header, records = read_record(folder)
+    kept = []
+    for record, face, points in zip(
+        records, sample.faces, sample.landmarks, strict=True
+    ):
+        write_picture(folder / record.file, face, overwrite=True)
+        named = tuple(map(tuple, points.tolist()))
+        kept.append(replace(record, landmarks=named, picture=record.file[:10]))
+    write_record(folder, header, kept)
+    return load_faces(folder)
+
+
+def test_held_out_faces_are_judged_where_there_are_some(
+    people: tuple[Sample, Sample], judge: Judge, tmp_path: Path
+):
+    a, b = (write_people(tmp_path / s, p) for s, p in zip("ab", people, strict=True))
+    write_held(tmp_path, {"a": a.records[2:], "b": []})
+    splits: dict[Side, Split] = {
+        "a": find_held(tmp_path, "a", a.records),
+        "b": find_held(tmp_path, "b", b.records),
+    }
+    run = make_run(Same(), {}, {})
+    found = evaluate_sets(run, {"a": a, "b": b}, splits, judge)
+    assert (found.a.faces, found.a.held_out) == (1, True)
+    assert (found.b.faces, found.b.held_out) == (3, False)
+    # The judged view is no part of its centroid; it alone would have cosine 1.
+    assert 0.6 < found.a.cos_of_real < 0.99
+    assert found.a.mae == 0
+    text = describe(found)
+    assert "1 faces held out" in text and "3 faces, maybe trained on" in text
+
+
+def test_sample_is_even_over_the_set_and_colored(
+    people: tuple[Sample, Sample], tmp_path: Path
+):
+    faces = write_people(tmp_path / "a", people[0])
+    shift = np.array([9.0, 0.0, -9.0])
+    picked = pick_sample(faces, np.arange(3), 2, shift=shift)
+    expected = np.clip(faces.faces[[0, 2]] + shift, 0, 255)
+    np.testing.assert_array_equal(picked.faces, expected)
+    np.testing.assert_allclose(picked.landmarks[1], people[0].landmarks[2], atol=1e-9)

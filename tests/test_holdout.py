@@ -1,10 +1,19 @@
 """Held-out faces: stretches, apart from training, the same for the same seed."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from deepfake_jax.faceset import FaceRecord
-from deepfake_jax.holdout import GAP_SECONDS, hold_out
+from deepfake_jax.faceset import FaceRecord, FaceSetError
+from deepfake_jax.holdout import (
+    GAP_SECONDS,
+    HELD_NAME,
+    find_held,
+    hold_out,
+    write_held,
+)
 
 
 def record(source: str, track: int, frame: int, rate: float = 25.0) -> FaceRecord:
@@ -73,3 +82,20 @@ def test_small_sets_keep_something_to_train_on():
     np.testing.assert_array_equal(none.train, np.arange(50))
     with pytest.raises(ValueError, match="share"):
         hold_out([], 0.6, seed=0)
+
+
+def test_run_remembers_what_it_held_out(tmp_path: Path):
+    records = [replace(r, picture=r.file[-12:]) for r in film("one.mp4", 100)]
+    split = hold_out(records, 0.1, seed=0)
+    assert len(find_held(tmp_path, "a", records).held) == 0
+    write_held(tmp_path, {"a": [records[i] for i in split.held], "b": []})
+    found = find_held(tmp_path, "a", records)
+    np.testing.assert_array_equal(found.held, split.held)
+    assert len(found.held) + len(found.train) == 100
+    assert len(find_held(tmp_path, "b", records).held) == 0
+    # The same names, other pictures.
+    anew = [replace(r, picture="other") for r in records]
+    assert len(find_held(tmp_path, "a", anew).held) == 0
+    (tmp_path / HELD_NAME).write_text("[1, 2]")
+    with pytest.raises(FaceSetError, match="holdout.json is damaged"):
+        find_held(tmp_path, "a", records)

@@ -1,0 +1,89 @@
+"""Faces of a person to judge a run by, and the networks that judge them.
+
+Faces are aligned pictures, uint8 RGB, in the colors that the run's network sees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from deepfake_jax.align import crop_matrix
+from deepfake_jax.blend import paste_face
+from deepfake_jax.data import shift_color
+from deepfake_jax.expression import find_gaze, find_shape
+from deepfake_jax.faceset import FaceSet
+from deepfake_jax.identity import CropEmbedder, make_crop_embedder
+from deepfake_jax.landmarks import Landmarker, make_landmarker
+from deepfake_jax.likeness import Embeddings, embed_face, face_points
+from deepfake_jax.mask import feather_mask, rectangle_mask
+
+_BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
+
+Faces = UInt8[np.ndarray, "count face_size face_size 3"]
+Crops = UInt8[np.ndarray, "count crop_size crop_size 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Faces of one person to judge by, in the network's colors.
+
+    Attributes:
+        faces: aligned pictures.
+        landmarks: of each, in its pixels.
+        held_out: whether they were held out of the run's training.
+    """
+
+    faces: Faces
+    landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
+    held_out: bool = False
+
+
+class Judge:
+    """Loads the networks that judge; a judge may be used for any number of runs."""
+
+    def __init__(self) -> None:
+        """Raises AssetError or ImportError where a network cannot be had."""
+        self._embed: CropEmbedder = make_crop_embedder()
+        landmarker = make_landmarker("mesh")
+        assert landmarker is not None
+        self._landmarker: Landmarker = landmarker
+
+    def embed(self, sample: Sample, faces: Faces) -> Embeddings:
+        """Embeddings of faces that lie as a sample's do."""
+        pairs = zip(faces, sample.landmarks, strict=True)
+        return np.stack([embed_face(self._embed, face, at) for face, at in pairs])
+
+    def watch(
+        self, sample: Sample, faces: Faces
+    ) -> tuple[Float64[np.ndarray, "n 68 2"], Float64[np.ndarray, "n 2"]]:
+        """Landmarks and gazes of faces that lie as a sample's do."""
+        found, gazes = [], []
+        for face, near in zip(faces, sample.landmarks, strict=True):
+            points = find_shape(self._landmarker, face, near).points
+            found.append(points)
+            gazes.append(find_gaze(face, points))
+        return np.stack(found), np.stack(gazes)
+
+
+def pick_sample(
+    faces: FaceSet,
+    among: Int64[np.ndarray, "n"],
+    most_faces: int,
+    *,
+    shift: Float64[np.ndarray, "3"],
+) -> Sample:
+    """Some of a set's faces, evenly over its record, with a color added to them."""
+    count = min(most_faces, len(among))
+    places = np.linspace(0, len(among) - 1, count).round().astype(int)
+    chosen = among[places]
+    points = tuple(face_points(faces.records[i]) for i in chosen)
+    return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
+
+
+def put_back(faces: Faces, crops: Crops) -> Faces:
+    """Lays redrawn crops over the face pictures that they were cut from."""
+    mask = feather_mask(rectangle_mask(128, inset=0.0), _BORDER)
+    matrix = crop_matrix(crops.shape[1], face_size=faces.shape[1])
+    pairs = zip(faces, crops, strict=True)
+    return np.stack([paste_face(face, crop, mask, matrix) for face, crop in pairs])
