@@ -134,7 +134,7 @@ def combine_masks(
 
 
 def _to_levels(mask: Mask) -> UInt8[np.ndarray, "height width"]:
-    # OpenCV erodes bytes four times as fast as floats.
+    # OpenCV erodes bytes three times as fast as floats.
     return np.rint(mask * 255).astype(np.uint8)
 
 
@@ -143,8 +143,8 @@ def _erode(
 ) -> UInt8[np.ndarray, "height width"]:
     """Erodes by an octagon of that radius: a box, then steps of a cross.
 
-    A disc would cost 6 times as much at 10 pixels and grow with the radius squared; the
-    octagon takes up to 8 % more than a disc halfway between its sides.
+    A disc costs twice as much at 10 pixels, and its cost grows with the radius squared;
+    the octagon takes up to 8 % more than a disc halfway between its sides.
     """
     crosses = round((2 - math.sqrt(2)) * radius)  # a regular octagon's share
     side = 2 * (radius - crosses) + 1
