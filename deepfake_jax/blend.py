@@ -1,34 +1,64 @@
 """Pasting a face into a frame, through the inverse of its alignment.
 
 Frames and faces are uint8 RGB, masks float32 in [0, 1]. Everything happens in the
-face's box of the frame; pixels where the mask is zero keep their exact value. Functions
-return a new frame and leave the given one as it is.
+part of the frame that the mask shows; pixels where it is zero keep their exact value.
+Functions leave the frame as it is and return a new one, unless told otherwise.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Float64, Shaped, UInt8
 
-from deepfake_jax.align import apply_affine, invert_affine
+from deepfake_jax.align import FACE_SIZE, apply_affine, compose_affine, invert_affine
+from deepfake_jax.multiband import multiband_blend
+from deepfake_jax.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask
 
 Box = tuple[slice, slice]
+Blend = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
+_SMALL = 128  # pixels: up to here, cubic sampling costs less than half a millisecond
+
+
+class PlacedFace(NamedTuple):
+    """A face as it lies in a frame, before it is blended.
+
+    Attributes:
+        box: rows and columns of the frame; one pixel wider than the opacity, where the
+            frame has one.
+        face: its pixels there, [height, width, 3].
+        opacity: its mask there, [height, width].
+    """
+
+    box: Box
+    face: Frame
+    opacity: Mask
 
 
 def face_box(frame: Frame, frame_to_face: Affine, face_size: int) -> Box | None:
     """Rows and columns of a frame that a face can touch, or None if it lies outside."""
     edges = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * (face_size / 2)
     corners = apply_affine(invert_affine(frame_to_face), edges + (face_size - 1) / 2)
-    height, width = frame.shape[:2]
-    low = np.floor(corners.min(axis=0)).astype(int)
-    high = np.ceil(corners.max(axis=0)).astype(int) + 1
-    x0, y0 = max(low[0], 0), max(low[1], 0)
-    x1, y1 = min(high[0], width), min(high[1], height)
-    if x0 >= x1 or y0 >= y1:
-        return None
-    return slice(y0, y1), slice(x0, x1)
+    return _clip_box(frame, corners)
+
+
+def native_size(
+    frame_to_face: Affine, share: float = 1.0, *, face_size: int = FACE_SIZE
+) -> float:
+    """How many of the frame's pixels lie along the side of a face or of its crop.
+
+    A face warped to about as many pixels keeps all detail. There and back by `align`'s
+    and this module's resampling, video came to 40 dB at 60 to 90 pixels and to 53 dB
+    at 320; with 1.5 times as many pixels, to 49 and 59 dB.
+
+    Args:
+        frame_to_face: from the frame to a face.
+        share: of the face's side, for a crop such as `align.COVERAGE`.
+        face_size: the side of that face.
+    """
+    scale = np.sqrt(abs(np.linalg.det(frame_to_face[:, :2])))
+    return float(share * face_size / scale)
 
 
 def paste_face(
@@ -37,7 +67,8 @@ def paste_face(
     mask: Float32[np.ndarray, "mask_size mask_size"],
     frame_to_face: Affine,
     *,
-    blend: Literal["alpha", "poisson"] = "alpha",
+    blend: Blend = "alpha",
+    in_place: bool = False,
 ) -> Frame:
     """Lays a face over a frame where its mask shows it.
 
@@ -46,89 +77,152 @@ def paste_face(
         face: the new face, [s, s, 3].
         mask: its opacity, [t, t]; any resolution, it covers the same square.
         frame_to_face: from the frame to the pixels of `face`.
-        blend: "alpha" mixes by the mask; "poisson" takes the face's gradients inside
-            the mask and the frame's colours at its border (Perez et al. 2003, "Poisson
-            image editing", by `cv2.seamlessClone`).
+        blend: "alpha" mixes by the mask; "poisson" takes the face's gradients where the
+            mask is above a half and the frame's colours around; "poisson-mixed" of the
+            frame's and the face's gradients the stronger; "multiband" mixes each detail
+            over a width of its own size.
+        in_place: change `frame` itself; else a copy of it.
 
     Returns:
-        A new frame; bit-identical where the mask is zero.
+        The frame with the face; bit-identical where the mask is zero.
     """
-    box = face_box(frame, frame_to_face, len(face))
-    if box is None or not mask.any():
-        return frame.copy()
-    old = frame[box]
-    face_to_box = _into_box(frame_to_face, box)
-    new = _warp_into(face, face_to_box, old.shape, cv2.BORDER_REPLICATE)
-    ratio = len(face) / len(mask)
-    mask_to_face = np.array(
-        [[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]], np.float64
-    )
-    linear = face_to_box[:, :2] @ mask_to_face[:, :2]
-    shift = face_to_box[:, :2] @ mask_to_face[:, 2] + face_to_box[:, 2]
-    opacity = _warp_into(
-        mask, np.column_stack([linear, shift]), old.shape, cv2.BORDER_CONSTANT
-    )
-    opacity = np.clip(opacity, 0, 1)
-    result = frame.copy()
-    if blend == "poisson":
-        result[box] = poisson_blend(old, new, opacity)
-    else:
-        result[box] = alpha_blend(old, new, opacity)
+    result = frame if in_place else frame.copy()
+    placed = place_face(frame, face, mask, frame_to_face)
+    if placed is not None:
+        box, new, opacity = placed
+        result[box] = blend_pictures(result[box], new, opacity, blend=blend)
     return result
 
 
-def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
-    """Mixes two pictures of one shape: new where the mask is 1, old where it is 0."""
-    weight = mask[:, :, None]
-    mixed = old + weight * (new.astype(np.float32) - old)
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+def place_face(
+    frame: Frame,
+    face: Face,
+    mask: Float32[np.ndarray, "mask_size mask_size"],
+    frame_to_face: Affine,
+) -> PlacedFace | None:
+    """Resamples a face and its mask into a frame; None where nothing of it shows.
 
-
-def poisson_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
-    """Clones a picture seamlessly where its mask is above a half.
-
-    The border of the pictures is repeated outwards first, because OpenCV's solver
-    cannot take a mask that touches it. The outermost pixels of the mask's box keep the
-    old colours, so a mask less than three pixels wide or high changes nothing.
+    Arguments are those of `paste_face`. The box holds what the mask shows, no more.
     """
-    inside = (mask > 0.5).astype(np.uint8) * 255
-    if not inside.any():
-        return old.copy()
-    margin = 4
-    padding = [(margin, margin), (margin, margin), (0, 0)]
-    padded_old = np.pad(old, padding, mode="edge")
-    padded_new = np.pad(new, padding, mode="edge")
-    padded_mask = np.pad(inside, margin)
-    x, y, width, height = cv2.boundingRect(padded_mask)
-    if min(width, height) < 3:  # seamlessClone crashes where nothing is left to solve
-        return old.copy()
-    # seamlessClone centres the mask's bounding box on this point: it stays in place.
-    centre = (x + width // 2, y + height // 2)
-    cloned = cv2.seamlessClone(
-        padded_new, padded_old, padded_mask, centre, cv2.NORMAL_CLONE
-    )[margin:-margin, margin:-margin]
-    return np.where(inside[:, :, None] > 0, cloned, old)
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    if width == 0:
+        return None
+    ratio = len(face) / len(mask)
+    half = (ratio - 1) / 2
+    mask_to_face = np.array([[ratio, 0.0, half], [0.0, ratio, half]])
+    mask_to_frame = compose_affine(invert_affine(frame_to_face), mask_to_face)
+    # A pixel's bilinear support reaches to the next pixels' centres.
+    edges = np.array([[left, top], [left + width, top + height]]) + [[-1], [0]]
+    corners = np.array([[x, y] for x in edges[:, 0] for y in edges[:, 1]], np.float64)
+    box = _clip_box(frame, apply_affine(mask_to_frame, corners))
+    if box is None:
+        return None
+    shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
+    offset = np.array([[0, 0, box[1].start], [0, 0, box[0].start]])
+    opacity = _warp(mask, mask_to_frame - offset, shape, cv2.BORDER_CONSTANT)
+    opacity = np.clip(opacity, 0, 1)
+    face_to_box = invert_affine(frame_to_face) - offset
+    return PlacedFace(box, _resample(face, face_to_box, shape), opacity)
 
 
-def _into_box(frame_to_face: Affine, box: Box) -> Affine:
-    face_to_frame = invert_affine(frame_to_face)
-    face_to_frame[:, 2] -= (box[1].start, box[0].start)
-    return face_to_frame
+def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: Blend) -> Frame:
+    """Blends two pictures of one shape, as `paste_face` does in its box.
+
+    Raises:
+        ValueError: no such blend.
+    """
+    match blend:
+        case "alpha":
+            return alpha_blend(old, new, mask)
+        case "poisson":
+            return poisson_blend(old, new, mask)
+        case "poisson-mixed":
+            return poisson_blend(old, new, mask, gradients="mixed")
+        case "multiband":
+            return multiband_blend(old, new, mask)
+    raise ValueError(
+        f"blend must be alpha, poisson, poisson-mixed or multiband, got {blend!r}"
+    )
 
 
-def _warp_into(
+def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
+    """Mixes two pictures of one shape: new where the mask is 1, old where it is 0.
+
+    The float formula, in half of NumPy's time; fixed point saves a tenth more and is
+    off by a level.
+    """
+    change = cv2.subtract(new, old, dtype=cv2.CV_32F)
+    cv2.multiply(change, cv2.merge([mask, mask, mask]), dst=change)
+    return cv2.add(old, change, dtype=cv2.CV_8U)
+
+
+def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
+    """Adds a picture's fine detail to it once more: an unsharp mask.
+
+    Args:
+        face: a face, or a box of a frame.
+        amount: share of the detail to add; 0 gives the face itself.
+        radius: standard deviation of the blur that detail is what differs from, as a
+            share of the longer side.
+
+    Raises:
+        ValueError: the radius is not positive.
+    """
+    if radius <= 0:
+        raise ValueError(f"radius must be positive, got {radius}")
+    if amount == 0:
+        return face
+    blurred = cv2.GaussianBlur(face, (0, 0), radius * max(face.shape[:2]))
+    return cv2.addWeighted(face, 1 + amount, blurred, -amount, 0)
+
+
+def _clip_box(frame: Frame, points: Float64[np.ndarray, "n 2"]) -> Box | None:
+    """The points' bounding box and a pixel around, in a frame; None if outside."""
+    height, width = frame.shape[:2]
+    # Far beyond any frame, before whole numbers could overflow.
+    points = np.clip(points, -(2.0**30), 2.0**30)
+    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0).tolist()
+    x1, y1 = (np.ceil(points.max(axis=0)).astype(int) + 2).tolist()
+    x1, y1 = min(x1, width), min(y1, height)
+    return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
+
+
+def _resample(face: Face, face_to_box: Affine, shape: tuple[int, int]) -> Frame:
+    """Resamples a face into a box, sharp where it grows, free of aliases if it shrinks.
+
+    Cubic sampling at any angle is slow (4 to 10 ms for 300 pixels). Doubling by cubic
+    and then sampling linearly takes less than half of that and lost 0.3 dB on faces of
+    90 pixels and more.
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(face_to_box[:, :2]))))
+    flags = cv2.INTER_LINEAR
+    if scale < 0.5:
+        side = max(1, round(len(face) * scale))
+        face, face_to_box = _resize(face, face_to_box, side, cv2.INTER_AREA)
+        scale = 1.0
+    if scale > 0.75 and max(shape) < _SMALL:
+        flags = cv2.INTER_CUBIC
+    elif scale > 0.75:
+        face, face_to_box = _resize(face, face_to_box, 2 * len(face), cv2.INTER_CUBIC)
+    return _warp(face, face_to_box, shape, cv2.BORDER_REPLICATE, flags)
+
+
+def _resize(
+    face: Face, face_to_box: Affine, side: int, method: int
+) -> tuple[UInt8[np.ndarray, "side side 3"], Affine]:
+    ratio = len(face) / side
+    half = (ratio - 1) / 2
+    to_face = np.array([[ratio, 0.0, half], [0.0, ratio, half]])
+    resized = cv2.resize(face, (side, side), interpolation=method)
+    return resized, compose_affine(face_to_box, to_face)
+
+
+def _warp(
     picture: Shaped[np.ndarray, "side side *channels"],
     matrix: Affine,
-    shape: tuple[int, ...],
+    shape: tuple[int, int],
     border: int,
+    flags: int = cv2.INTER_LINEAR,
 ) -> Shaped[np.ndarray, "height width *channels"]:
-    """Resamples a square into a box: cubic when it grows, linear when it shrinks."""
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    cubic = scale > 1 and picture.ndim == 3  # a cubic mask would leave [0, 1]
-    return cv2.warpAffine(
-        picture,
-        matrix,
-        (shape[1], shape[0]),
-        flags=cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
-        borderMode=border,
-    )
+    size = (shape[1], shape[0])
+    return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=border)

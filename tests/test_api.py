@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deepfake_jax"
 NAME = PACKAGE.name
 WITHOUT_JAX: Sequence[str] = (
     "video detect landmarks align augment mask color blend pictures track identity "
-    "region scene find pose tone quality query sheet scan people"
+    "region scene find pose tone quality query sheet scan people poisson multigrid "
+    "multiband"
 ).split()
 WITHOUT_CV2: Sequence[str] = "models losses step parallel swap".split()
 
