@@ -47,6 +47,7 @@ def poisson_blend(
         gradients: "new" takes the new picture's; "mixed" of each two neighbours and
             channel the stronger one of the two pictures', so that what the old picture
             shows in flat places of the new one (hair, glasses, a microphone) remains.
+            Of two faces it shows the features of both.
 
     Returns:
         A new picture; bit-identical to `old` outside of the region. A region that is

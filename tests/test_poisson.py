@@ -12,6 +12,7 @@ from deepfake_jax.benchmarks.poisson import (
     draw_pair,
 )
 from deepfake_jax.mask import oval_mask
+from deepfake_jax.multigrid import plan_grids, solve_poisson
 from deepfake_jax.poisson import Gradients, poisson_blend
 
 
@@ -159,3 +160,26 @@ def test_mixed_gradients_keep_what_stands_out_in_the_old():
     line = np.s_[22:38, 29:31]
     assert poisson_blend(old, new, mask)[line].min() > 110
     assert poisson_blend(old, new, mask, gradients="mixed")[line].max() < 40
+
+
+@pytest.mark.parametrize("height, width", [(130, 130), (67, 70), (133, 60)])
+def test_cycles_converge_where_the_region_just_enters_a_coarse_cell(
+    rng: np.random.Generator, height: int, width: int
+):
+    levels, *padded = plan_grids(height, width)
+    inside, held = np.zeros((2, *padded), np.float32)
+    inside[1 : height - 1, 1 : width - 1] = 1
+    for edge in (1, height - 2):
+        held[edge, 1 : width - 1] += 1
+    for edge in (1, width - 2):
+        held[1 : height - 1, edge] += 1
+    source = rng.normal(size=(3, *padded)).astype(np.float32) * inside
+    few = solve_poisson(source.copy(), inside, held, levels, cycles=2)
+    many = solve_poisson(source.copy(), inside, held, levels, cycles=25)
+    padded_many = np.pad(many, ((0, 0), (1, 1), (1, 1)))
+    around = padded_many[:, 2:, 1:-1] + padded_many[:, :-2, 1:-1]
+    around += padded_many[:, 1:-1, 2:] + padded_many[:, 1:-1, :-2]
+    # All four neighbours of these pixels are inside or given, so the diagonal is 4.
+    residual = (4 * many - around - source) * inside
+    assert np.abs(residual).max() < 1e-3 * np.abs(many).max()
+    assert rms(few, many) < 0.2 * np.sqrt(np.mean(many**2))
