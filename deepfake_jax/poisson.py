@@ -23,7 +23,7 @@ Gradients = Literal["new", "mixed"]
 # levels off (root mean square), 0.3 of it by rounding; two are 0.3. Mixed gradients
 # leave more to the finest grid: 2 to 3 levels after one cycle, 0.5 after two.
 _CYCLES: dict[Gradients, int] = {"new": 1, "mixed": 2}
-_Region = UInt8[np.ndarray, "height width"]  # 255 inside, else 0
+_Region = UInt8[np.ndarray, "height width"]  # 1 inside, else 0
 _Padded = Float32[np.ndarray, "full_height full_width"]
 _PaddedPlanes = Float32[np.ndarray, "3 full_height full_width"]
 _Differences = Float32[np.ndarray, "height width"]
@@ -47,12 +47,13 @@ def poisson_blend(
         gradients: "new" takes the new picture's; "mixed" of each two neighbours and
             channel the stronger one of the two pictures', so that what the old picture
             shows in flat places of the new one (hair, glasses, a microphone) remains.
+            Of two faces it shows the features of both.
 
     Returns:
         A new picture; bit-identical to `old` outside of the region. A region that is
         the whole picture has no border: it gives `new`.
     """
-    inside = cv2.compare(mask, 0.5, cv2.CMP_GT)
+    inside = (mask > 0.5).view(np.uint8)
     x, y, width, height = cv2.boundingRect(inside)
     result = old.copy()
     if width == 0:
@@ -71,11 +72,12 @@ def _clone(old: Frame, new: Frame, region: _Region, gradients: Gradients) -> Fra
     height, width = region.shape
     levels, *padded = plan_grids(height, width)
     inside, held = np.zeros((2, *padded), np.float32)
-    inside[:height, :width] = region > 0
+    inside[:height, :width] = region
     source = np.zeros((3, *padded), np.float32)
     if gradients == "mixed":
-        for channel, plane in enumerate(source[:, :height, :width]):
-            _add_stronger_gradients(plane, old[..., channel], new[..., channel])
+        parts = source[:, :height, :width]
+        for part, *pictures in zip(parts, cv2.split(old), cv2.split(new), strict=True):
+            _add_stronger_gradients(part, *pictures)
         source *= inside
     _add_border(source, held, old, new, region)
     if not held.any():
@@ -101,7 +103,7 @@ def _add_border(
 
 
 def _list_border(region: _Region) -> tuple[_Places, _Places]:
-    """Rows and columns of all neighbours of which one is in the region, and of those."""
+    """Rows and columns of pixels at the region's border, and of neighbours outside."""
     width = region.shape[1]
     rows, columns = np.divmod(
         np.flatnonzero(region[:, 1:] != region[:, :-1]), max(width - 1, 1)
@@ -117,10 +119,10 @@ def _list_border(region: _Region) -> tuple[_Places, _Places]:
 
 
 def _add_stronger_gradients(plane: _Differences, old: _Channel, new: _Channel) -> None:
-    """Adds the divergence of old less new gradients, where the old ones are stronger."""
+    """Adds the divergence of old less new gradients where the old are stronger."""
     for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        of_old = cv2.subtract(old[here], old[there], dtype=cv2.CV_16S)
-        of_new = cv2.subtract(new[here], new[there], dtype=cv2.CV_16S)
+        of_old = old[here].astype(np.int16) - old[there]
+        of_new = new[here].astype(np.int16) - new[there]
         stronger = np.abs(of_old) > np.abs(of_new)
         difference = (of_old - of_new) * stronger
         plane[here] += difference

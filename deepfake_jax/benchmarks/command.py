@@ -24,6 +24,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
             result = _step(command)
         case options.Loader():
             result = _loader(command)
+        case options.Poisson():
+            result = _poisson(command)
         case options.Train():
             result = _train(command)
         case options.Layers():
@@ -65,6 +67,14 @@ def _loader(command: options.Loader) -> Any:
         rounds=command.rounds,
         seconds=command.seconds,
     )
+
+
+def _poisson(command: options.Poisson) -> Any:
+    # Read when NumPy is first imported: the claim is of one core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from deepfake_jax.benchmarks.poisson import measure_poisson
+
+    return measure_poisson(size=command.size, rounds=command.rounds)
 
 
 def _train(command: options.Train) -> Any:

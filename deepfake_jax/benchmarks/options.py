@@ -77,6 +77,26 @@ class Loader:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Poisson:
+    """Time seamless cloning against cv2.seamlessClone, alternating, on one core.
+
+    Example:
+        deepfake-jax benchmark poisson --size 300
+
+    Clones an oval in a square region. `ratio` is OpenCV's time to ours, the median of
+    rounds. OpenCV asks another question (its change does not end at the mask), so our
+    solver is timed on that one, too, and the root mean square difference is given.
+    """
+
+    size: Annotated[int, Field(ge=16)] = 300
+    """Side of the region, pixels."""
+    rounds: _Positive = 15
+    """Alternations of ours and OpenCV's."""
+    json: _Json = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class Train:
     """Time the real loop with the real loader against the step alone.
 
@@ -228,6 +248,7 @@ def subcommand_of(command: type) -> Any:
 BenchmarkOptions = (
     Annotated[Step, subcommand_of(Step)]
     | Annotated[Loader, subcommand_of(Loader)]
+    | Annotated[Poisson, subcommand_of(Poisson)]
     | Annotated[Train, subcommand_of(Train)]
     | Annotated[Layers, subcommand_of(Layers)]
     | Annotated[Ratio, subcommand_of(Ratio)]
@@ -258,5 +279,5 @@ def make_config(
 
 def check_options(options: Any) -> None:
     """Raises ConfigError if a benchmark's preset or settings cannot be used."""
-    if not isinstance(options, Loader | Convert):
+    if not isinstance(options, Loader | Convert | Poisson):
         make_config(options.preset, options.set, batch_size=options.batch_size)
