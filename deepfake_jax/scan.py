@@ -10,12 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake_jax.chain import FinderState
 from deepfake_jax.detect import make_searcher
 from deepfake_jax.find import (
     EMBED_EVERY,
     LINK_SCORE,
     FaceFinder,
-    FinderState,
     TrackEmbedding,
 )
 from deepfake_jax.identity import make_crop_embedder

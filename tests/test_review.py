@@ -15,7 +15,8 @@ from deepfake_jax.faceset import (
 )
 from deepfake_jax.pictures import read_picture
 from deepfake_jax.query import QueryError, parse_query
-from deepfake_jax.review import check_set, review_faces
+from deepfake_jax.repair import check_set
+from deepfake_jax.review import review_faces
 from deepfake_jax.sheet import TILE, Row, Tile, draw_sheet, spread
 
 
