@@ -21,11 +21,13 @@ from deepfake_jax.chain import (
     FinderState,
     Taken,
     differs,
+    guess_shape,
     link_chains,
     make_face,
     move_chain,
     moved_box,
     part_doubles,
+    strays,
 )
 from deepfake_jax.detect import Detection, Searcher, search_sides
 from deepfake_jax.identity import CropEmbedder, Embedding, cut_embedding_crop
@@ -139,8 +141,10 @@ class FaceFinder:
             if found is not None:
                 taken.append((chain, *found))
         taken, lost = part_doubles(taken)
-        # Or the two would take turns in showing one face.
-        state.chains = [chain for chain in state.chains if id(chain) not in lost]
+        # Or the two would take turns in showing one face. Where the detector has not
+        # looked, one may have slipped off its own face and shall find back to it.
+        if detections is not None:
+            state.chains = [chain for chain in state.chains if id(chain) not in lost]
         used = {id(detection) for _, detection, _ in taken}
         for detection in detections or []:
             if id(detection) not in used and detection.score >= self._min_score:
@@ -233,10 +237,13 @@ class FaceFinder:
             chain.unseen = 0
             # A face that the mesh does not know stays so for a while; asking it four
             # times in every frame would be most of the work of a crowd scene.
-            if shape.score < _GOOD_SCORE:
+            astray = strays(shape, detection)
+            if shape.score < _GOOD_SCORE or astray:
                 chain.doubts += 1
                 if chain.doubts % _RETRY_EVERY == 1:
                     shape = self._fit(timed, detection)
+                elif astray:
+                    shape = guess_shape(detection)
             return detection, shape
         chain.unseen += searched
         moved = moved_box(chain, shape.points)
@@ -254,17 +261,19 @@ class FaceFinder:
             timed, np.concatenate([box[:2] - margin, box[2:] + 2 * margin])
         )
         shape = self._landmark(region, window_of_box(box, detection.landmarks))
-        if shape.score < _GOOD_SCORE:
+        if shape.score < _GOOD_SCORE or strays(shape, detection):
             window = window_of_landmarks(detection.landmarks)
             other = self._landmark(region, window)
-            shape = max(shape, other, key=lambda s: s.score)
+            shape = max(shape, other, key=lambda s: (not strays(s, detection), s.score))
+        if strays(shape, detection):
+            return guess_shape(detection)
         if not self._follow:
             return shape
         # The first window stands as the detector's rough points do; two looks more
         # bring the mesh within 1 px (of 256) of where it stays.
         for _ in range(2):
             again = self._landmark(region, window_of_landmarks(shape.points))
-            if again.score < min(shape.score, _GOOD_SCORE):
+            if again.score < min(shape.score, _GOOD_SCORE) or strays(again, detection):
                 break
             shape = again
         return shape

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
 from deepfake_jax.native import convert_to_rgb, read_tags, source_options
-from deepfake_jax.tone import tone_map
+from deepfake_jax.tone import is_hdr, tone_map
 from deepfake_jax.types import Affine, Face, Frame
 from deepfake_jax.video import TimedFrame
 
@@ -74,7 +74,10 @@ def whole_region(timed: TimedFrame) -> Region:
 def cut_region(timed: TimedFrame, box: Float[Any, "4"]) -> Region:
     """The part of a frame that covers a box, or all of a small frame."""
     height, width = timed.size
-    if timed.native is None or height * width <= SMALL_FRAME:
+    if timed.native is None:
+        return whole_region(timed)
+    # Tone mapping takes longer than the conversion and is not kept with the frame.
+    if height * width <= SMALL_FRAME and not is_hdr(read_tags(timed.native)):
         return whole_region(timed)
     x0, y0 = (int(max(0, v)) // _ALIGN * _ALIGN for v in np.floor(box[:2]))
     x0, y0 = min(x0, max(0, width - _ALIGN)), min(y0, max(0, height - _ALIGN))

@@ -17,14 +17,16 @@ from deepfake_jax.faceset import (
     DROPPED_NAME,
     VERSION,
     FaceRecord,
+    FaceSetError,
     list_sets,
     make_record,
     read_lines,
+    read_record,
     write_record,
 )
 from deepfake_jax.overview import write_sheets
 from deepfake_jax.query import parse_query, read_key
-from deepfake_jax.repair import check_set, repair_set
+from deepfake_jax.repair import check_set, list_damaged_sets, repair_set
 
 _log = logging.getLogger("deepfake_jax")
 QUERY_MARK = "query "  # begins the reason of a face that was dropped by hand
@@ -89,7 +91,8 @@ def review_faces(
     if sort:
         read_key(_nobody(), sort.removeprefix("-"))
     del queries
-    parts = list_sets(folder)
+    edits = bool(drop or keep or sort or restore or delete)
+    parts = list_damaged_sets(folder) if repair or check else list_sets(folder)
     problems: list[str] = []
     changed = deleted = 0
     kept: list[tuple[Path, FaceRecord]] = []
@@ -98,10 +101,13 @@ def review_faces(
         if repair:
             problems += repair_set(part)
         elif check:
-            problems += check_set(part)
+            found = _check(part, alone=len(parts) == 1)
+            problems += found
+            if found and not edits and not _is_readable(part):
+                continue
         header, records, left = _read_all(part)
         changed += len(records)
-        records, left, moved = _choose(records, left, drop, keep, restore=restore)
+        records, left, moved = _choose(part, records, left, drop, keep, restore=restore)
         changed -= len(records) - moved
         if sort:
             key, falling = sort.removeprefix("-"), sort.startswith("-")
@@ -130,19 +136,40 @@ def _nobody() -> FaceRecord:
     return FaceRecord("", "", 0, 0.0, (0.0, 0.0, 0.0, 0.0), 0.0, (), (), 0.0)
 
 
+def _check(folder: Path, *, alone: bool) -> list[str]:
+    try:
+        return check_set(folder)
+    except FaceSetError as error:
+        if alone:
+            raise
+        return [str(error)]
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        _read_all(folder)
+    except FaceSetError:
+        return False
+    return True
+
+
 def _read_all(
     folder: Path,
 ) -> tuple[dict[str, Any], list[FaceRecord], list[FaceRecord]]:
-    from deepfake_jax.faceset import read_record
-
     header, records = read_record(folder)
     path, left = folder / DROPPED_NAME, []
     if path.exists():
-        left = [make_record(line) for n, line in read_lines(path) if n > 1]
+        try:
+            left = [make_record(line) for n, line in read_lines(path) if n > 1]
+        except TypeError as error:
+            raise FaceSetError(
+                f"{path}: {error}; `deepfake-jax faces {folder} --repair` mends it"
+            ) from None
     return header, records, left
 
 
 def _choose(
+    folder: Path,
     records: list[FaceRecord],
     left: list[FaceRecord],
     drop: str,
@@ -153,8 +180,14 @@ def _choose(
     """Faces kept and left out by queries, and how many came back before."""
     back: list[FaceRecord] = []
     if restore:
-        back = [r for r in left if r.dropped.startswith(QUERY_MARK)]
-        left = [r for r in left if not r.dropped.startswith(QUERY_MARK)]
+        # Not those whose pictures --delete has removed.
+        back = [
+            r
+            for r in left
+            if r.dropped.startswith(QUERY_MARK) and (folder / r.file).is_file()
+        ]
+        staying = {id(r) for r in back}
+        left = [r for r in left if id(r) not in staying]
         records = [*records, *(replace(r, dropped="") for r in back)]
         records.sort(key=lambda r: r.file)
     for text, wanted in ((drop, False), (keep, True)):
