@@ -19,6 +19,7 @@ from deepfake_jax.options import ExtractConfig
 from deepfake_jax.people import (
     PersonError,
 )
+from deepfake_jax.scanlog import holds_frames
 from deepfake_jax.source import Source, list_sources
 
 __all__ = ["ExtractError", "ExtractResult", "extract_faces", "own_version"]
@@ -67,7 +68,7 @@ def extract_faces(
             raise _keep_or_remove(partial, extraction, error) from error
         # What was found is of no use to a command that cannot succeed; a full disk
         # or memory can be mended.
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) or not holds_frames(partial):
             shutil.rmtree(partial, ignore_errors=True)
         raise
     return result
