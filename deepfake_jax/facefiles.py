@@ -12,6 +12,7 @@ import numpy as np
 
 from deepfake_jax.align import FACE_SIZE
 from deepfake_jax.faceset import (
+    DROPPED_NAME,
     RECORD_NAME,
     FaceRecord,
     encode_record,
@@ -28,6 +29,8 @@ from deepfake_jax.types import Face
 from deepfake_jax.video import TimedFrame
 
 PERSON_FOLDER = "person_"
+PEOPLE_SHEET = "people.png"
+UNSORTED_NAME = f".{RECORD_NAME}.unsorted"
 
 
 class FaceWriter:
@@ -165,7 +168,12 @@ def _read_old(path: Path) -> Iterator[tuple[FaceRecord, int]] | None:
 
 
 def recall_pictures(folder: Path) -> None:
-    """Undoes a sorting by person that was cut short: all pictures back to one place."""
+    """Undoes a sorting by person that was cut short: all back to one place."""
+    (folder / DROPPED_NAME).unlink(missing_ok=True)
+    (folder / PEOPLE_SHEET).unlink(missing_ok=True)
+    if (folder / UNSORTED_NAME).exists():
+        # Else what stands there is a set's record, of which a part may be missing.
+        (folder / UNSORTED_NAME).replace(folder / RECORD_NAME)
     for inner in folder.glob(f"{PERSON_FOLDER}*"):
         for picture in inner.glob("*.png"):
             picture.replace(folder / picture.name)

@@ -29,7 +29,7 @@ import json
 import logging
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,19 @@ class FaceRecord:
     roll: float = 0.0
     picture: str = ""
     dropped: str = ""
+
+
+_WORDS = {
+    str: (str, "a text"),
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+}
+_KINDS: dict[str, Any] = {
+    field.name: _WORDS[field.type]  # type: ignore[index]
+    for field in fields(FaceRecord)
+    if field.type in _WORDS
+}
 
 
 @dataclass(frozen=True)
@@ -156,16 +169,39 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     try:
         # Not splitlines: JSON leaves U+2028 and its like as they are in a file's name.
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
-                yield number, _parse_line(path, number, line.removesuffix("\n"))
+                # Editors add an empty line at the end, and a mark at the beginning.
+                if line.strip():
+                    yield number, _parse_line(path, number, line.removesuffix("\n"))
     except UnicodeDecodeError as error:
         raise FaceSetError(f"{path} is damaged: {error}") from None
 
 
-def make_record(fields: dict[str, Any]) -> FaceRecord:
-    """A face's line as a record; raises TypeError if fields lack or are unknown."""
-    return FaceRecord(**{k: _freeze(v) for k, v in fields.items() if k != "check"})
+def make_record(values: dict[str, Any]) -> FaceRecord:
+    """A face's line as a record.
+
+    Raises:
+        TypeError: a field that lacks, is unknown or of a wrong kind, named.
+    """
+    for name in _KINDS.keys() & values.keys():
+        (kind, words), value = _KINDS[name], values[name]
+        # JSON's true is no number, and its NaN none to compare with.
+        odd = isinstance(value, bool) != (kind is bool) or value != value
+        if odd or not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r}, expected {words}")
+    shapes = {"box": (4,), "frame_to_face": (2, 3)}
+    if not all(_has_shape(values[k], v) for k, v in shapes.items() if k in values):
+        raise TypeError("box must be 4 numbers and frame_to_face 2 x 3")
+    return FaceRecord(**{k: _freeze(v) for k, v in values.items() if k != "check"})
+
+
+def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        array = np.array(value)
+    except ValueError:  # rows of different lengths
+        return False
+    return array.shape == shape and array.dtype.kind in "if"
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
@@ -185,13 +221,13 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
         raise FaceSetError(_explain_missing(folder))
     header: dict[str, Any] | None = None
     records, edited = [], 0
-    for number, fields in read_lines(path):
+    for number, values in read_lines(path):
         if header is None:
-            header = check_header(path, fields)
+            header = check_header(path, values)
             continue
-        edited += "check" in fields and fields["check"] != line_check(fields)
+        edited += "check" in values and values["check"] != line_check(values)
         try:
-            records.append(make_record(fields))
+            records.append(make_record(values))
         except TypeError as error:
             raise FaceSetError(f"{path}, line {number}: {error}") from None
     if edited:
@@ -212,7 +248,10 @@ def check_header(path: Path, header: dict[str, Any]) -> dict[str, Any]:
         FaceSetError: it is no header of ours, or of a version that is not known.
     """
     if header.get("format") != FORMAT:
-        raise FaceSetError(f"{path} does not begin with a header of {FORMAT!r}")
+        raise FaceSetError(
+            f"{path} does not begin with a header of {FORMAT!r}; `deepfake-jax faces "
+            f"{path.parent} --repair` makes one"
+        )
     if header.get("version") not in _READABLE:
         raise FaceSetError(
             f"{path} has format version {header.get('version')}, this program reads "
@@ -255,8 +294,8 @@ def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         raise FaceSetError(
-            f"{path}, line {number} is damaged ({error.msg}); remove that line, or "
-            "extract the set anew"
+            f"{path}, line {number} is damaged ({error.msg}); `deepfake-jax faces "
+            f"{path.parent} --repair` mends the record"
         ) from None
     if not isinstance(value, dict):
         raise FaceSetError(f"{path}, line {number}: expected an object, got {value!r}")
@@ -300,8 +339,8 @@ def load_faces(
             face = read_picture(path)
         except (PictureError, OSError) as error:
             raise FaceSetError(
-                f"{folder}: cannot read the face {record.file}: {error}; remove its "
-                f"line from {RECORD_NAME} or extract the set anew"
+                f"{folder}: cannot read the face {record.file}: {error}; "
+                f"`deepfake-jax faces {folder} --repair` takes it out of the set"
             ) from error
         if face.shape != faces.shape[1:]:
             height, width = face.shape[:2]

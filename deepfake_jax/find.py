@@ -8,12 +8,27 @@ an interrupted run goes on exactly as it would have.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64
 
+from deepfake_jax.chain import (
+    FULL_EVERY,
+    LINK_OVERLAP,
+    Chain,
+    FinderState,
+    Taken,
+    differs,
+    guess_shape,
+    link_chains,
+    make_face,
+    move_chain,
+    moved_box,
+    part_doubles,
+    strays,
+)
 from deepfake_jax.detect import Detection, Searcher, search_sides
 from deepfake_jax.identity import CropEmbedder, Embedding, cut_embedding_crop
 from deepfake_jax.landmarks import (
@@ -33,7 +48,6 @@ from deepfake_jax.video import TimedFrame
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4
 DETECT_EVERY = 3  # frames, while every face is followed by its landmarks
-FULL_EVERY = 6  # frames between searches at all sizes, while no face is found
 EMBED_EVERY = 32  # frames between embeddings of a track
 _WIDE_EVERY = 4  # detections between those at full width, for newcomers
 _MANY_EMBEDDINGS = 4  # of a track, from where on only every fourth time is used
@@ -43,50 +57,7 @@ _FACE_AT_SEARCH = 36  # pixels; YuNet is sure of faces this wide
 _FOLLOW_SCORE = 0.8  # landmark confidence that proves a face where none was detected
 _GOOD_SCORE = 0.5  # landmark confidence below which another window is tried
 _RETRY_EVERY = 5  # doubtful looks at a track between full fits
-_LINK_OVERLAP = 0.3
-_SAME_FACE = 0.4  # overlap from which two finds in one frame are one face
 _UNSEEN_ROUNDS = 3  # detections that may miss a followed face before it is let go
-
-
-@dataclass
-class _Chain:
-    """A track that is still running."""
-
-    track: int
-    box: list[float]
-    score: float
-    landmarks: list[list[float]]
-    velocity: tuple[float, float] = (0.0, 0.0)
-    missing: int = 0
-    unseen: int = 0
-    embeddings: int = 0
-    doubts: int = 0
-
-
-@dataclass
-class FinderState:
-    """All that the next frames depend on, but the last thumbnail; JSON can hold it."""
-
-    next_track: int = 0
-    frames: int = 0
-    flushes: int = 0
-    since_detect: int = 0
-    since_full: int = FULL_EVERY
-    rounds: int = 0
-    chains: list[_Chain] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "FinderState":
-        """The state that `to_json` gave."""
-        chains = [
-            _Chain(**{**chain, "velocity": tuple(chain["velocity"])})
-            for chain in values["chains"]
-        ]
-        return cls(**{**values, "chains": chains})
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +131,8 @@ class FaceFinder:
         detections, small = None, 0
         if self._must_detect():
             detections, small = self._detect(timed)
-        taken: list[tuple[_Chain, Detection | None, Shape | None]] = []
-        pairs = _link(state.chains, detections or [])
+        taken: list[Taken] = []
+        pairs = link_chains(state.chains, detections or [])
         for chain in state.chains:
             detection = pairs.get(id(chain))
             found = self._go_on(
@@ -169,13 +140,15 @@ class FaceFinder:
             )
             if found is not None:
                 taken.append((chain, *found))
-        taken, lost = _without_doubles(taken)
-        # Or the two would take turns in showing one face.
-        state.chains = [chain for chain in state.chains if id(chain) not in lost]
+        taken, lost = part_doubles(taken)
+        # Or the two would take turns in showing one face. Where the detector has not
+        # looked, one may have slipped off its own face and shall find back to it.
+        if detections is not None:
+            state.chains = [chain for chain in state.chains if id(chain) not in lost]
         used = {id(detection) for _, detection, _ in taken}
         for detection in detections or []:
             if id(detection) not in used and detection.score >= self._min_score:
-                if all(_differs(detection, chain) for chain, _, _ in taken):
+                if all(differs(detection, chain) for chain, _, _ in taken):
                     taken.append(self._begin(timed, detection))
         return self._settle(timed, taken, cut=cut, small=small)
 
@@ -240,7 +213,7 @@ class FaceFinder:
     def _go_on(
         self,
         timed: TimedFrame,
-        chain: _Chain,
+        chain: Chain,
         detection: Detection | None,
         *,
         searched: bool,
@@ -264,15 +237,18 @@ class FaceFinder:
             chain.unseen = 0
             # A face that the mesh does not know stays so for a while; asking it four
             # times in every frame would be most of the work of a crowd scene.
-            if shape.score < _GOOD_SCORE:
+            astray = strays(shape, detection)
+            if shape.score < _GOOD_SCORE or astray:
                 chain.doubts += 1
                 if chain.doubts % _RETRY_EVERY == 1:
                     shape = self._fit(timed, detection)
+                elif astray:
+                    shape = guess_shape(detection)
             return detection, shape
         chain.unseen += searched
-        moved = _box_of(chain, shape.points)
+        moved = moved_box(chain, shape.points)
         kept = shape.score >= _FOLLOW_SCORE and chain.unseen <= _UNSEEN_ROUNDS
-        kept = kept and box_overlap(moved, np.array(chain.box)) >= _LINK_OVERLAP
+        kept = kept and box_overlap(moved, np.array(chain.box)) >= LINK_OVERLAP
         return (None, shape) if kept else None
 
     def _fit(self, timed: TimedFrame, detection: Detection) -> Shape | None:
@@ -285,25 +261,27 @@ class FaceFinder:
             timed, np.concatenate([box[:2] - margin, box[2:] + 2 * margin])
         )
         shape = self._landmark(region, window_of_box(box, detection.landmarks))
-        if shape.score < _GOOD_SCORE:
+        if shape.score < _GOOD_SCORE or strays(shape, detection):
             window = window_of_landmarks(detection.landmarks)
             other = self._landmark(region, window)
-            shape = max(shape, other, key=lambda s: s.score)
+            shape = max(shape, other, key=lambda s: (not strays(s, detection), s.score))
+        if strays(shape, detection):
+            return guess_shape(detection)
         if not self._follow:
             return shape
         # The first window stands as the detector's rough points do; two looks more
         # bring the mesh within 1 px (of 256) of where it stays.
         for _ in range(2):
             again = self._landmark(region, window_of_landmarks(shape.points))
-            if again.score < min(shape.score, _GOOD_SCORE):
+            if again.score < min(shape.score, _GOOD_SCORE) or strays(again, detection):
                 break
             shape = again
         return shape
 
     def _begin(
         self, timed: TimedFrame, detection: Detection
-    ) -> tuple[_Chain, Detection, Shape | None]:
-        chain = _Chain(self.state.next_track, detection.box.tolist(), 0.0, [])
+    ) -> tuple[Chain, Detection, Shape | None]:
+        chain = Chain(self.state.next_track, detection.box.tolist(), 0.0, [])
         self.state.next_track += 1
         self.state.chains.append(chain)
         return chain, detection, self._fit(timed, detection)
@@ -311,7 +289,7 @@ class FaceFinder:
     def _settle(
         self,
         timed: TimedFrame,
-        taken: Sequence[tuple[_Chain, Detection | None, Shape | None]],
+        taken: Sequence[Taken],
         *,
         cut: bool,
         small: int,
@@ -323,8 +301,8 @@ class FaceFinder:
             chain.missing = 0 if id(chain) in seen else chain.missing + 1
         state.chains = [chain for chain in state.chains if chain.missing <= MAX_GAP]
         for chain, detection, shape in taken:
-            face = _make_face(chain, detection, shape)
-            _move(chain, face)
+            face = make_face(chain, detection, shape)
+            move_chain(chain, face)
             faces.append(face)
             self._consider(timed, face)
         state.frames += 1
@@ -349,114 +327,6 @@ class FaceFinder:
         region = _region_of(timed, points)
         crop = cut_embedding_crop(region, five)
         self._candidates[face.track] = _Candidate(crop, round(weight, 4), timed.index)
-
-
-def _link(
-    chains: Sequence[_Chain], detections: Sequence[Detection]
-) -> dict[int, Detection]:
-    """The detection of each track, best overlaps first, each used once."""
-    overlaps = sorted(
-        (
-            (box_overlap(np.array(chain.box), detection.box), i, j)
-            for i, chain in enumerate(chains)
-            for j, detection in enumerate(detections)
-        ),
-        key=lambda triple: (-triple[0], triple[1], triple[2]),
-    )
-    pairs: dict[int, Detection] = {}
-    used: set[int] = set()
-    for overlap, i, j in overlaps:
-        if overlap < _LINK_OVERLAP:
-            break
-        if id(chains[i]) not in pairs and j not in used:
-            pairs[id(chains[i])] = detections[j]
-            used.add(j)
-    return pairs
-
-
-def _without_doubles(
-    taken: list[tuple[_Chain, Detection | None, Shape | None]],
-) -> tuple[list[tuple[_Chain, Detection | None, Shape | None]], set[int]]:
-    """Of two tracks that met on one face, the one that the detector saw, or older.
-
-    Gives the tracks that stay, and the ids of those that end.
-    """
-    order = sorted(taken, key=lambda item: (item[1] is None, item[0].track))
-    kept: list[tuple[_Chain, Detection | None, Shape | None]] = []
-    for item in order:
-        if not any(_are_one(item, other) for other in kept):
-            kept.append(item)
-    staying = {id(chain) for chain, _, _ in kept}
-    lost = {id(chain) for chain, _, _ in taken} - staying
-    return sorted(kept, key=lambda item: item[0].track), lost
-
-
-def _are_one(
-    first: tuple[_Chain, Detection | None, Shape | None],
-    second: tuple[_Chain, Detection | None, Shape | None],
-) -> bool:
-    boxes = _box_now(first), _box_now(second)
-    if box_overlap(*boxes) >= _SAME_FACE:
-        return True
-    if first[2] is None or second[2] is None:
-        return False
-    # A mesh can slip from its own box onto the face beside it.
-    apart = first[2].points.mean(axis=0) - second[2].points.mean(axis=0)
-    least = float(min(boxes[0][2], boxes[1][2]))
-    return float(np.linalg.norm(apart)) < 0.3 * least
-
-
-def _box_now(
-    item: tuple[_Chain, Detection | None, Shape | None],
-) -> Float64[np.ndarray, "4"]:
-    chain, detection, shape = item
-    if detection is not None:
-        return detection.box
-    return np.array(chain.box) if shape is None else _box_of(chain, shape.points)
-
-
-def _differs(detection: Detection, chain: _Chain) -> bool:
-    return box_overlap(detection.box, np.array(chain.box)) < _SAME_FACE
-
-
-def _make_face(
-    chain: _Chain, detection: Detection | None, shape: Shape | None
-) -> FoundFace:
-    if detection is not None:
-        box, score = detection.box, detection.score
-    else:
-        assert shape is not None, "a face is detected, or followed by its landmarks"
-        box, score = _box_of(chain, shape.points), chain.score
-    points = detection.landmarks if detection is not None else np.zeros((0, 2))
-    confidence = 1.0
-    if shape is not None:
-        points, confidence = shape.points, shape.score
-    return FoundFace(
-        track=chain.track,
-        box=np.round(box, 2),
-        score=round(float(score), 3),
-        landmarks=np.round(points, 2),
-        confidence=round(confidence, 3),
-    )
-
-
-def _move(chain: _Chain, face: FoundFace) -> None:
-    before = np.array(chain.landmarks)
-    shift = np.zeros(2)
-    if len(before) and not chain.missing:
-        shift = face.landmarks.mean(axis=0) - before.mean(axis=0)
-    chain.velocity = (round(float(shift[0]), 3), round(float(shift[1]), 3))
-    chain.box, chain.score = face.box.tolist(), face.score
-    chain.landmarks = face.landmarks.tolist()
-
-
-def _box_of(chain: _Chain, points: Float[Any, "n 2"]) -> Float64[np.ndarray, "4"]:
-    """A track's box, moved and scaled as its landmarks were."""
-    before, box = np.array(chain.landmarks), np.array(chain.box)
-    scale = float(np.linalg.norm(points - points.mean(axis=0)))
-    scale /= max(float(np.linalg.norm(before - before.mean(axis=0))), 1e-6)
-    corner = points.mean(axis=0) + scale * (box[:2] - before.mean(axis=0))
-    return np.concatenate([corner, scale * box[2:]])
 
 
 def _centre(box: Float[Any, "4"]) -> Float64[np.ndarray, "2"]:

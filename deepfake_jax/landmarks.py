@@ -18,6 +18,7 @@ from deepfake_jax.align import (
     template_points,
     umeyama,
 )
+from deepfake_jax.quiet import without_info_lines
 from deepfake_jax.region import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 from deepfake_jax.weights import get_weights
@@ -85,8 +86,10 @@ def _make_mesh() -> Landmarker:
             f"the face mesh needs LiteRT, which cannot be imported ({error}); "
             "pip install ai-edge-litert, or give --landmarks none"
         ) from error
-    network: Any = Interpreter(str(get_weights("face_mesh")), num_threads=1)
-    network.allocate_tensors()
+    weights = str(get_weights("face_mesh"))
+    with without_info_lines():
+        network: Any = Interpreter(weights, num_threads=1)
+        network.allocate_tensors()
     entry = network.get_input_details()[0]["index"]
     # Told by size, not by order: 468 points of three numbers, and one logit.
     outputs = {

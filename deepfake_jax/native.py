@@ -217,13 +217,36 @@ def read_rotation(native: VideoFrame) -> tuple[int, str]:
     return _TURNS.get((a, b, c, d), (0, ""))
 
 
-def turn_upright(native: VideoFrame, time_base: Fraction) -> VideoFrame:
+class RotationReader:
+    """How the frames of one video are to be turned; reads each flag once.
+
+    A PyAV frame whose side data were looked at holds itself in a cycle, and 1080p
+    frames by the hundred would wait for the garbage collector. The angle alone does
+    not, but it cannot tell a mirrored picture.
+    """
+
+    def __init__(self) -> None:
+        self._angle: int | None = None
+        self._filters = ""
+
+    def read(self, native: VideoFrame) -> str:
+        """The filters that turn a frame upright; empty if it is."""
+        angle = native.rotation
+        if angle != self._angle:
+            self._angle, self._filters = angle, read_rotation(native)[1]
+        return self._filters
+
+
+def turn_upright(
+    native: VideoFrame, time_base: Fraction, filters: str | None = None
+) -> VideoFrame:
     """Turn a native frame by its rotation flag; every sample moves unchanged.
 
     Where the chroma is halved in one direction only (4:2:2), a quarter turn has no such
     format to go to and the frame becomes 4:4:4.
     """
-    _, filters = read_rotation(native)
+    if filters is None:
+        _, filters = read_rotation(native)
     if not filters:
         return native
     name = native.format.name

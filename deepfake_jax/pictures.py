@@ -89,7 +89,7 @@ def list_pictures(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if is_picture(path) and not path.name.startswith(".") and path.is_file()
     ]
-    return sorted(pictures, key=_natural_key)
+    return sorted(pictures, key=natural_key)
 
 
 def read_picture(path: Path) -> Frame:
@@ -301,7 +301,8 @@ def _make_png_text(path: Path, metadata: dict[str, str]) -> PngImagePlugin.PngIn
     return text
 
 
-def _natural_key(path: Path) -> tuple[list[int | str], str]:
+def natural_key(path: Path) -> tuple[list[int | str], str]:
+    """What to sort files by to have them as a person counts: 2 before 10."""
     # Splitting at the digits alternates text and number, so that like meets like.
     parts = re.split(r"(\d+)", path.name)
     return [

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
 from deepfake_jax.native import convert_to_rgb, read_tags, source_options
-from deepfake_jax.tone import tone_map
+from deepfake_jax.tone import is_hdr, tone_map
 from deepfake_jax.types import Affine, Face, Frame
 from deepfake_jax.video import TimedFrame
 
@@ -81,7 +81,10 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) ->
             pixels are in the frame's own transfer and can be pasted back (`patch`).
     """
     height, width = timed.size
-    if timed.native is None or height * width <= SMALL_FRAME:
+    if timed.native is None:
+        return whole_region(timed, tone=tone)
+    # Tone mapping takes longer than the conversion and is not kept with the frame.
+    if height * width <= SMALL_FRAME and not is_hdr(read_tags(timed.native)):
         return whole_region(timed, tone=tone)
     x0, y0 = (int(max(0, v)) // _ALIGN * _ALIGN for v in np.floor(box[:2]))
     x0, y0 = min(x0, max(0, width - _ALIGN)), min(y0, max(0, height - _ALIGN))

@@ -10,14 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake_jax.chain import FinderState
 from deepfake_jax.detect import make_searcher
 from deepfake_jax.find import (
     EMBED_EVERY,
     LINK_SCORE,
     FaceFinder,
-    FinderState,
     TrackEmbedding,
 )
+from deepfake_jax.heap import trim_heap
 from deepfake_jax.identity import make_crop_embedder
 from deepfake_jax.landmarks import LandmarkSource, make_landmarker
 from deepfake_jax.pictures import PictureError
@@ -43,6 +44,7 @@ from deepfake_jax.video import TimedFrame, VideoError
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
+_TRIM_EVERY = 8  # checkpoints
 _MOST_APART = 2  # every n-th frame up to which neighbours still tell of each other
 
 Scanned = tuple[TimedFrame, FrameFaces, list[TrackedFace]]
@@ -159,6 +161,8 @@ class Scan:
 
     def _checkpoint(self, *, end: bool) -> None:
         views = [embedding_to_json(view) for view in self._finder.flush()]
+        if self._finder.state.flushes % _TRIM_EVERY == 0:
+            trim_heap()
         state = self._finder.state.to_json()
         # Read back as an interrupted run would, so that both come to the same.
         self.embeddings += [embedding_from_json(view) for view in views]

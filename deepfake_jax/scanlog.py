@@ -74,6 +74,15 @@ class ScanLog:
                 yield parse_checked(file.readline()) or {}
 
 
+def holds_frames(folder: Path) -> bool:
+    """Whether the journal in a folder has more than its first line."""
+    path = folder / JOURNAL_NAME
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return bool(file.readline() and file.readline())
+
+
 def parse_checked(line: bytes) -> dict[str, Any] | None:
     """A line's values; None if it is damaged or was cut off."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.facefiles import PERSON_FOLDER
+from deepfake_jax.facefiles import PEOPLE_SHEET, PERSON_FOLDER, UNSORTED_NAME
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -23,7 +23,6 @@ from deepfake_jax.people import People
 from deepfake_jax.pictures import write_picture
 from deepfake_jax.sheet import Row, Tile, draw_sheet, spread
 
-PEOPLE_SHEET = "people.png"
 _BUFFER = 500  # lines of all persons that wait to be written
 
 
@@ -60,7 +59,7 @@ def sort_out(
     several = len(chosen) > 1 and not one
     places = {n: folder / f"{PERSON_FOLDER}{n}" if several else folder for n in chosen}
     source = folder / RECORD_NAME
-    unsorted = folder / f".{RECORD_NAME}.unsorted"
+    unsorted = folder / UNSORTED_NAME
     source.replace(unsorted)
     writer = _SetWriter(header, people, places, together=one and len(chosen) > 1)
     # From a copy of the name, so that a kill in between leaves all lines somewhere.

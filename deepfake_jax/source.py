@@ -1,14 +1,21 @@
-"""What frames come from: videos, pictures and folders of pictures."""
+"""What frames come from: videos, pictures and folders of them."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake_jax.pictures import is_picture, list_pictures, read_picture
+from deepfake_jax.pictures import (
+    VIDEO_SUFFIXES,
+    is_picture,
+    list_pictures,
+    natural_key,
+    read_picture,
+)
 from deepfake_jax.types import Frame
-from deepfake_jax.video import TimedFrame, probe_video, read_frames
+from deepfake_jax.video import TimedFrame, VideoError, probe_video, read_frames
 
 
 class SourceError(ValueError):
@@ -23,37 +30,85 @@ class Source:
         path: the file.
         kind: what it is.
         frames: how many frames it says it has, None if it does not say.
+        frame_rate: a video's frames a second on average, None if it does not say.
     """
 
     path: Path
     kind: Literal["video", "picture"]
     frames: int | None
+    frame_rate: float | None = None
+
+    def expect_frames(
+        self, *, start: float = 0.0, end: float | None = None, every: int = 1
+    ) -> int | None:
+        """About how many frames a search will see; None if the source does not say.
+
+        Args:
+            start: seconds of a video to leave out.
+            end: second at which to stop.
+            every: only each so many-th frame is seen.
+        """
+        if self.kind == "picture" or self.frames is None:
+            return self.frames
+        first, last = 0.0, float(self.frames)
+        if self.frame_rate is not None:
+            first = min(start * self.frame_rate, last)
+            last = last if end is None else min(end * self.frame_rate, last)
+        return math.ceil(max(0.0, last - first) / every)
 
 
 def list_sources(paths: list[Path]) -> list[Source]:
-    """Videos, pictures and folders of pictures, in the order given, to single files.
+    """Videos, pictures and folders of both, in the order given, to single files.
+
+    Of a folder the pictures come first, then the videos, each as a person counts.
 
     Raises:
-        SourceError: no such file, or a folder without pictures.
+        SourceError: no such file, or a folder without pictures and videos.
         VideoError: a file that is neither picture nor video.
     """
     sources = []
     for path in paths:
         if path.is_dir():
-            pictures = list_pictures(path)
-            if not pictures:
+            pictures, videos = list_pictures(path), _list_videos(path)
+            if not pictures and not videos:
                 raise SourceError(
-                    f"{path} holds no pictures; name a video, a picture or a folder "
-                    "with .png, .jpg, .webp, .tif or .bmp files right inside it"
+                    f"{path} holds no pictures and no videos; name a video, a picture "
+                    "or a folder with .png, .jpg, .webp, .tif, .bmp, .mp4, .mov or "
+                    "similar files right inside it"
                 )
             sources += [Source(picture, "picture", 1) for picture in pictures]
+            sources += [_try_video(video) for video in videos]
         elif not path.exists():
             raise SourceError(f"no such file or folder: {path}")
         elif is_picture(path):
             sources.append(Source(path, "picture", 1))
         else:
-            sources.append(Source(path, "video", probe_video(path).frames))
+            sources.append(_video(path))
     return sources
+
+
+def _list_videos(folder: Path) -> list[Path]:
+    videos = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    ]
+    return sorted(videos, key=natural_key)
+
+
+def _video(path: Path) -> Source:
+    info = probe_video(path)
+    return Source(path, "video", info.frames, float(info.frame_rate))
+
+
+def _try_video(path: Path) -> Source:
+    """A video of a folder; one that cannot be opened is told of when it is read."""
+    try:
+        return _video(path)
+    except VideoError:
+        return Source(path, "video", None)
 
 
 def read_source(source: Source) -> Iterator[TimedFrame]:

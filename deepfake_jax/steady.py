@@ -7,10 +7,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
+from jaxtyping import Float32, Int64
 
 from deepfake_jax.frames import SwappedFace, SwappedFrame
 from deepfake_jax.track import RADIUS
+from deepfake_jax.types import Face
 
 _COLOR_SIGMA = 3.5  # frames
 _MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
@@ -18,6 +21,10 @@ _MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
 # another light: a flash stays in its frame.
 _LIGHT_SIGMA = 8.0
 _LEAST = 0.01  # weight below which a frame is not worth its cost
+_CELLS = 8  # a side: what is evened out is shading, not features
+# Grey levels by which a cell may differ from frame to frame before it counts as a
+# change of the face, such as a mouth that the network does not open.
+_CELL_SIGMA = 8.0
 
 
 def steady_looks(
@@ -74,7 +81,37 @@ def _average(face: SwappedFace, around: list[tuple[int, SwappedFace]]) -> Swappe
             mask += np.float32(weight) * other.mask
     return replace(
         face,
+        new=_even_out(face, away, [other for _, other in around]),
         mask=np.minimum(mask, 1),
         old_color=colors @ np.array([other.old_color for _, other in around]),
         new_color=colors @ np.array([other.new_color for _, other in around]),
     )
+
+
+def _even_out(
+    face: SwappedFace, away: Int64[np.ndarray, "n"], around: list[SwappedFace]
+) -> Face:
+    """The new face without the restlessness of its shading.
+
+    What the network paints differs from the old face by person, which lasts, and by
+    chance from frame to frame, which flickers. The difference of the two, coarse, is
+    averaged over time and the new face moved to it.
+    """
+    cells = np.array([_difference(other) for other in around])
+    centre = _difference(face)
+    alike = np.exp(-0.5 * ((cells - centre) / _CELL_SIGMA) ** 2)
+    weights = alike * np.exp(-0.5 * (away / _COLOR_SIGMA) ** 2)[:, None, None, None]
+    moved = (weights * cells).sum(axis=0) / weights.sum(axis=0) - centre
+    size = face.new.shape[1::-1]
+    tint = cv2.resize(moved.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.rint(np.clip(face.new + tint, 0, 255)).astype(np.uint8)
+
+
+def _difference(face: SwappedFace) -> Float32[np.ndarray, "cells cells 3"]:
+    """New less old face, each cell's mean, grey levels."""
+    size = (_CELLS, _CELLS)
+    new, old = (
+        cv2.resize(face_, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for face_ in (face.new, face.old)
+    )
+    return new - old

@@ -32,6 +32,10 @@ _SIGMA = 3.5  # frames
 # one to two pixels of the face picture, and fast motion soon exceeds ten. With 2.5 a
 # face of noise 1.8 kept 0.54 of its jitter, because its noise was taken for motion.
 _TOLERANCE = 4.0  # pixels of the face picture
+# The second pass compares the pairs with what the first one gave, which has less noise
+# than the point itself: a singer's jitter falls to 0.37 instead of 0.44. A tolerance of
+# 6 does as well, but drags where motion begins, by 1 pixel and not by 0.02.
+_PASSES = 2
 
 # Corners of the crop that the network sees: what jitters on the screen.
 _EDGE = COVERAGE * FACE_SIZE / 2
@@ -131,18 +135,18 @@ def steady_points(
     """
     middle = len(window) // 2
     centre = np.asarray(window[middle], np.float64)
-    total, weights = centre.copy(), np.ones((len(centre), 1))
-    for distance in range(1, middle + 1):
-        pair = (window[middle - distance] + window[middle + distance]) / 2
-        if np.isnan(pair).any():
-            break
-        off = np.sum((pair - centre) ** 2, axis=1, keepdims=True)
+    pairs = (window[:middle][::-1] + window[middle + 1 :]) / 2
+    gaps = np.flatnonzero(np.isnan(pairs).any(axis=(1, 2)))
+    pairs = pairs[: gaps[0]] if len(gaps) else pairs
+    distances = np.arange(1, len(pairs) + 1)[:, None, None]
+    steady = centre
+    for _ in range(_PASSES):
+        off = np.sum((pairs - steady) ** 2, axis=2, keepdims=True)
         if joint:
-            off = np.full_like(off, off.mean())
-        weight = 2 * np.exp(-0.5 * ((distance / _SIGMA) ** 2 + off / tolerance**2))
-        total += weight * pair
-        weights += weight
-    return total / weights
+            off = np.broadcast_to(off.mean(axis=1, keepdims=True), off.shape)
+        weights = 2 * np.exp(-0.5 * ((distances / _SIGMA) ** 2 + off / tolerance**2))
+        steady = (centre + np.sum(weights * pairs, axis=0)) / (1 + weights.sum(axis=0))
+    return steady
 
 
 @dataclass

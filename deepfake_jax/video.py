@@ -17,7 +17,7 @@ from av import VideoFrame
 
 from deepfake_jax.encode import VideoWriter
 from deepfake_jax.encoders import list_codecs
-from deepfake_jax.native import convert_to_rgb, turn_upright
+from deepfake_jax.native import RotationReader, convert_to_rgb, turn_upright
 from deepfake_jax.probe import (
     TruncatedVideoError,
     VideoError,
@@ -148,6 +148,7 @@ def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
         counted = stream.frames > 0
         declared = own_duration(container, stream)
         origin = round(clock_origin(container) / info.time_base)
+        turns = RotationReader()
         natives = decode_natives(container, stream, problems)
         for pts, native in _repair_times(natives, origin, step, info.time_base):
             if held is None:
@@ -155,7 +156,7 @@ def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
             else:
                 yield _make_frame(info, count, *held, pts - held[0])
                 count += 1
-            held = pts, native
+            held = pts, turn_upright(native, info.time_base, turns.read(native))
     if held is None:
         raise VideoError(f"{path}: holds no frame; copy or download it again")
     pts, native = held
@@ -173,7 +174,6 @@ def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
 def _make_frame(
     info: VideoInfo, index: int, pts: int, native: VideoFrame, duration: int
 ) -> TimedFrame:
-    native = turn_upright(native, info.time_base)
     if (native.height, native.width) != (info.height, info.width):
         native = native.reformat(width=info.width, height=info.height)
     return TimedFrame(

@@ -1,6 +1,7 @@
 """Extraction from real footage: what is kept, what is recorded, what is refused."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,13 @@ def test_a_folder_of_something_else_is_never_replaced(portrait, tmp_path):
             tmp_path / "one.png", tmp_path / "thesis", ExtractConfig(overwrite=True)
         )
     assert (tmp_path / "thesis" / "chapter.txt").exists()
+
+
+@pytest.mark.skipif(find_spec("dlib") is not None, reason="dlib is installed")
+def test_landmarks_that_are_missing_leave_nothing_behind(portrait, tmp_path):
+    write_picture(tmp_path / "one.png", portrait)
+    with pytest.raises(ImportError, match="--landmarks dlib needs dlib.*mesh"):
+        extract_faces(
+            tmp_path / "one.png", tmp_path / "faces", ExtractConfig(landmarks="dlib")
+        )
+    assert_untouched(tmp_path)

@@ -112,7 +112,7 @@ def test_folder_of_pictures_that_is_no_set(made: Path):
         (0, {"format": FORMAT, "version": 99}, "version 99.*reads 1.*extract the set"),
         (0, {"format": FORMAT, "version": 1, "face_size": 128}, "faces of 128.*256"),
         (0, {"format": FORMAT, "version": 1}, "faces of None"),
-        (3, '{"file": "000002', "line 4 is damaged.*remove that line"),
+        (3, '{"file": "000002', "line 4 is damaged.*--repair"),
         (3, '"text"', "line 4: expected an object"),
         (3, {"file": "000002.png"}, "line 4:.*missing.*source"),
         (3, asdict(make_record(2)) | {"surprise": 1}, "line 4:.*surprise"),
@@ -143,7 +143,7 @@ def test_missing_damaged_and_wrong_pictures_are_named(made: Path):
     whole = path.read_bytes()
     for content in (None, b"", whole[: len(whole) // 2], b"text"):
         path.unlink() if content is None else path.write_bytes(content)
-        with pytest.raises(FaceSetError, match="cannot read the face 000004.png.*line"):
+        with pytest.raises(FaceSetError, match="the face 000004.png.*--repair"):
             load_faces(made)
         path.write_bytes(whole)
     write_picture(path, np.zeros((64, 48, 3), np.uint8))

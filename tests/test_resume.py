@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from footage import write_pan
 
-from deepfake_jax.extract import extract_faces
+from deepfake_jax.extract import ExtractError, extract_faces
+from deepfake_jax.facefiles import UNSORTED_NAME
+from deepfake_jax.options import ExtractConfig
 from deepfake_jax.scanlog import JOURNAL_NAME, parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
@@ -104,3 +106,30 @@ def test_every_line_of_the_record_has_its_checksum(whole):
     assert parse_checked(lines[1][:-20]) is None
     wanted = "frame time person track file landmarks frame_to_face".split()
     assert set(wanted) <= set(json.loads(lines[1]))
+
+
+def test_a_long_search_for_nobody_is_kept_for_the_next_choice(pan, whole, tmp_path):
+    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    with pytest.raises(ExtractError, match="the same command with another"):
+        extract_faces(pan, out, ExtractConfig(person="7"))
+    assert not out.exists() and partial.exists()
+    # Limits on quality choose other pictures, of the same search.
+    with pytest.raises(ExtractError, match="for sharpness.*is kept in"):
+        extract_faces(pan, out, ExtractConfig(min_sharpness=9))
+    result = extract_faces(pan, out)
+    assert result.resumed_frames == 100
+    assert read_set(out) == read_set(whole)
+    assert not partial.exists()
+
+
+def test_a_sorting_that_was_cut_short_is_done_again(pan, whole, tmp_path):
+    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    with pytest.raises(ExtractError):
+        extract_faces(pan, out, ExtractConfig(person="7"))
+    # As after a kill while one person's set was written.
+    record = partial / "faces.jsonl"
+    record.replace(partial / UNSORTED_NAME)
+    record.write_bytes((whole / "faces.jsonl").read_bytes()[:3000])
+    (partial / "dropped.jsonl").write_text("half a li")
+    assert extract_faces(pan, out).resumed_frames == 100
+    assert read_set(out) == read_set(whole)

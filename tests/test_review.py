@@ -13,9 +13,10 @@ from deepfake_jax.faceset import (
     read_record,
     write_record,
 )
-from deepfake_jax.pictures import read_picture
+from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.query import QueryError, parse_query
-from deepfake_jax.review import check_set, review_faces
+from deepfake_jax.repair import check_set
+from deepfake_jax.review import review_faces
 from deepfake_jax.sheet import TILE, Row, Tile, draw_sheet, spread
 
 
@@ -119,6 +120,92 @@ def test_checks_name_what_is_wrong_and_repair_mends_it(faces):
     assert records[0].person == 2 and sorted(records) == [0, 1, 2, 3, 5]
     assert len(load_faces(faces).faces) == 5
     assert (faces / "faces.jsonl.before").exists()
+
+
+def edit_lines(path: Path, **changes: object) -> None:
+    """Changes fields of the third line as a person in an editor would."""
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps(json.loads(lines[2]) | changes)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_what_was_deleted_does_not_come_back_without_its_picture(faces):
+    review_faces(faces, drop="frame<2", delete=True, sheets=False)
+    review_faces(faces, drop="frame==5", sheets=False)
+    result = review_faces(faces, restore=True, sheets=False)
+    assert (result.faces, result.changed) == (4, 1)
+    assert list_frames(faces) == [2, 3, 4, 5] and check_set(faces) == []
+
+
+def test_what_editors_add_is_read(faces):
+    path = faces / "faces.jsonl"
+    text = path.read_text().replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n")
+    assert list_frames(faces) == [0, 1, 2, 3, 4, 5] and check_set(faces) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"person": "two"}, "person is 'two', expected a whole number"),
+        ({"yaw": None}, "yaw is None, expected a number"),
+        ({"score": float("nan")}, "score is nan"),
+        ({"frame": True}, "frame is True"),
+        ({"frame_to_face": [[1, 0], [0, 1]]}, "frame_to_face 2 x 3"),
+        ({"beauty": 3}, "beauty"),
+    ],
+)
+def test_a_field_of_a_wrong_kind_is_named_and_repaired(faces, changes, words):
+    edit_lines(faces / "faces.jsonl", **changes)
+    with pytest.raises(FaceSetError, match=f"line 3: .*{words}"):
+        review_faces(faces, sheets=False)
+    result = review_faces(faces, check=True, sheets=False)
+    assert any(words in problem for problem in result.problems)
+    assert review_faces(faces, repair=True, sheets=False).faces == 6
+    assert check_set(faces) == []
+
+
+def test_repair_names_doubles_strangers_and_changed_pictures(faces, portrait):
+    review_faces(faces, repair=True, sheets=False)  # notes the pictures' checksums
+    path = faces / "faces.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[2] + "\n")
+    (faces / "holiday.jpg").write_bytes(b"no face")
+    write_picture(faces / "000_000003_0.png", portrait[:256, :256])
+    assert "stands there twice" in "\n".join(check_set(faces))
+    notes = "\n".join(review_faces(faces, repair=True).problems)
+    for words in (
+        "line 8 left out: 000_000001_0.png stands there twice",
+        "holiday.jpg: left alone",
+        "000_000003_0.png is another picture now",
+    ):
+        assert words in notes
+    assert len(check_set(faces)) == 1  # the holiday is still there
+
+
+def test_the_folders_of_several_people_are_repaired_one_by_one(tmp_path):
+    for number in (1, 2):
+        write_face_set(tmp_path / f"person_{number}", 3)
+    (tmp_path / "people.png").write_bytes(b"a sheet")
+    (tmp_path / "person_2" / "faces.jsonl").unlink()
+    assert review_faces(tmp_path, sheets=False).faces == 3
+    (problem,) = review_faces(tmp_path, check=True, sheets=False).problems
+    assert "person_2 has no faces.jsonl" in problem
+    result = review_faces(tmp_path, repair=True, sheets=False)
+    assert result.persons == ({"number": 1, "faces": 3}, {"number": 2, "faces": 3})
+    damaged = tmp_path / "person_1" / "dropped.jsonl"
+    review_faces(tmp_path, drop="person==1 and frame==0", sheets=False)
+    damaged.write_text(damaged.read_text() + '{"bro')
+    with pytest.raises(FaceSetError, match="--repair"):
+        review_faces(tmp_path, sheets=False)
+    assert review_faces(tmp_path, repair=True, sheets=False).faces == 5
+    assert review_faces(tmp_path, check=True, sheets=False).problems == ()
+
+
+def test_repair_makes_no_set_of_other_folders(tmp_path, portrait):
+    write_picture(tmp_path / "holiday.png", portrait)
+    with pytest.raises(FaceSetError, match="no picture there is a face"):
+        review_faces(tmp_path, repair=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
 
 
 def test_a_record_can_be_made_of_pictures_alone(faces):

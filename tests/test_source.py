@@ -80,7 +80,7 @@ def test_folder_without_pictures_is_named_with_the_fix(tmp_path: Path):
     (folder / "inner").mkdir(parents=True)
     make_picture(folder / "inner" / "deep.png")
     (folder / ".hidden.png").write_bytes((folder / "inner/deep.png").read_bytes())
-    with pytest.raises(SourceError, match="empty holds no pictures; name a video"):
+    with pytest.raises(SourceError, match="empty holds no pictures and no videos; "):
         list_sources([folder])
 
 
@@ -101,3 +101,25 @@ def test_damaged_picture_is_named_when_it_is_read(tmp_path: Path):
     (source,) = list_sources([path])
     with pytest.raises(PictureError, match="broken.png"):
         list(read_source(source))
+
+
+def test_videos_of_a_folder_come_after_its_pictures(clips, tmp_path: Path):
+    make_picture(tmp_path / "z.png")
+    for name in ("take10.mp4", "take2.MP4"):
+        (tmp_path / name).symlink_to(clips / "carphone.mp4")
+    (tmp_path / "broken.mkv").write_bytes(b"no video")
+    sources = list_sources([tmp_path])
+    names = [source.path.name for source in sources]
+    assert names == ["z.png", "broken.mkv", "take2.MP4", "take10.mp4"]
+    assert [source.frames for source in sources] == [1, None, 120, 120]
+
+
+def test_the_frames_that_a_search_will_see_are_foretold():
+    film = Source(Path("film.mp4"), "video", 300, 25.0)
+    assert film.expect_frames() == 300
+    assert film.expect_frames(every=7) == 43  # 0, 7, ..., 294
+    assert film.expect_frames(start=2.0, end=4.0, every=2) == 25
+    assert film.expect_frames(start=2.0, end=99.0) == 250
+    assert film.expect_frames(start=60.0) == 0
+    assert Source(Path("live.ts"), "video", None).expect_frames(end=3.0) is None
+    assert Source(Path("a.png"), "picture", 1).expect_frames(start=9.0, every=5) == 1

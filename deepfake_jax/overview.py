@@ -1,0 +1,78 @@
+"""Contact sheets of face sets: by person, by pose, and the worst by each quality."""
+
+from pathlib import Path
+
+from deepfake_jax.faceset import FaceRecord
+from deepfake_jax.pictures import write_picture
+from deepfake_jax.query import read_key
+from deepfake_jax.sheet import Row, Tile, draw_sheet, spread
+
+# Quality -> whether high values are bad.
+_WORST = {
+    "alignment": False,
+    "sharpness": False,
+    "score": False,
+    "width": False,
+    "occlusion": True,
+    "yaw": True,
+    "pitch": True,
+}
+_YAWS = (-90, -45, -20, 20, 45, 90)
+_PITCHES = (90, 15, -15, -90)
+
+
+def write_sheets(folder: Path, kept: list[tuple[Path, FaceRecord]]) -> list[Path]:
+    """Draws the sheets of some faces, each with its set's folder, into a folder."""
+    sheets = {
+        "sheet_people.png": _rows_by_person(kept),
+        "sheet_poses.png": _rows_by_pose(kept),
+        "sheet_worst.png": _rows_of_worst(kept),
+    }
+    for name, rows in sheets.items():
+        write_picture(folder / name, draw_sheet(rows))
+    return [folder / name for name in sheets]
+
+
+def _rows_by_person(kept: list[tuple[Path, FaceRecord]]) -> list[Row]:
+    rows = []
+    for person in sorted({record.person for _, record in kept}):
+        own = [pair for pair in kept if pair[1].person == person]
+        tracks = len({record.track for _, record in own})
+        title = f"person {person}   {len(own)} faces in {tracks} tracks"
+        tiles = [_tile(own[i], "frame") for i in spread(len(own), 20)]
+        rows.append(Row(title, tiles))
+    return rows
+
+
+def _rows_by_pose(kept: list[tuple[Path, FaceRecord]]) -> list[Row]:
+    rows = []
+    for high, low in zip(_PITCHES, _PITCHES[1:], strict=False):
+        for left, right in zip(_YAWS, _YAWS[1:], strict=False):
+            own = [
+                pair
+                for pair in kept
+                if low <= pair[1].pitch < high and left <= pair[1].yaw < right
+            ]
+            if own:
+                title = (
+                    f"yaw {left} to {right}, pitch {low} to {high}   {len(own)} faces"
+                )
+                tiles = [_tile(own[i], "yaw") for i in spread(len(own), 10)]
+                rows.append(Row(title, tiles))
+    return rows
+
+
+def _rows_of_worst(kept: list[tuple[Path, FaceRecord]]) -> list[Row]:
+    rows = []
+    for key, high_is_bad in _WORST.items():
+        own = sorted(kept, key=lambda pair: read_key(pair[1], key), reverse=high_is_bad)
+        tiles = [_tile(pair, key) for pair in own[:20]]
+        rows.append(Row(f"worst by {key}", tiles))
+    return rows
+
+
+def _tile(pair: tuple[Path, FaceRecord], key: str) -> Tile:
+    folder, record = pair
+    value = getattr(record, key)
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return Tile(folder / record.file, f"{key} {text}")
