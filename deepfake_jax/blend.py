@@ -40,7 +40,7 @@ def face_box(frame: Frame, frame_to_face: Affine, face_size: int) -> Box | None:
     """Rows and columns of a frame that a face can touch, or None if it lies outside."""
     edges = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * (face_size / 2)
     corners = apply_affine(invert_affine(frame_to_face), edges + (face_size - 1) / 2)
-    return _clip_box(frame, corners)
+    return _clip_box(frame, corners, margin=0)
 
 
 def native_size(
@@ -114,7 +114,7 @@ def place_face(
     # A pixel's bilinear support reaches to the next pixels' centres.
     edges = np.array([[left, top], [left + width, top + height]]) + [[-1], [0]]
     corners = np.array([[x, y] for x in edges[:, 0] for y in edges[:, 1]], np.float64)
-    box = _clip_box(frame, apply_affine(mask_to_frame, corners))
+    box = _clip_box(frame, apply_affine(mask_to_frame, corners), margin=1)
     if box is None:
         return None
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
@@ -176,13 +176,15 @@ def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
     return cv2.addWeighted(face, 1 + amount, blurred, -amount, 0)
 
 
-def _clip_box(frame: Frame, points: Float64[np.ndarray, "n 2"]) -> Box | None:
-    """The points' bounding box and a pixel around, in a frame; None if outside."""
+def _clip_box(
+    frame: Frame, points: Float64[np.ndarray, "n 2"], *, margin: int
+) -> Box | None:
+    """The points' bounding box and a margin, cut to a frame; None if outside."""
     height, width = frame.shape[:2]
     # Far beyond any frame, before whole numbers could overflow.
     points = np.clip(points, -(2.0**30), 2.0**30)
-    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0).tolist()
-    x1, y1 = (np.ceil(points.max(axis=0)).astype(int) + 2).tolist()
+    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0).tolist()
+    x1, y1 = (np.ceil(points.max(axis=0)).astype(int) + 1 + margin).tolist()
     x1, y1 = min(x1, width), min(y1, height)
     return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
 
