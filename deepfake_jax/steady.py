@@ -33,7 +33,8 @@ def steady_looks(
     """Averages each face's mask and color statistics with its track's other frames.
 
     Frames count by their distance (Gaussian, both ways, so nothing lags) and by how
-    like their light is. Color statistics may be averaged for every method (`color`).
+    like their light is. Color statistics may be averaged for every method (`color`). If
+    the stream raises, what was read is given first and the error after it.
 
     Args:
         frames: frames of one source, in order.
@@ -41,8 +42,16 @@ def steady_looks(
     """
     window: deque[SwappedFrame] = deque(maxlen=2 * radius + 1)
     ahead: deque[int] = deque()  # positions in the stream not yet given
-    count = 0
-    for frame in frames:
+    count, failure = 0, None
+    stream = iter(frames)
+    while True:
+        try:
+            frame = next(stream)
+        except StopIteration:
+            break
+        except Exception as error:  # given on below, after the frames already read
+            failure = error
+            break
         window.append(frame)
         ahead.append(count)
         count += 1
@@ -50,6 +59,8 @@ def steady_looks(
             yield _settle(window, ahead.popleft() - (count - len(window)))
     while ahead:
         yield _settle(window, ahead.popleft() - (count - len(window)))
+    if failure is not None:
+        raise failure
 
 
 def _settle(window: "deque[SwappedFrame]", middle: int) -> SwappedFrame:

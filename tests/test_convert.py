@@ -94,9 +94,11 @@ def test_the_identity_network_gives_the_frame_back(portrait, mask, tmp_path):
     swapped = swap_one(identity_run(), frame, tmp_path, config)
     assert swapped is not None and not np.array_equal(swapped, frame)
     error = np.abs(swapped.astype(float) - frame)
-    # Two resamplings at about the face's own scale lose fine detail alone: 34 dB.
+    # Two resamplings at about the face's own scale lose fine detail alone: 34 dB; the
+    # classic's third, to 160 pixels by two taps, more.
     touched = error.max(axis=2) > 0
-    assert 10 * np.log10(255**2 / np.mean(error[touched] ** 2)) > 34
+    least = 30 if mask == "classic" else 34
+    assert 10 * np.log10(255**2 / np.mean(error[touched] ** 2)) > least
     assert touched.mean() < 0.12
 
 
