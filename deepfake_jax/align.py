@@ -42,6 +42,11 @@ ARCFACE_POINTS = np.array(
 )
 
 
+# Scale above which sampling is cubic: at the face's own size, linear sampling there and
+# back loses 7 dB (33 against 40 at 60 to 90 pixels).
+_CUBIC = 0.75
+
+
 def _template() -> Float64[np.ndarray, "5 2"]:
     eyes = ARCFACE_POINTS[:2].mean(axis=0)
     eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
@@ -183,7 +188,7 @@ def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -
     """Cuts an aligned face out of a frame, uint8 RGB, edges repeated outside.
 
     Faces larger than the output are first reduced by area averaging, so that fine
-    detail does not alias; enlarging is cubic.
+    detail does not alias; from three quarters of the size on, sampling is cubic.
     """
     scale = float(np.sqrt(abs(np.linalg.det(frame_to_face[:, :2]))))
     if scale < 0.5:
@@ -192,7 +197,7 @@ def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -
         frame,
         frame_to_face,
         (face_size, face_size),
-        flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR,
+        flags=cv2.INTER_CUBIC if scale > _CUBIC else cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
 

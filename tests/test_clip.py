@@ -10,10 +10,7 @@ import pytest
 from flax import linen as nn
 from footage import write_pan
 
-from deepfake_jax.align import crop_matrix, warp_face
-from deepfake_jax.blend import paste_face
-from deepfake_jax.clip import ClipError, ClipFigures, measure_clip, measure_seam
-from deepfake_jax.mask import rectangle_mask
+from deepfake_jax.clip import ClipError, ClipFigures, measure_clip
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.options import ConvertConfig
 from deepfake_jax.run import TrainedRun
@@ -54,23 +51,6 @@ def test_copy_is_better_than_paint(pan: Path):
     # Detail that 64 pixels lose is all that changes.
     assert copy.seam < 2 and copy.flicker is not None and copy.flicker < 0.3
     assert paint.seam > 3 * copy.seam
-
-
-def test_seam_of_a_hard_paste_in_its_frame():
-    frame = np.full((200, 240, 3), (150, 110, 95), np.uint8)
-    angle = np.radians(10)
-    cos, sin = 1.6 * np.cos(angle), 1.6 * np.sin(angle)
-    matrix = np.array([[cos, -sin, -30.0], [sin, cos, -70.0]])
-    mask = rectangle_mask(128)
-    to_crop = crop_matrix(64) @ np.vstack([matrix, [0, 0, 1]])
-    face = np.full((64, 64, 3), (165, 118, 90), np.uint8)
-    result = paste_face(frame, face, mask, to_crop)
-    assert warp_face(result, matrix)[128, 128].tolist() == [165, 118, 90]
-    # The step in Lab is 8.97 in scikit-image; a small face's resampled edge and its
-    # corners cost 3 %.
-    assert measure_seam(frame, result, mask, matrix) == [pytest.approx(8.97, rel=0.04)]
-    away = np.array([[1.0, 0, 5000], [0, 1.0, 5000]])
-    assert measure_seam(frame, frame, mask, away) == []
 
 
 def test_clip_without_a_face(detector_weights: None, tmp_path: Path):
