@@ -112,14 +112,16 @@ def _look(
         placement = place_faces(sources, config, swapper.identity)
         timed = picture_frame(read_picture(source))
         return [(timed, placement.find(0, 0))], 0
-    info = probe_video(source)
     number = int(at[1:]) if at.startswith("#") and at[1:].isdecimal() else None
     if number is None:
         moment = parse_time(at, option="--frame") or 0.0
-    else:
-        moment = number / float(info.frame_rate)
+    else:  # only counting tells a frame's time where the rate is not constant
+        times = (timed.time for timed in read_frames(source) if timed.index == number)
+        moment = next(times, float("inf"))
     start, end = max(0.0, moment - _AROUND), moment + _AROUND
-    frames = list(read_frames(source, start=start, end=end))
+    frames = []
+    if moment < float("inf"):
+        frames = list(read_frames(source, start=start, end=end))
     if number is None:
         wanted = [f.index for f in frames if f.time >= moment - 1e-6][:1]
     else:
@@ -127,7 +129,7 @@ def _look(
     if not wanted:
         raise ConvertError(
             f"--frame {at}: {source} has no frame there; it is "
-            f"{float(info.duration or 0):.2f} s long"
+            f"{float(probe_video(source).duration or 0):.2f} s long"
         )
     part = replace(config, start=str(start), end=str(end))
     if config.faces:

@@ -107,7 +107,7 @@ class ConvertConfig:
     """Color space of the mask skin."""
     erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
     """Make the mask smaller by this share of the face's side; negative: larger."""
-    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.15
+    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
     """Width of the mask's soft border, as a share of the face."""
     guard: bool = False
     """Keep the original where the swap disagrees wildly with it, as where a hand or
@@ -115,7 +115,7 @@ class ConvertConfig:
     color: ColorMethod = "avg"
     """Match the colors of the face that is replaced: none, avg (mean), reinhard (mean
     and spread in LAB), linear (mean and covariance) or histogram."""
-    blend: BlendMethod = "alpha"
+    blend: BlendMethod = "multiband"
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
@@ -147,7 +147,10 @@ def classic_options() -> ConvertConfig:
     """The post-processing of 2018: `smooth_mask`, `adjust_avg_color`, frame by frame.
 
     The mask is a box inset by a fifteenth, blurred 15 px wide with sigma 10 at 160 px;
-    the mean color of the whole square is shifted; nothing is steadied over time. Faces
-    lie where this program's alignment puts them, because its runs are trained so.
+    the mean color of the whole square is shifted. Faces lie where the detector finds
+    them in each frame by itself, without the mesh and without steadying; by its five
+    points instead of its box, because runs are trained on aligned faces.
     """
-    return ConvertConfig(mask="classic", color="avg", blend="alpha", steady=False)
+    return ConvertConfig(
+        mask="classic", color="avg", blend="alpha", steady=False, landmarks="none"
+    )

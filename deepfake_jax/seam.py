@@ -1,10 +1,10 @@
 """How visible the border of a pasted face is: the color step that the paste added.
 
 Pictures are uint8 RGB of one shape, a face's box of the frame before and after; masks
-float32 in [0, 1] in the same box. Steps are in Delta E of CIE 1976: a step "beyond that
-of the source" is a difference of vectors in Lab, and CIEDE2000 is the length of none.
-About 2.3 is just noticeable (Mahy et al. 1994, "Evaluation of uniform color spaces
-developed after the adoption of CIELAB and CIELUV").
+float32 in [0, 1] in the same box. Steps are in Delta E of CIE 1976: they are averaged
+along the border as vectors in Lab, and CIEDE2000 is the length of none. About 2.3 is
+just noticeable (Mahy et al. 1994, "Evaluation of uniform color spaces developed after
+the adoption of CIELAB and CIELUV").
 """
 
 import cv2
@@ -31,11 +31,12 @@ def seam_error(
 
     Along the normals of the contour where the mask is a half, the pictures are sampled
     every `step_share` of the mask's size (the root of its area). A step is the
-    difference in Lab of the samples on either side of a third, in the result less the
-    same in the source; as a vector, smoothed along the contour, because texture that
-    differs is no seam. The largest step of a normal counts, where the mask is about as
-    steep as it gets on it: a hard border shows all of its step, one that fades over a
-    tenth of the size a quarter.
+    difference in Lab of the samples on either side of a third, as a vector, smoothed
+    along the contour, because texture is no seam. It counts as far as the result shows
+    it and the source has it not: the shorter of the result's step and of its difference
+    from the source's, so that an edge which the paste covers up is none. The largest of
+    a normal counts, where the mask is about as steep as it gets on it: a hard border
+    shows all of its step, one that fades over a tenth of the size a quarter.
 
     Args:
         source: the face's box of the frame as it was.
@@ -100,17 +101,23 @@ def _square_steps(
     height, width = mask.shape
     limit = np.array([width - 1, height - 1], np.float32)
     inside = np.all((rays >= 0) & (rays <= limit), axis=2)
-    added = _sample_lab(result, rays) - _sample_lab(source, rays)
-    steps = added[:, 2:] - added[:, :-2]
+    views = [_sample_lab(picture, rays) for picture in (source, result)]
     levels = _sample(mask, rays)
     drop = np.abs(levels[:, 2:] - levels[:, :-2])
     drop[~(inside[:, 2:] & inside[:, :-2])] = 0
     weight = (drop > 0).astype(np.float64)[..., None]
     share = _smooth_around(weight, _SMOOTH)
-    steps = _smooth_around(steps * weight, _SMOOTH) / np.maximum(share, 1e-9)
+    before, after = (
+        _smooth_around((view[:, 2:] - view[:, :-2]) * weight, _SMOOTH)
+        / np.maximum(share, 1e-9)
+        for view in views
+    )
+    # An edge that the source had and the result lacks is nothing that anyone sees.
+    added = np.linalg.norm(after - before, axis=2)
+    seen = np.minimum(added, np.linalg.norm(after, axis=2))
     steepest = drop.max(axis=1, keepdims=True)
     border = (drop >= _STEEP * steepest) & (steepest > 0.02)
-    squares = np.where(border, (steps**2).sum(axis=2), 0).max(axis=1)
+    squares = np.where(border, seen**2, 0).max(axis=1)
     return squares[border.any(axis=1)]
 
 
