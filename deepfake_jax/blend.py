@@ -148,12 +148,11 @@ def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: Blend) -> Frame
 def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     """Mixes two pictures of one shape: new where the mask is 1, old where it is 0.
 
-    The float formula, in half of NumPy's time; fixed point saves a tenth more and is
-    off by a level.
+    The float formula: OpenCV divides by the sum of the weights and a hundred-thousandth
+    more, which no rounding to levels shows but at an exact half. As a difference that
+    is multiplied and added it takes twice as long.
     """
-    change = cv2.subtract(new, old, dtype=cv2.CV_32F)
-    cv2.multiply(change, cv2.merge([mask, mask, mask]), dst=change)
-    return cv2.add(old, change, dtype=cv2.CV_8U)
+    return cv2.blendLinear(new, old, mask, 1 - mask)
 
 
 def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
