@@ -189,8 +189,8 @@ def _drop_thin_cells(source: Planes, held: Plane, inside: Plane, cover: Plane) -
 def _invert(grid: _Grid) -> Float32[np.ndarray, "n n"]:
     """The coarsest grid's equations as a matrix, inverted; symmetric.
 
-    By OpenCV: NumPy's would wake BLAS's threads for a matrix this small, which took 30
-    ms instead of one where another process held the cores.
+    By OpenCV: NumPy's would wake BLAS's threads for a matrix this small, and where
+    other processes held the cores a clone of 300 pixels took 116 ms instead of 18.
     """
     inside = grid.inside.ravel()
     cells = np.arange(len(inside))

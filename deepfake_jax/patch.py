@@ -101,8 +101,7 @@ def cut_native(
 ) -> VideoFrame:
     """Copy a part of a frame, with its tags.
 
-    A filter graph that crops takes ten times as long, and gives planes in the middle of
-    the whole frame's rows, which swscale converts at a quarter of its speed.
+    A filter graph that crops takes four times as long: 0.65 for 0.15 ms.
 
     Args:
         native: one that `can_paste` allows.
