@@ -18,6 +18,10 @@ from deepfake_jax.types import Affine, Face, Frame, Mask
 
 Box = tuple[slice, slice]
 Blend = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
+# Share of a face along which Poisson cloning averages the difference at its border. On
+# a talking head, seam and flicker of 0: 7.0 and 0.53; 0.2: 6.7 and 0.51; 0.4: 6.3 and
+# 0.46; 1: 6.1 and 0.43, but then the light from one side is not followed any more.
+_BORDER = 0.4
 _SMALL = 128  # pixels: up to here, cubic sampling costs less than half a millisecond
 
 
@@ -135,9 +139,9 @@ def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: Blend) -> Frame
         case "alpha":
             return alpha_blend(old, new, mask)
         case "poisson":
-            return poisson_blend(old, new, mask)
+            return poisson_blend(old, new, mask, smooth=_BORDER)
         case "poisson-mixed":
-            return poisson_blend(old, new, mask, gradients="mixed")
+            return poisson_blend(old, new, mask, gradients="mixed", smooth=_BORDER)
         case "multiband":
             return multiband_blend(old, new, mask)
     raise ValueError(
@@ -148,12 +152,11 @@ def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: Blend) -> Frame
 def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     """Mixes two pictures of one shape: new where the mask is 1, old where it is 0.
 
-    The float formula, in half of NumPy's time; fixed point saves a tenth more and is
-    off by a level.
+    The float formula: OpenCV divides by the sum of the weights and a hundred-thousandth
+    more, which no rounding to levels shows but at an exact half. As a difference that
+    is multiplied and added it takes twice as long.
     """
-    change = cv2.subtract(new, old, dtype=cv2.CV_32F)
-    cv2.multiply(change, cv2.merge([mask, mask, mask]), dst=change)
-    return cv2.add(old, change, dtype=cv2.CV_8U)
+    return cv2.blendLinear(new, old, mask, 1 - mask)
 
 
 def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.align import (
-    FACE_SIZE,
     compose_affine,
     crop_faces,
     crop_matrix,
@@ -34,8 +33,6 @@ from deepfake_jax.types import Affine, Face, Landmarks, Mask
 from deepfake_jax.video import TimedFrame
 
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
-# At which the programs of 2018 matched and blended, out of a face picture.
-_CLASSIC_CROP = (FACE_SIZE - CLASSIC_SIZE) // 2
 _log = logging.getLogger("deepfake_jax")
 
 # A frame and the faces to swap in it.
@@ -124,14 +121,14 @@ class FrameSwapper:
         if not jobs:
             return [SwappedFrame(timed, ()) for timed, _ in found]
         faces = np.stack([face for *_, face, _ in jobs])
-        crops = faces if self.crop_size > CLASSIC_SIZE else self._crop(faces)
+        crops = self._shrink(faces)
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
         news = self._network(shifted)
         made: dict[int, list[SwappedFace]] = {}
         for (timed, placed, region, face, raw), crop, new in zip(
             jobs, crops, news, strict=True
         ):
-            old = crop if raw is face else self._crop(raw[None])[0]
+            old = crop if raw is face else self._shrink(raw[None])[0]
             swapped = self._measure(placed, region, old, new, raw)
             made.setdefault(timed.index, []).append(swapped)
         return [
@@ -139,11 +136,14 @@ class FrameSwapper:
         ]
 
     def _cut(self, timed: TimedFrame, placed: PlacedFace) -> tuple[Region, Face, Face]:
-        """A face's surroundings, its picture for the network, and as the frame is."""
-        size, matrix = FACE_SIZE, placed.frame_to_face
-        if self.crop_size > CLASSIC_SIZE:
-            size = self.crop_size
-            matrix = compose_affine(crop_matrix(size), matrix)
+        """The frame around a crop, the crop for the network, and as the frame is.
+
+        A network of up to `CLASSIC_SIZE` pixels sees what it learned from: the middle
+        of a face picture of `FACE_SIZE`. Its margin, which nobody looks at, is left
+        out: with it, pixels to convert and to sample would be 2.5 times as many.
+        """
+        size = max(self.crop_size, CLASSIC_SIZE)
+        matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
         region = face_region(timed, matrix, size, tone=False)
         raw = warp_region(region, matrix, size)
         face = raw
@@ -151,8 +151,10 @@ class FrameSwapper:
             face = tone_map(raw, read_tags(timed.native))
         return region, face, raw
 
-    def _crop(self, faces: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
-        return crop_faces(faces, self.crop_size)
+    def _shrink(self, crops: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
+        if crops.shape[1] == self.crop_size:
+            return crops
+        return crop_faces(crops, self.crop_size, coverage=1.0)
 
     def _measure(
         self,
@@ -164,9 +166,8 @@ class FrameSwapper:
     ) -> SwappedFace:
         size = self.crop_size
         if self._classic:
-            size, inner = CLASSIC_SIZE, slice(_CLASSIC_CROP, -_CLASSIC_CROP)
-            old = np.ascontiguousarray(face[inner, inner])
-            new = cv2.resize(new, (size, size))
+            size = CLASSIC_SIZE
+            old, new = (cv2.resize(crop, (size, size)) for crop in (face, new))
         matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
         mask = self._draw(placed, old, new)
         weights = None if self._classic else _resize_mask(mask, size)

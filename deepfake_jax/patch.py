@@ -8,6 +8,7 @@ frame's own transfer: of an HDR frame those of ``cut_region(..., tone=False)``.
 
 from typing import Any, cast
 
+import cv2
 import numpy as np
 from av import VideoFormat, VideoFrame
 from av.video.plane import VideoPlane
@@ -82,20 +83,42 @@ def paste_native(
         rows, columns = mask.shape
         part = whole[y // dy : y // dy + rows, x // dx : x // dx + columns]
         fresh = _view(source, native.format, index)
-        np.copyto(part, fresh, where=mask[:, :, None])
+        cv2.copyTo(fresh, mask.view(np.uint8), part)
     return result
 
 
 def copy_native(native: VideoFrame) -> VideoFrame:
     """Copy a frame's samples, tags and times; a decoder may still use the original."""
-    result = VideoFrame(native.width, native.height, native.format.name)
-    for index, (target, source) in enumerate(
-        zip(result.planes, native.planes, strict=True)
-    ):
-        _view(target, native.format, index)[:] = _view(source, native.format, index)
+    result = cut_native(native, 0, 0, native.width, native.height)
     result.pts, result.duration = native.pts, native.duration
     if native.time_base is not None:
         result.time_base = native.time_base
+    return result
+
+
+def cut_native(
+    native: VideoFrame, x: int, y: int, width: int, height: int
+) -> VideoFrame:
+    """Copy a part of a frame, with its tags.
+
+    A filter graph that crops takes four times as long: 0.65 for 0.15 ms.
+
+    Args:
+        native: one that `can_paste` allows.
+        x: column of the part's left edge; a multiple of the chroma's step.
+        y: row of its upper edge; likewise.
+        width: of the part.
+        height: likewise.
+    """
+    result = VideoFrame(width, height, native.format.name)
+    across, down = _chroma_steps(native.format)
+    for index, (target, source) in enumerate(
+        zip(result.planes, native.planes, strict=True)
+    ):
+        part = _view(target, native.format, index)
+        whole = _view(source, native.format, index)
+        top, left = (y // down, x // across) if index else (y, x)
+        part[:] = whole[top : top + part.shape[0], left : left + part.shape[1]]
     tags = read_tags(native)
     result.colorspace, result.color_range = tags.matrix, tags.range
     result.color_primaries, result.color_trc = tags.primaries, tags.transfer

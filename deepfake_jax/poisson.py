@@ -28,6 +28,7 @@ _Padded = Float32[np.ndarray, "full_height full_width"]
 _PaddedPlanes = Float32[np.ndarray, "3 full_height full_width"]
 _Differences = Float32[np.ndarray, "height width"]
 _Channel = UInt8[np.ndarray, "height width"]
+_Values = Float32[np.ndarray, "n 3"]
 _Places = tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]  # rows, columns
 
 
@@ -37,17 +38,25 @@ def poisson_blend(
     mask: Mask,
     *,
     gradients: Gradients = "new",
+    smooth: float = 0.0,
 ) -> Frame:
     """Clones a picture seamlessly where its mask is above a half.
 
     Args:
         old: the picture to clone into.
         new: the picture to clone, of the same shape.
-        mask: their mask; its soft border only says where a half is.
+        mask: their mask. The clone fades in where it rises from a half to 1, so that
+            the result follows it without jumps; a hard mask shows all of the clone.
         gradients: "new" takes the new picture's; "mixed" of each two neighbours and
             channel the stronger one of the two pictures', so that what the old picture
             shows in flat places of the new one (hair, glasses, a microphone) remains.
             Of two faces it shows the features of both.
+        smooth: share of the region's size (root of its box's area) along which the
+            difference of the pictures at the border is averaged; 0 takes each pixel's
+            own, which is the equations' question. A white collar or a dark background
+            that the border touches then does not flood the new picture, and noise of
+            single pixels does not flicker in it; what remains of a step at the border
+            is for a soft mask to hide.
 
     Returns:
         A new picture; bit-identical to `old` outside of the region. A region that is
@@ -62,12 +71,17 @@ def poisson_blend(
     rows = slice(max(y - 1, 0), y + height + 1)
     columns = slice(max(x - 1, 0), x + width + 1)
     part, region = result[rows, columns], inside[rows, columns]
-    cloned = _clone(part, new[rows, columns], region, gradients)
-    cv2.copyTo(cloned, region, part)
+    cloned = _clone(part, new[rows, columns], region, gradients, smooth)
+    # Else a pixel would jump from one picture to the other when its mask passes a half.
+    # Fading within an opacity of 0.25 left more of a seam: 7.6 for 7.0 Delta E.
+    opacity = np.clip(2 * mask[rows, columns] - 1, 0, 1)
+    result[rows, columns] = cv2.blendLinear(cloned, part, opacity, 1 - opacity)
     return result
 
 
-def _clone(old: Frame, new: Frame, region: _Region, gradients: Gradients) -> Frame:
+def _clone(
+    old: Frame, new: Frame, region: _Region, gradients: Gradients, smooth: float
+) -> Frame:
     """Solves for the change that, added to the new picture, meets the old one."""
     height, width = region.shape
     levels, *padded = plan_grids(height, width)
@@ -79,7 +93,7 @@ def _clone(old: Frame, new: Frame, region: _Region, gradients: Gradients) -> Fra
         for part, *pictures in zip(parts, cv2.split(old), cv2.split(new), strict=True):
             _add_stronger_gradients(part, *pictures)
         source *= inside
-    _add_border(source, held, old, new, region)
+    _add_border(source, held, old, new, region, smooth)
     if not held.any():
         return new
     change = solve_poisson(source, inside, held, levels, cycles=_CYCLES[gradients])
@@ -91,15 +105,43 @@ def _clone(old: Frame, new: Frame, region: _Region, gradients: Gradients) -> Fra
 
 
 def _add_border(
-    source: _PaddedPlanes, held: _Padded, old: Frame, new: Frame, region: _Region
+    source: _PaddedPlanes,
+    held: _Padded,
+    old: Frame,
+    new: Frame,
+    region: _Region,
+    smooth: float,
 ) -> None:
     """Adds, to each pixel at the region's border, what its neighbours outside hold."""
     inner, outer = _list_border(region)
     difference = old[outer].astype(np.float32) - new[outer]
+    if smooth and len(difference):
+        difference = _smooth_border(difference, outer, region.shape, smooth)
     place = inner[0] * held.shape[1] + inner[1]
     np.add.at(held.reshape(-1), place, np.float32(1))
     for plane, values in zip(source, difference.T, strict=True):
         np.add.at(plane.reshape(-1), place, values)
+
+
+def _smooth_border(
+    difference: _Values, places: _Places, shape: tuple[int, ...], share: float
+) -> _Values:
+    """Averages a difference along the border: Gaussian, by the distance of its pixels.
+
+    In coarse cells: border pixels are added up in them, blurred and read off between.
+    """
+    cell = max(share * np.sqrt(shape[0] * shape[1]) / 2, 1.0)
+    height, width = (int(side / cell) + 1 for side in shape)
+    at = [(place + 0.5) / cell for place in places]
+    index = at[0].astype(int) * width + at[1].astype(int)
+    sums = np.empty((height, width, 4), np.float32)
+    for channel, values in enumerate((*difference.T, np.ones(len(index)))):
+        counted = np.bincount(index, values, height * width)
+        sums[..., channel] = counted.reshape(height, width)
+    sums = cv2.GaussianBlur(sums, (0, 0), 2, borderType=cv2.BORDER_CONSTANT)
+    y, x = (line.astype(np.float32)[:, None] - 0.5 for line in at)
+    found = cv2.remap(sums, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found[:, 0, :3] / found[:, 0, 3:]
 
 
 def _list_border(region: _Region) -> tuple[_Places, _Places]:

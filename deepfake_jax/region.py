@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
 from deepfake_jax.native import convert_to_rgb, read_tags, source_options
+from deepfake_jax.patch import can_paste, cut_native
 from deepfake_jax.tone import is_hdr, tone_map
 from deepfake_jax.types import Affine, Face, Frame
 from deepfake_jax.video import TimedFrame
@@ -122,6 +123,8 @@ def warp_region(region: Region, frame_to_face: Affine, face_size: int) -> Face:
 def _crop_native(
     native: VideoFrame, x: int, y: int, width: int, height: int
 ) -> VideoFrame:
+    if can_paste(native):
+        return cut_native(native, x, y, width, height)
     graph = Graph()
     nodes = [
         graph.add_buffer(

@@ -60,6 +60,22 @@ def test_only_pixels_under_the_mask_change(pixels: str):
         assert result.pts == timed.native.pts
 
 
+@pytest.mark.parametrize("size", [64, 192])
+def test_classic_mask_takes_a_network_of_any_size(size: int):
+    config = replace(PLAIN, mask="classic")
+    swapper = FrameSwapper(lambda faces: np.full_like(faces, 200), size, config)
+    timed = picture_frame(make_native().frame)
+    (swapped,) = swapper.swap([(timed, [place(60, 20, 200)])])
+    (face,) = swapped.faces
+    # What is replaced: the central 5/8 of 200 pixels, at the classic's 160.
+    assert face.old.shape == face.new.shape == (160, 160, 3)
+    inner = timed.frame[58:182, 98:222].mean(axis=(0, 1))
+    assert np.abs(face.old.mean(axis=(0, 1)) - inner).max() < 4
+    result = compose_frame(swapped, config)
+    assert isinstance(result, np.ndarray)
+    assert np.abs(result[105:135, 145:175].astype(int) - 200).max() <= 1
+
+
 def test_without_faces_there_is_nothing_to_show():
     (swapped,) = paint(200, PLAIN).swap([(make_native(), [])])
     assert compose_frame(swapped, PLAIN) is None

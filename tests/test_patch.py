@@ -10,7 +10,7 @@ from deepfake_jax.native import (
     convert_from_rgb,
     convert_to_rgb,
 )
-from deepfake_jax.patch import can_paste, copy_native, paste_native
+from deepfake_jax.patch import can_paste, copy_native, cut_native, paste_native
 from deepfake_jax.region import cut_region
 from deepfake_jax.tone import PQ
 from deepfake_jax.types import Frame
@@ -53,6 +53,24 @@ def read_rows(native: av.VideoFrame) -> list[np.ndarray]:
         rows = rows.reshape(plane.height, -1)[:, : plane.width * pairs]
         planes.append(rows.astype(int))
     return planes
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_a_cut_has_the_frames_own_samples(
+    rng: np.random.Generator, pixel_format: str
+) -> None:
+    native = make_native(rng, pixel_format)
+    part = cut_native(native, 104, 48, 152, 96)
+    assert (part.width, part.height, part.format.name) == (152, 96, pixel_format)
+    assert (part.colorspace, part.color_range) == (
+        native.colorspace,
+        native.color_range,
+    )
+    for cut, whole in zip(read_rows(part), read_rows(native), strict=True):
+        # Of interleaved chroma a row holds as many numbers as pixels.
+        top, left = 48 * cut.shape[0] // 96, 104 * cut.shape[1] // 152
+        expected = whole[top : top + cut.shape[0], left : left + cut.shape[1]]
+        np.testing.assert_array_equal(cut, expected)
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)

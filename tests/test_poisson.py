@@ -11,7 +11,7 @@ from deepfake_jax.benchmarks.poisson import (
     clone_like_opencv,
     draw_pair,
 )
-from deepfake_jax.mask import oval_mask
+from deepfake_jax.mask import feather_mask, oval_mask
 from deepfake_jax.multigrid import plan_grids, solve_poisson
 from deepfake_jax.poisson import Gradients, poisson_blend
 
@@ -183,3 +183,34 @@ def test_cycles_converge_where_the_region_just_enters_a_coarse_cell(
     residual = (4 * many - around - source) * inside
     assert np.abs(residual).max() < 1e-3 * np.abs(many).max()
     assert rms(few, many) < 0.2 * np.sqrt(np.mean(many**2))
+
+
+def test_clone_follows_a_soft_mask_without_jumps():
+    old, new, hard = draw_pair(80)
+    still = feather_mask(hard, 0.2)
+    shift = np.array([[1, 0, 0.1], [0, 1, 0]])
+    moved = cv2.warpAffine(still, shift, still.shape[::-1])
+    assert np.any((still > 0.5) != (moved > 0.5))
+    for smooth in (0.0, 0.4):
+        one, other = (
+            poisson_blend(old, new, mask, smooth=smooth) for mask in (still, moved)
+        )
+        # The mask rises by up to an eighth a pixel, so a tenth of a pixel is 1/40 of
+        # the fade: of differences below 160 levels, 4, and 2 for the solution's change.
+        # Without the fade it was 23; with it, 2.
+        assert np.abs(one.astype(int) - other).max() <= 6
+        assert np.abs(one.astype(int) - old).max() > 30
+
+
+def test_smooth_border_keeps_a_collar_out():
+    old, new = np.full((90, 90, 3), 120, np.uint8), np.full((90, 90, 3), 100, np.uint8)
+    old[70:, 30:60] = 250
+    mask = np.pad(oval_mask(70), 10)
+    above = np.s_[62:68, 42:48]  # a few pixels into the face, over the collar
+    flooded = poisson_blend(old, new, mask)[above].mean()
+    smooth = poisson_blend(old, new, mask, smooth=0.4)[above].mean()
+    assert flooded > 165 and smooth < 0.5 * (flooded - 120) + 120
+    # A difference that is the same all around is met whatever it is averaged over.
+    flat = np.full_like(old, 120)
+    met = poisson_blend(flat, new, mask, smooth=0.4)
+    np.testing.assert_allclose(met, 120, atol=1)  # the solver's last tenth
