@@ -105,9 +105,9 @@ class ConvertConfig:
     """How several masks become one."""
     skin_space: Literal["rgb", "hsv", "ycrcb"] = "ycrcb"
     """Color space of the mask skin."""
-    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
+    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.02
     """Make the mask smaller by this share of the face's side; negative: larger."""
-    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.18
     """Width of the mask's soft border, as a share of the face."""
     guard: bool = False
     """Keep the original where the swap disagrees wildly with it, as where a hand or
@@ -115,7 +115,7 @@ class ConvertConfig:
     color: ColorMethod = "avg"
     """Match the colors of the face that is replaced: none, avg (mean), reinhard (mean
     and spread in LAB), linear (mean and covariance) or histogram."""
-    blend: BlendMethod = "multiband"
+    blend: BlendMethod = "alpha"
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
