@@ -127,7 +127,16 @@ def _plot_judgements(axes: Any, judgements: list[dict[str, Any]]) -> None:
     axes.set(xlabel="step")
     axes.grid(alpha=0.3)
     # On the axes that are drawn last, or the other's curves would cross it.
-    errors.legend(lines, [line.get_label() for line in lines], fontsize=8, loc="best")
+    # Above them: no corner stays free for all of a run.
+    errors.legend(
+        lines,
+        [line.get_label() for line in lines],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(lines),
+        fontsize=8,
+        frameon=False,
+    )
 
 
 def smooth_curve(values: Any, *, share: float = 0.05) -> Any:

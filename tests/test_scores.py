@@ -1,5 +1,7 @@
 """What is read from judgements: the score, the best, the next one, and the plateau."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from deepfake_jax.scores import (
 )
 
 
-def judgement(step: int, score: float, interval: int = 10, **more) -> dict:
+def judgement(step: int, score: float, interval: int = 10, **more: Any) -> dict:
     return {"step": step, "score": score, "interval": interval, **more}
 
 
@@ -61,7 +63,7 @@ def test_best_is_the_highest_of_its_kind():
         scores.add(judgement(10 * index, score))
     assert found == [True, True, False, True]
     # With identity the scale is another one.
-    more = {"identity_transfer_a_to_b": 0.1}
+    more: dict[str, Any] = {"identity_transfer_a_to_b": 0.1}
     assert scores.is_best({"score": -1.0, **more})
     scores.add(judgement(50, -1.0, **more))
     assert scores.is_best({"score": -0.9, **more})
