@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def save_checkpoint(
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(checkpoint_path(folder, old), ignore_errors=True)
     return final
+
+
+def save_best(folder: Path, step: int, tree: Any, *, extra: dict[str, Any]) -> Path:
+    """As `save_checkpoint`, but the new one replaces all others of the folder.
+
+    Later ones, too: a run that was set back to an earlier state can leave such.
+    """
+    path = save_checkpoint(folder, step, tree, extra=extra, keep=sys.maxsize)
+    for other in list_checkpoints(folder):
+        if other != step:
+            shutil.rmtree(checkpoint_path(folder, other), ignore_errors=True)
+    return path
 
 
 def verify_checkpoint(path: Path) -> dict[str, Any]:

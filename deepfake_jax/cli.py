@@ -321,7 +321,13 @@ def _train(command: Train) -> tuple[Any, bool]:
 
     setup_distributed(command.coordinator, command.num_processes, command.process_id)
     result = train(
-        command.a, command.b, command.run, command.options, devices=command.devices
+        command.a,
+        command.b,
+        command.run,
+        command.options,
+        devices=command.devices,
+        init=command.init,
+        init_decoders=command.init_decoders,
     )
     return result, jax.process_index() == 0
 

@@ -109,6 +109,10 @@ class Train:
     """Start from a YAML file instead of a preset."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override one setting, as key.sub=value; may be given again."""
+    init: Path | None = None
+    """A new run starts with the encoder of this one, which has the same network."""
+    init_decoders: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Take over the decoders of --init, too: A's for A, B's for B."""
     devices: int | None = None
     """Use only so many devices of each machine; all by default."""
     coordinator: str | None = None

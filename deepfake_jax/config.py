@@ -120,7 +120,21 @@ class TrainConfig:
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """Longest time between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 2
-    """Checkpoints kept; older ones are deleted."""
+    """Checkpoints kept; older ones are deleted. The best one is kept apart."""
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Share of each side's faces to judge by and not train on, whole stretches of the
+    footage; 0 holds none out. Settled when a run begins."""
+    judge_every: Annotated[int, Field(ge=0)] = 200
+    """Steps between figures of the held-out faces in metrics.jsonl; the best state is
+    kept. 0 never judges."""
+    judge_share: Annotated[float, Field(gt=0)] = 0.02
+    """Share of the time that judging may take; where it would take more, it comes after
+    twice as many steps, or four times, and so on."""
+    patience: _Positive = 3000
+    """Steps without a better score of the held-out faces after which a run has stopped
+    improving: their median against that of as many steps before."""
+    until: Literal["", "plateau"] = ""
+    """Also stop when the run has stopped improving: plateau."""
 
 
 _ADAPTER = TypeAdapter(TrainConfig)

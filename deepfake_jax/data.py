@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.config import AugmentConfig
@@ -21,12 +21,31 @@ from deepfake_jax.mapped import allocate_like
 Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
 
 
+# Numbers of the faces to use, of A and of B.
+Among = tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "q"]]
+
+
 def mean_color_shift(
-    faces_a: UInt8[Any, "n h w 3"], faces_b: UInt8[Any, "m h w 3"]
+    faces_a: UInt8[Any, "n h w 3"],
+    faces_b: UInt8[Any, "m h w 3"],
+    *,
+    among: Among | None = None,
 ) -> Float64[np.ndarray, "3"]:
-    """What to add to A's faces to give them B's mean colour, grey levels a channel."""
-    mean_a = faces_a.mean(axis=(0, 1, 2), dtype=np.float64)
-    return faces_b.mean(axis=(0, 1, 2), dtype=np.float64) - mean_a
+    """What to add to A's faces to give them B's mean colour, grey levels a channel.
+
+    Args:
+        faces_a: A's faces.
+        faces_b: B's.
+        among: which of them count; all if None.
+    """
+    means = []
+    for side, faces in enumerate((faces_a, faces_b)):
+        chosen = range(len(faces)) if among is None else among[side]
+        # A face at a time: chosen ones of a mapped file would be copied into memory.
+        # Whole numbers, so the sum is exact in any order.
+        total = sum(faces[i].sum(axis=(0, 1), dtype=np.int64) for i in chosen)
+        means.append(total / (len(chosen) * faces.shape[1] * faces.shape[2]))
+    return means[1] - means[0]
 
 
 def shift_color(
@@ -58,6 +77,7 @@ def make_batch(
     augment: AugmentConfig,
     crop_size: int = 64,
     rows: slice | None = None,
+    among: Among | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
 
@@ -72,6 +92,7 @@ def make_batch(
         augment: amounts of the random changes.
         crop_size: side of the pairs' pictures.
         rows: only these pairs of each side; they are the same as in the whole batch.
+        among: which faces to draw from; all if None.
 
     Returns:
         ``warped_a``, ``target_a``, ``warped_b``, ``target_b``.
@@ -79,7 +100,8 @@ def make_batch(
     batch: Batch = {}
     for side, faces in enumerate((faces_a, faces_b)):
         rng = np.random.default_rng((seed, step, side))
-        chosen = rng.integers(len(faces), size=batch_size)
+        usable = np.arange(len(faces)) if among is None else among[side]
+        chosen = usable[rng.integers(len(usable), size=batch_size)]
         grids = draw_cuts(
             rng,
             batch_size,
@@ -114,6 +136,7 @@ class BatchLoader:
         crop_size: int = 64,
         workers: int = 2,
         rows: slice | None = None,
+        among: Among | None = None,
     ):
         self._faces = faces_a, faces_b
         self._options: dict[str, Any] = {
@@ -122,6 +145,7 @@ class BatchLoader:
             "augment": augment,
             "crop_size": crop_size,
             "rows": rows,
+            "among": among,
         }
         self._ahead = 2 * workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")

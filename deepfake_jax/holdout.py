@@ -6,6 +6,7 @@ them are neither trained on nor judged.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ GAP_SECONDS = 0.25  # of footage that is left out on both sides of a held-out st
 # Faces; longer stretches leave more of the footage's variety unjudged, shorter ones
 # cost more of it for the gaps.
 _SHORTEST, _LONGEST = 8, 48
+# Fewer faces say too little of a run to be worth keeping from it.
+FEWEST_HELD = 4
+_log = logging.getLogger("deepfake_jax")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +99,77 @@ def find_held(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
     Raises:
         FaceSetError: the run's record cannot be read.
     """
-    path = run / HELD_NAME
-    names: set[tuple[str, str]] = set()
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            names = {(file, picture) for file, picture in found.get(side, [])}
-        except (ValueError, AttributeError, TypeError) as error:
-            raise FaceSetError(
-                f"{path} is damaged ({error}); remove it, and all faces are judged"
-            ) from None
+    names = _read_names(run, side)
     is_held = np.array([(r.file, r.picture) in names for r in records], bool)
     return Split(np.flatnonzero(~is_held), np.flatnonzero(is_held))
+
+
+def begin_split(
+    side: str, records: Sequence[FaceRecord], share: float, seed: int
+) -> Split:
+    """As `hold_out`, for a run that begins; says what it does.
+
+    A set that would give fewer than `FEWEST_HELD` faces to judge by gives none.
+    """
+    split, count, name = hold_out(records, share, seed), len(records), side.upper()
+    if share and len(split.held) < FEWEST_HELD:
+        _log.info(
+            "%s has %d faces, too few to hold %g of them out of training: the run is "
+            "not judged on its way",
+            name,
+            count,
+            share,
+        )
+        return hold_out(records, 0.0, seed)
+    if share:
+        held = len(split.held)
+        beside = count - held - len(split.train)
+        _log.info(
+            "%s: %d faces held out to judge by, and %d beside them", name, held, beside
+        )
+    return split
+
+
+def resume_split(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
+    """The split of a run that goes on: what it held out as far as it is still there.
+
+    With the same faces it is the one that `begin_split` gave. Of other faces, those
+    near to held-out ones are not trained on either. A run without a record holds out
+    none.
+
+    Raises:
+        FaceSetError: the run's record cannot be read.
+    """
+    recorded, held = len(_read_names(run, side)), find_held(run, side, records).held
+    if len(held) < recorded:
+        _log.warning(
+            "%s's faces have changed: of the %d held out, %d are still there",
+            side.upper(),
+            recorded,
+            len(held),
+        )
+    train = _find_far(records, held.tolist(), GAP_SECONDS)
+    if not len(train):
+        _log.warning(
+            "%s has no faces left but held-out ones; all are trained on",
+            side.upper(),
+        )
+        return hold_out(records, 0.0, 0)
+    return Split(train, held)
+
+
+def _read_names(run: Path, side: str) -> set[tuple[str, str]]:
+    """File names and check sums that a run recorded; none without a record."""
+    path = run / HELD_NAME
+    if not path.exists():
+        return set()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {(file, picture) for file, picture in found.get(side, [])}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise FaceSetError(
+            f"{path} is damaged ({error}); remove it, and all faces are judged"
+        ) from None
 
 
 def _cut_stretches(records: Sequence[FaceRecord], length: int) -> list[list[int]]:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.align import crop_faces
-from deepfake_jax.checkpoint import list_checkpoints, save_checkpoint
+from deepfake_jax.checkpoint import list_checkpoints, save_best, save_checkpoint
 from deepfake_jax.config import TrainConfig
 from deepfake_jax.files import write_whole
+from deepfake_jax.gauge import Gauge
 from deepfake_jax.meter import Meter
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.parallel import Devices
@@ -33,6 +35,7 @@ from deepfake_jax.preview import (
 )
 from deepfake_jax.progress import Progress
 from deepfake_jax.run import RunPaths
+from deepfake_jax.scores import Scores
 from deepfake_jax.step import TrainState
 from deepfake_jax.swap import make_swapper
 
@@ -72,6 +75,9 @@ class Journal:
         losses: A's and B's at the last collected step; NaN if they were no numbers.
         skipped: updates of the run in all that were left out.
         skipped_in_row: how many of them just now.
+        gauge: measures held-out faces in the leader's process, None where there are
+            none or nobody asked.
+        scores: what it found so far.
     """
 
     def __init__(self, paths: RunPaths, config: TrainConfig, devices: Devices):
@@ -81,6 +87,13 @@ class Journal:
         self._paths, self._config, self._devices = paths, config, devices
         self._earlier_seconds, self._start = 0.0, time.monotonic()
         self._progress: Progress | None = None
+        self.gauge: Gauge | None = None
+        self._gauge_is_warm = False
+        self.scores = Scores(
+            every=config.judge_every,
+            share=config.judge_share,
+            patience=config.patience,
+        )
 
     @property
     def seconds(self) -> float:
@@ -103,6 +116,7 @@ class Journal:
             self.skipped_in_row = extra.get("skipped_in_row", 0)
         if self._devices.leads:
             truncate_metrics(self._paths.metrics, step)
+            self.scores.read(read_metrics(self._paths.metrics))
 
     @contextmanager
     def show_progress(self, step: int) -> Iterator[None]:
@@ -169,9 +183,65 @@ class Journal:
             **self.meter.lap(dispatch.step),
         }
         if self._devices.leads:
-            with self._paths.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(drop_nonfinite(line), allow_nan=False) + "\n")
+            self._append(line)
         self.update_progress(step)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._paths.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(drop_nonfinite(line), allow_nan=False) + "\n")
+
+    def judgement_is_due(self, step: int) -> bool:
+        """Whether to measure held-out faces after a step."""
+        return self.gauge is not None and self.scores.is_due(step)
+
+    def judge(self, step: int, state: TrainState, extra: dict[str, Any]) -> None:
+        """Measures held-out faces, and keeps the best state.
+
+        The figures are a line of their own, after that of the step's losses and before
+        any checkpoint of the step: what is decided by them is then the same for a run
+        that goes on from there.
+
+        Args:
+            step: whose state it is; its losses must have been collected.
+            state: after the step.
+            extra: what a checkpoint has to remember.
+        """
+        assert self.gauge is not None
+        known = self.scores.plateau
+        with self.meter.apart():
+            params = self._devices.get_state(state.swap_params)
+            if not self._gauge_is_warm:
+                self.gauge.warm_up(params)
+                self._gauge_is_warm = True
+            start = time.monotonic()
+            figures = self.gauge.measure(params)
+            if self.scores.is_best(figures) or not list_checkpoints(self._paths.best):
+                # What a swap needs, a quarter of what training does.
+                tree = {"step": np.int32(step), "params": params, "ema": None}
+                save_best(
+                    self._paths.best,
+                    step,
+                    tree,
+                    extra={**extra, "score": figures["score"]},
+                )
+            interval = self.scores.stretch(
+                time.monotonic() - start, step_seconds=self._step_seconds
+            )
+            line = {"step": step, "seconds": round(self.seconds, 3), **figures}
+            self.scores.add({**line, "interval": interval})
+            self._append({**line, "interval": interval})
+        if known is None and self.scores.plateau is not None:
+            _log.info(
+                "step %d: the run has stopped improving on held-out faces (%d steps "
+                "without a better score)",
+                step,
+                self._config.patience,
+            )
+
+    @property
+    def _step_seconds(self) -> float:
+        rate = self.meter.median_rate
+        return 2 * self._config.batch_size / rate if rate else 0.0
 
     def update_progress(self, step: int) -> None:
         """Brings what `show_progress` shows up to a step."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.pictures import write_picture
+from deepfake_jax.scores import is_judgement
 from deepfake_jax.types import Frame
 
 _LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2
@@ -68,14 +69,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
-    """Draws both losses against steps, raw and smoothed, log scale, as a PNG."""
+    """Draws both losses against steps, raw and smoothed, log scale, as a PNG.
+
+    Figures of held-out faces, where there are any, stand in a second panel below.
+    """
     # Slow to import, and needed here alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+    judgements = [line for line in metrics if is_judgement(line)]
+    metrics = [line for line in metrics if not is_judgement(line)]
+    panels = 2 if judgements else 1
+    figure = Figure(figsize=(7, 4 * panels), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(panels, 1, 1)
     steps = np.array([line["step"] for line in metrics])
     for name, color in (("loss_a", "tab:blue"), ("loss_b", "tab:orange")):
         # A loss that was no number is written as null: a gap in the curve.
@@ -86,9 +93,50 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     if len(metrics):
         axes.legend()
+    if judgements:
+        _plot_judgements(figure.add_subplot(2, 1, 2, sharex=axes), judgements)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     write_picture(path, np.ascontiguousarray(pixels))
+
+
+def _plot_judgements(axes: Any, judgements: list[dict[str, Any]]) -> None:
+    """Transfer of identity on the left scale, reconstruction error on the right one."""
+    steps = [line["step"] for line in judgements]
+
+    def draw(where: Any, name: str, **style: Any) -> Any:
+        # A run may be judged with and without the weights that identity needs.
+        values = [line.get(name) for line in judgements]
+        known = np.array(values, np.float64)  # None becomes NaN, a gap
+        return where.plot(steps, known, marker=".", markersize=4, **style)
+
+    errors, lines = axes, []
+    if any("identity_transfer_a_to_b" in line for line in judgements):
+        errors = axes.twinx()
+        names = (("a_to_b", "A to B", "tab:green"), ("b_to_a", "B to A", "tab:red"))
+        for name, label, color in names:
+            key = f"identity_transfer_{name}"
+            lines += draw(axes, key, label=f"transfer {label}", color=color)
+        axes.set(ylabel="identity transfer, held out")
+    for side, color in (("a", "tab:blue"), ("b", "tab:orange")):
+        style = {"color": color, "linestyle": "--", "linewidth": 1}
+        lines += draw(errors, f"mae_{side}", label=f"error {side.upper()}", **style)
+    errors.set(ylabel="mean absolute error, held out", ylim=(0, None))
+    best = max(judgements, key=lambda line: line["score"])["step"]
+    lines.append(axes.axvline(best, color="0.5", linewidth=1, label=f"best: {best}"))
+    axes.set(xlabel="step")
+    axes.grid(alpha=0.3)
+    # On the axes that are drawn last, or the other's curves would cross it.
+    # Above them: no corner stays free for all of a run.
+    errors.legend(
+        lines,
+        [line.get_label() for line in lines],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(lines),
+        fontsize=8,
+        frameon=False,
+    )
 
 
 def smooth_curve(values: Any, *, share: float = 0.05) -> Any:

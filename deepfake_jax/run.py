@@ -1,7 +1,9 @@
 """The folder of a training run: what lies where, and what a swap needs of it.
 
 ``config.yaml`` is the run's config, ``checkpoints/`` its states, ``metrics.jsonl`` its
-losses, ``preview.png`` and ``loss.png`` its pictures.
+losses and the figures of held-out faces, ``holdout.json`` says which these are,
+``best/`` has the parameters of the best of those figures, ``preview.png`` and
+``loss.png`` are pictures.
 """
 
 import hashlib
@@ -9,7 +11,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -51,6 +53,11 @@ class RunPaths:
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.folder / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best checkpoint; it has parameters to swap with alone."""
+        return self.folder / "best"
 
     @property
     def metrics(self) -> Path:
@@ -118,6 +125,32 @@ def write_run_config(folder: Path, config: TrainConfig) -> None:
         path.write_text(config_to_yaml(config), encoding="utf-8")
 
 
+def load_start(
+    folder: str | Path, model: ModelConfig, *, decoders: bool = False
+) -> Params:
+    """What a new run takes over from another one: its encoder, and decoders if asked.
+
+    Args:
+        folder: the other run's; its newest good checkpoint is read.
+        model: the new run's network.
+        decoders: take them, too: A's for A, B's for B.
+
+    Raises:
+        RunError: the run cannot be read, or has another architecture.
+        CheckpointError: every checkpoint of it is damaged.
+    """
+    trained, config = load_run(folder), read_run_config(Path(folder))
+    if config is None or _architecture(config.model) != _architecture(model):
+        other = "unknown" if config is None else _architecture(config.model)
+        raise RunError(
+            f"--init {folder} has the network {other}, but the new run has "
+            f"{_architecture(model)}; both must be the same: give the same preset or "
+            "model settings"
+        )
+    parts = ("encoder", "decoder_a", "decoder_b") if decoders else ("encoder",)
+    return {part: trained.params[part] for part in parts}
+
+
 def _architecture(model: ModelConfig) -> str:
     """What decides the parameters' shapes; precision does not."""
     return f"{model.name}, width {model.width}"
@@ -144,11 +177,17 @@ class TrainedRun:
     model_hash: str
 
 
-def load_run(folder: str | Path) -> TrainedRun:
-    """Reads the newest good checkpoint of a run.
+def load_run(
+    folder: str | Path, *, checkpoint: Literal["last", "best"] = "last"
+) -> TrainedRun:
+    """Reads a checkpoint of a run.
+
+    Args:
+        folder: the run's.
+        checkpoint: the newest good one, or that of the best score on held-out faces.
 
     Raises:
-        RunError: no such folder, no run, or nothing trained yet.
+        RunError: no such folder, no run, or nothing trained or judged yet.
         CheckpointError: every checkpoint is damaged.
     """
     folder = Path(folder)
@@ -157,7 +196,14 @@ def load_run(folder: str | Path) -> TrainedRun:
     config = read_run_config(folder)
     if config is None:
         raise RunError(f"{folder} is no run: it has no config.yaml; train one first")
-    restored = restore_checkpoint(RunPaths(folder).checkpoints)
+    paths = RunPaths(folder)
+    best = checkpoint == "best"
+    restored = restore_checkpoint(paths.best if best else paths.checkpoints)
+    if restored is None and best:
+        raise RunError(
+            f"{folder} has no best checkpoint: it was not judged on held-out faces "
+            "yet; use the last one"
+        )
     if restored is None:
         raise RunError(
             f"{folder} has no checkpoint yet; train longer, or wait for the first one"

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,37 @@ import filelock
 import jax
 import numpy as np
 
-from deepfake_jax.checkpoint import checkpoint_path, restore_checkpoint
+from deepfake_jax.begin import (
+    describe_run,
+    load_parameters,
+    split_faces,
+    start_with,
+)
+from deepfake_jax.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    restore_checkpoint,
+)
 from deepfake_jax.config import TrainConfig, config_to_yaml
-from deepfake_jax.data import Batch, BatchLoader, mean_color_shift, shift_color
+from deepfake_jax.data import Batch, BatchLoader, shift_color
 from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.gauge import Gauge
 from deepfake_jax.journal import Dispatch, Journal, TrainingError, state_arrays
+from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.parallel import Devices, find_devices
-from deepfake_jax.run import RunError, RunPaths, check_run, write_run_config
+from deepfake_jax.run import (
+    RunError,
+    RunPaths,
+    check_run,
+    write_run_config,
+)
 from deepfake_jax.step import TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
 
 _log = logging.getLogger("deepfake_jax")
-# What processes tell each other: a signal's number, or that the time is up, or nothing.
-_GO_ON, _TIME_IS_UP = 0, 1
+# What processes tell each other: a signal's number, or that the run has had its time or
+# has stopped improving, or nothing.
+_GO_ON, _ENOUGH = 0, 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,8 @@ class TrainResult:
         seconds: training time of the run in all.
         skipped: updates of the run in all that were left out, because a loss or a
             gradient was no finite number.
+        best: step of the best checkpoint, None if no held-out faces were judged.
+        plateau: step at which the run had stopped improving, None before.
     """
 
     step: int
@@ -61,6 +81,8 @@ class TrainResult:
     interrupted: str | None
     seconds: float
     skipped: int
+    best: int | None = None
+    plateau: int | None = None
 
 
 def train(
@@ -71,11 +93,14 @@ def train(
     *,
     min_faces: int = 2,
     devices: int | None = None,
+    init: str | Path | None = None,
+    init_decoders: bool = False,
 ) -> TrainResult:
     """Trains, or goes on training, the run of two face sets.
 
     It ends when the run has had `config.steps` steps or `config.minutes` minutes in
-    all, or on SIGINT or SIGTERM; each time the state is saved first.
+    all, where `config.until` says so when it has stopped improving, or on SIGINT or
+    SIGTERM; each time the state is saved first.
 
     It uses every device there is, of all processes that `parallel.setup_distributed`
     joined; each of them calls `train` with the same arguments. The run folder must be
@@ -89,13 +114,17 @@ def train(
         config: what to do; the defaults are the classic program's.
         min_faces: fewest faces a side that will do.
         devices: how many of each process to use; None takes all.
+        init: another run, whose encoder a new run starts with; a run that goes on does
+            not look at it.
+        init_decoders: start with its decoders, too.
 
     Returns:
         The state of the run at its end.
 
     Raises:
         FaceSetError: a face set cannot be used.
-        RunError: the run folder is another network's, or another process trains it.
+        RunError: the run folder is another network's, or another process trains it; or
+            `init` cannot be used.
         CheckpointError: the run has checkpoints, and none is good.
         ConfigError: there are not so many devices, or the batch cannot be split evenly
             over them.
@@ -119,7 +148,10 @@ def train(
             if place.leads:
                 stack.enter_context(_claim(run, config))
             stop = stack.enter_context(stop_signals())
-            session = _Session(run, config, faces_a, faces_b, place, rows=rows)
+            start = load_parameters(run, config, init, decoders=init_decoders)
+            session = _Session(
+                run, config, faces_a, faces_b, place, rows=rows, start=start
+            )
         except Exception:
             place.meet(0, 0, 0)
             raise
@@ -172,18 +204,38 @@ class _Session:
         devices: Devices,
         *,
         rows: slice,
+        start: Params,
     ):
         self.config, self.paths = config, RunPaths(run)
         self.devices, self.rows = devices, rows
         self.journal = Journal(self.paths, config, devices)
-        self.extra = _describe_run(config, a, b)
-        self.fingerprint = _fingerprint(config, self.extra, len(a.faces), len(b.faces))
-        state = self._resume(init_state(jax.random.key(config.seed), config))
+        self.splits = split_faces(
+            self.paths.folder, {"a": a, "b": b}, config, leads=devices.leads
+        )
+        self.among = self.splits["a"].train, self.splits["b"].train
+        self.extra = describe_run(config, a, b, self.among)
+        self.fingerprint = _fingerprint(config, self.extra, *map(len, self.among))
+        state = init_state(jax.random.key(config.seed), config)
+        state = self._resume(start_with(state, start))
         self.step = int(state.step)
         self.saved_step = self.step or None
         self.state = devices.put_state(state)
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
+        self._begin_judging({"a": a, "b": b}, shift)
+
+    def _begin_judging(self, sets: dict[Side, FaceSet], shift: np.ndarray) -> None:
+        held = all(len(split.held) for split in self.splits.values())
+        if held and self.config.judge_every:
+            if self.devices.leads:
+                model = self.state.model
+                self.journal.gauge = Gauge(model, sets, self.splits, color_shift=shift)
+        elif self.config.until:
+            _log.warning(
+                "until %s: without held-out faces of both sides, or with judge_every "
+                "0, nobody sees whether the run improves; it ends by steps or minutes",
+                self.config.until,
+            )
 
     def _resume(self, state: TrainState) -> TrainState:
         restored = restore_checkpoint(self.paths.checkpoints, state_arrays(state))
@@ -223,6 +275,9 @@ class _Session:
                 # Wait for the dispatch before this one: the devices always have one
                 # queued, and the clock is never further off than that.
                 journal.collect(previous)
+                if journal.judgement_is_due(self.step):
+                    journal.collect(newest)
+                    journal.judge(self.step, self.state, self.extra)
                 now = time.monotonic()
                 save_is_due |= self.step % config.checkpoint_every == 0
                 save_is_due |= now >= next_save
@@ -247,10 +302,12 @@ class _Session:
         return self._result(signal.Signals(ending).name if ending > 1 else None)
 
     def _vote(self, stop: StopRequest) -> int:
-        """Why this process would end the run now: a signal, the time, or 0."""
+        """Why this process would end the run now: a signal, enough of it, or 0."""
         minutes, seconds = self.config.minutes, self.journal.seconds
         over = minutes is not None and self.step > 0 and seconds >= 60 * minutes
-        return stop.number or (_TIME_IS_UP if over else _GO_ON)
+        if self.config.until == "plateau":
+            over |= self.journal.scores.plateau is not None
+        return stop.number or (_ENOUGH if over else _GO_ON)
 
     def _find_end(self, collected: Dispatch | None, stop: StopRequest) -> int:
         """Why all processes end the run now, or 0.
@@ -294,6 +351,7 @@ class _Session:
             crop_size=self.state.model.face_size,
             workers=self.config.workers,
             rows=self.rows,
+            among=self.among,
         )
 
     def _result(self, interrupted: str | None) -> TrainResult:
@@ -306,6 +364,8 @@ class _Session:
             interrupted=interrupted,
             seconds=self.journal.seconds,
             skipped=self.journal.skipped,
+            best=(list_checkpoints(self.paths.best) or [None])[-1],
+            plateau=self.journal.scores.plateau,
         )
 
 
@@ -313,28 +373,17 @@ def steps_of_dispatch(config: TrainConfig, step: int) -> int:
     """How many steps to dispatch together after `step`; 0 at the run's end.
 
     Either `config.steps_per_dispatch`, or single steps up to where a state is saved or
-    the run ends: a dispatch of any other length would be compiled anew.
+    may be judged, or the run ends: a dispatch of any other length would be compiled
+    anew.
     """
     room = config.checkpoint_every - step % config.checkpoint_every
+    if config.judge_every:
+        room = min(room, config.judge_every - step % config.judge_every)
     if config.steps is not None:
         room = min(room, config.steps - step)
     if room <= 0:
         return 0
     return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1
-
-
-def _describe_run(config: TrainConfig, a: FaceSet, b: FaceSet) -> dict[str, Any]:
-    """What a checkpoint must say for a swap to need nothing else."""
-    shift = mean_color_shift(a.faces, b.faces) if config.match_color else np.zeros(3)
-    return {
-        "model": asdict(config.model),
-        "color_shift": shift.tolist(),
-        "identities": {
-            side: faces.header["identity"]
-            for side, faces in (("a", a), ("b", b))
-            if "identity" in faces.header
-        },
-    }
 
 
 def _fingerprint(config: TrainConfig, extra: dict[str, Any], *counts: int) -> int:

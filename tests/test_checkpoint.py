@@ -12,6 +12,7 @@ from deepfake_jax.checkpoint import (
     checkpoint_path,
     list_checkpoints,
     restore_checkpoint,
+    save_best,
     save_checkpoint,
     verify_checkpoint,
 )
@@ -114,3 +115,11 @@ def test_a_failed_save_leaves_the_earlier_ones(tmp_path):
         save_checkpoint(tmp_path, 2, make_tree(2), extra={"not": object()})
     assert list_checkpoints(tmp_path) == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
+
+
+def test_the_best_replaces_all_others(tmp_path):
+    for step in (5, 9, 7):
+        path = save_best(tmp_path, step, make_tree(step), extra={"score": 0.5})
+        assert list_checkpoints(tmp_path) == [step]
+        assert path == checkpoint_path(tmp_path, step)
+    assert restore(tmp_path)[1]["extra"] == {"score": 0.5}

@@ -164,3 +164,22 @@ def test_loader_hands_on_an_error(sides):
     with BatchLoader(empty, sides[1], seed=0, workers=2, **OPTIONS) as loader:
         with pytest.raises(ValueError):
             next(loader.batches(0))
+
+
+def test_batches_are_drawn_from_chosen_faces_only(sides):
+    chosen = np.array([1]), np.array([0, 3])
+    among = make_batch(*sides, seed=1, step=5, among=chosen, **OPTIONS)
+    picked = [side[index] for side, index in zip(sides, chosen, strict=True)]
+    assert_same(among, make_batch(*picked, seed=1, step=5, **OPTIONS))
+    everyone = np.arange(len(sides[0])), np.arange(len(sides[1]))
+    whole = make_batch(*sides, seed=1, step=5, **OPTIONS)
+    assert_same(whole, make_batch(*sides, seed=1, step=5, among=everyone, **OPTIONS))
+    np.testing.assert_array_equal(
+        mean_color_shift(*sides, among=chosen), mean_color_shift(*picked)
+    )
+
+
+def test_mean_colors_are_exact(sides):
+    # Runs of earlier versions remember this very number, and warn if it differs.
+    a, b = (side.mean(axis=(0, 1, 2), dtype=np.float64) for side in sides)
+    np.testing.assert_array_equal(mean_color_shift(*sides), b - a)

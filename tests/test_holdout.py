@@ -10,8 +10,10 @@ from deepfake_jax.faceset import FaceRecord, FaceSetError
 from deepfake_jax.holdout import (
     GAP_SECONDS,
     HELD_NAME,
+    begin_split,
     find_held,
     hold_out,
+    resume_split,
     write_held,
 )
 
@@ -99,3 +101,45 @@ def test_run_remembers_what_it_held_out(tmp_path: Path):
     (tmp_path / HELD_NAME).write_text("[1, 2]")
     with pytest.raises(FaceSetError, match="holdout.json is damaged"):
         find_held(tmp_path, "a", records)
+
+
+def test_a_run_that_goes_on_splits_as_it_began(tmp_path: Path, caplog):
+    caplog.set_level("INFO")
+    records = [replace(r, picture=r.file[-12:]) for r in film("one.mp4", 200)]
+    split = begin_split("a", records, 0.1, seed=5)
+    assert "A: 20 faces held out" in caplog.text
+    write_held(tmp_path, {"a": [records[i] for i in split.held]})
+    again = resume_split(tmp_path, "a", records)
+    np.testing.assert_array_equal(again.train, split.train)
+    np.testing.assert_array_equal(again.held, split.held)
+    assert "changed" not in caplog.text
+    # A run that recorded nothing trains on all.
+    assert len(resume_split(tmp_path, "b", records).train) == 200
+
+
+def test_held_faces_stay_so_when_a_set_changes(tmp_path: Path, caplog):
+    records = film("one.mp4", 200)
+    split = begin_split("a", records, 0.1, seed=5)
+    write_held(tmp_path, {"a": [records[i] for i in split.held]})
+    gone = records[split.held[0]].file
+    grown = [r for r in records if r.file != gone] + film("two.mp4", 50)
+    found = resume_split(tmp_path, "a", grown)
+    assert "of the 20 held out, 19 are still there" in caplog.text
+    held = {grown[i].file for i in found.held}
+    assert held == {records[i].file for i in split.held} - {gone}
+    train = {grown[i].file for i in found.train}
+    assert not train & held and {f"two.mp4_{i:06d}_0.png" for i in range(50)} <= train
+    only = [records[i] for i in split.held]
+    assert len(resume_split(tmp_path, "a", only).train) == len(only)
+    assert "all are trained on" in caplog.text
+
+
+def test_too_few_faces_hold_out_none(caplog):
+    caplog.set_level("INFO")
+    for count, held in ((6, 0), (69, 0), (70, 4)):
+        split = begin_split("b", film("one.mp4", count), 0.05, seed=0)
+        assert len(split.held) == held
+        assert ("too few" in caplog.text) == (held == 0)
+        caplog.clear()
+    assert len(begin_split("b", film("one.mp4", 6), 0.0, seed=0).train) == 6
+    assert not caplog.text

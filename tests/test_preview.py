@@ -119,3 +119,15 @@ def test_losses_that_were_no_numbers_are_gaps(tmp_path):
     ]
     plot_losses(lines, tmp_path / "loss.png")
     assert Image.open(tmp_path / "loss.png").size == (700, 400)
+
+
+def test_figures_of_held_out_faces_have_a_panel_of_their_own(tmp_path: Path):
+    judged = {"score": 0.1, "interval": 10, "mae_a": 0.05, "mae_b": 0.04}
+    lines = [*make_metrics(9), {"step": 40, **judged}]
+    plot_losses(lines, tmp_path / "loss.png")
+    assert Image.open(tmp_path / "loss.png").size == (700, 800)
+    transfer = {"identity_transfer_a_to_b": 0.3, "identity_transfer_b_to_a": 0.4}
+    # Judged without the weights that identity needs, then with them.
+    lines.append({"step": 80, **judged, **transfer})
+    plot_losses(lines, tmp_path / "loss.png")
+    assert Image.open(tmp_path / "loss.png").size == (700, 800)

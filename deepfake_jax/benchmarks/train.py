@@ -102,6 +102,7 @@ def measure_train(
                 steps=(index + 1) * steps,
                 minutes=None,
                 log_every=steps,
+                judge_every=0,
                 preview_seconds=1e9,
                 checkpoint_every=10**9,
                 checkpoint_minutes=1e9,

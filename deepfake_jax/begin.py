@@ -1,0 +1,120 @@
+"""What a run begins with, or goes on with: its faces, its parameters, its description.
+
+Every process of a run calls these alike and comes to the same results.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepfake_jax.checkpoint import list_checkpoints
+from deepfake_jax.config import TrainConfig
+from deepfake_jax.data import Among, mean_color_shift
+from deepfake_jax.faceset import FaceSet
+from deepfake_jax.holdout import Split, begin_split, resume_split, write_held
+from deepfake_jax.models.autoencoder import Params, Side
+from deepfake_jax.run import RunError, RunPaths, load_start
+from deepfake_jax.step import TrainState
+
+_log = logging.getLogger("deepfake_jax")
+
+
+def split_faces(
+    run: Path, sets: Mapping[Side, FaceSet], config: TrainConfig, *, leads: bool
+) -> dict[Side, Split]:
+    """Which faces of both sides to train on, and which to judge by.
+
+    A run that goes on has what it recorded, or holds none out if it recorded nothing.
+    Without a checkpoint nothing was trained yet, and the split is made anew: all
+    processes come to the same one, whether or not they see the leader's record.
+
+    Args:
+        run: its folder.
+        sets: of both sides.
+        config: the run's.
+        leads: whether this process records the split of a run that begins.
+
+    Raises:
+        FaceSetError: the record cannot be read.
+    """
+    if list_checkpoints(RunPaths(run).checkpoints):
+        going_on: dict[Side, Split] = {}
+        for side, faces in sets.items():
+            going_on[side] = resume_split(run, side, faces.records)
+        return going_on
+    splits: dict[Side, Split] = {
+        side: begin_split(side, faces.records, config.holdout, config.seed)
+        for side, faces in sets.items()
+    }
+    if leads:
+        chosen = {str(side): splits[side].held for side in sets}
+        records = {str(side): faces.records for side, faces in sets.items()}
+        write_held(run, {s: [records[s][i] for i in chosen[s]] for s in chosen})
+    return splits
+
+
+def load_parameters(
+    run: Path, config: TrainConfig, init: str | Path | None, *, decoders: bool
+) -> Params:
+    """The parameters that a new run takes over; none where it takes none or goes on.
+
+    Args:
+        run: its folder.
+        config: the run's.
+        init: another run, whose encoder to take; None takes nothing.
+        decoders: take its decoders, too.
+
+    Raises:
+        RunError: `init` cannot be used, or decoders are asked for without it.
+        CheckpointError: every checkpoint of it is damaged.
+    """
+    if init is None:
+        if decoders:
+            raise RunError("--init-decoders needs --init RUN, whose decoders to take")
+        return {}
+    if list_checkpoints(RunPaths(run).checkpoints):
+        _log.info("%s goes on from its own state; --init is for new runs", run)
+        return {}
+    start = load_start(init, config.model, decoders=decoders)
+    _log.info("starting with %s of %s", " and ".join(start), init)
+    return start
+
+
+def start_with(state: TrainState, params: Params) -> TrainState:
+    """A fresh state with some parts of its parameters replaced."""
+    if not params:
+        return state
+    params = {**state.params, **jax.tree.map(jnp.asarray, params)}
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return replace(state, params=params, ema=ema)
+
+
+def describe_run(
+    config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
+) -> dict[str, Any]:
+    """What a checkpoint must say for a swap to need nothing else.
+
+    Args:
+        config: the run's.
+        a: A's faces.
+        b: B's.
+        among: which of them are trained on; their mean colors are matched.
+    """
+    shift = np.zeros(3)
+    if config.match_color:
+        shift = mean_color_shift(a.faces, b.faces, among=among)
+    return {
+        "model": asdict(config.model),
+        "color_shift": shift.tolist(),
+        "identities": {
+            side: faces.header["identity"]
+            for side, faces in (("a", a), ("b", b))
+            if "identity" in faces.header
+        },
+    }

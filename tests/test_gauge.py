@@ -1,0 +1,143 @@
+"""Cheap figures: networks that copy, or always draw one face, are told as such."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from footage import write_face_set
+
+from deepfake_jax.align import crop_faces
+from deepfake_jax.evaluate import evaluate_sets
+from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.fidelity import BEST_PSNR, measure_reconstruction, sharpness
+from deepfake_jax.gauge import Gauge
+from deepfake_jax.holdout import Split, hold_out
+from deepfake_jax.judge import Judge
+from deepfake_jax.models.autoencoder import Autoencoder, Side
+from deepfake_jax.run import TrainedRun
+from deepfake_jax.scores import ERROR_WEIGHT
+
+SIZE = 64
+
+
+class Same(nn.Module):
+    """Draws what it sees."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
+
+
+class Still(nn.Module):
+    """Draws its parameter, whatever it sees."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        picture = self.param("picture", nn.initializers.zeros, (SIZE, SIZE, 3))
+        return jnp.broadcast_to(picture[None], x.shape)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> dict[Side, FaceSet]:
+    folder = tmp_path_factory.mktemp("sets")
+    a = write_face_set(folder / "a", 30)
+    b = write_face_set(folder / "b", 36, tint=(120, 160, 210))
+    return {"a": load_faces(a), "b": load_faces(b)}
+
+
+@pytest.fixture(scope="module")
+def splits(sets: dict[Side, FaceSet]) -> dict[Side, Split]:
+    return {side: hold_out(faces.records, 0.2, 1) for side, faces in sets.items()}
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path: Path) -> Iterator[None]:
+    """A machine without SFace, whatever this one has."""
+    monkeypatch.delenv("DEEPFAKE_JAX_WEIGHTS", raising=False)
+    monkeypatch.setenv("DEEPFAKE_JAX_CACHE", str(tmp_path))
+    yield
+
+
+def make_gauge(sets: Any, splits: Any, decoder: nn.Module) -> Gauge:
+    model = Autoencoder(encoder=Same(), decoder=decoder, face_size=SIZE)
+    return Gauge(model, sets, splits, color_shift=np.zeros(3))
+
+
+def still(sets: dict[Side, FaceSet]) -> dict[str, Any]:
+    """Each decoder draws the first face of its person."""
+    params: dict[str, Any] = {"encoder": {}}
+    for side, faces in sets.items():
+        picture = crop_faces(faces.faces[:1], SIZE)[0] / np.float32(255)
+        params[f"decoder_{side}"] = {"picture": picture}
+    return params
+
+
+def test_a_copy_is_redrawn_without_error(sets, splits, no_weights):
+    gauge = make_gauge(sets, splits, Same())
+    figures = gauge.measure({"encoder": {}, "decoder_a": {}, "decoder_b": {}})
+    assert figures["mae_a"] == figures["mae_b"] == figures["score"] == 0
+    assert figures["psnr_a"] == BEST_PSNR and figures["ssim_b"] == pytest.approx(1)
+    assert not any("identity" in name or "cos" in name for name in figures)
+
+
+def test_figures_are_those_of_held_out_faces(sets, splits, no_weights, caplog):
+    caplog.set_level("INFO")
+    params = still(sets)
+    figures = make_gauge(sets, splits, Still()).measure(params)
+    held, drawn = {}, {}
+    for side, split in splits.items():
+        held[side] = crop_faces(sets[side].faces[split.held], SIZE)
+        picture = crop_faces(sets[side].faces[:1], SIZE)
+        drawn[side] = np.repeat(picture, len(split.held), axis=0)
+        error = measure_reconstruction(drawn[side], held[side])
+        # The picture goes to float32 and back to the same uint8.
+        assert figures[f"mae_{side}"] == pytest.approx(error.mae)
+        assert figures[f"psnr_{side}"] == pytest.approx(error.psnr)
+    expected = sharpness(drawn["b"][:1], held["b"])
+    assert figures["sharpness_a_to_b"] == pytest.approx(expected)
+    error = (figures["mae_a"] + figures["mae_b"]) / 2
+    assert figures["score"] == pytest.approx(-ERROR_WEIGHT * error)
+    assert "SFace's weights are not here" in caplog.text
+
+
+def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
+    gauge, params = make_gauge(sets, splits, Still()), still(sets)
+    figures = gauge.measure(params)
+    model = Autoencoder(encoder=Same(), decoder=Still(), face_size=SIZE)
+    run = TrainedRun(
+        model=model,
+        params=params,
+        step=1,
+        color_shift=np.zeros(3),
+        identities={},
+        model_hash="",
+    )
+    # No side has more faces than either of them judges by.
+    expected = evaluate_sets(run, sets, splits, Judge())
+    for name in ("a_to_b", "b_to_a"):
+        swap = getattr(expected, name)
+        for figure in ("identity_transfer", "cos_to_target", "sharpness"):
+            assert figures[f"{figure}_{name}"] == pytest.approx(getattr(swap, figure))
+    for side in ("a", "b"):
+        for figure in ("mae", "psnr", "ssim"):
+            found = getattr(getattr(expected, side), figure)
+            assert figures[f"{figure}_{side}"] == pytest.approx(found)
+    error = (figures["mae_a"] + figures["mae_b"]) / 2
+    transfer = expected.a_to_b.identity_transfer + expected.b_to_a.identity_transfer
+    assert figures["score"] == pytest.approx(transfer / 2 - ERROR_WEIGHT * error)
+    # A copy is the source, by definition.
+    copy = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
+    figures = make_gauge(sets, splits, Same()).measure(copy)
+    for name in ("a_to_b", "b_to_a"):
+        assert figures[f"identity_transfer_{name}"] == pytest.approx(0, abs=1e-6)
+
+
+def test_both_sides_must_have_held_out_faces(sets, splits):
+    nothing = {**splits, "b": hold_out(sets["b"].records, 0.0, 0)}
+    with pytest.raises(ValueError, match="each side"):
+        make_gauge(sets, nothing, Same())
