@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepfake_jax.conversion import (
     Conversion,
     ConvertError,
@@ -206,6 +208,7 @@ def _convert_picture(
         ((_, shown, faces),) = stream
     if not faces:
         raise explain_no_face(source, 1, swapper.config)
+    assert isinstance(shown, np.ndarray)
     tags = provenance_metadata(provenance)
     write_picture(out, shown, metadata=tags, overwrite=swapper.config.overwrite)
     write_sidecar(out, provenance)

@@ -60,7 +60,7 @@ class FaceLog:
             names = f"{stem}_face.png", f"{stem}_mask.png"
             write_picture(self._folder / names[0], new, overwrite=True)
             levels = np.rint(mask * 65535).astype(np.uint16)
-            (self._folder / names[1]).write_bytes(cv2.imencode(".png", levels)[1])
+            cv2.imencode(".png", levels)[1].tofile(self._folder / names[1])
             to_frame = invert_affine(face.frame_to_crop)
             ratio = len(new) / len(mask)
             to_face = np.array(

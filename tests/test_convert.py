@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av import VideoFrame
 from flax import linen as nn
 from footage import tiny_config, write_face_set, write_pan
 
@@ -83,7 +84,9 @@ def swap_one(trained: TrainedRun, frame: np.ndarray, folder: Path, config=LARGES
     swapper = make_frame_swapper(trained, config)
     placed = place_one(swapper, frame, folder)
     (swapped,) = swapper.swap([(picture_frame(frame), placed)])
-    return compose_frame(swapped, config)
+    result = compose_frame(swapped, config)
+    assert not isinstance(result, VideoFrame)
+    return result
 
 
 @pytest.mark.parametrize("mask", ["oval", "rectangle", "classic"])

@@ -170,7 +170,7 @@ def time_face(
     frame, matrix = timed.frame, placed.frame_to_face
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2]))) * _SIDE / COVERAGE / FACE_SIZE
     size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
-    frame = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+    frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     shrink = np.array([[1 / scale, 0, 0], [0, 1 / scale, 0]])
     native = VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p")
     larger = replace(placed, frame_to_face=compose_affine(matrix, shrink))
