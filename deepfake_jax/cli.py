@@ -42,6 +42,7 @@ from deepfake_jax.config import (
     load_preset,
     override_config,
 )
+from deepfake_jax.describe import describe_conversion, describe_extraction
 from deepfake_jax.options import ConvertConfig, classic_options
 from deepfake_jax.weights import get_cache_dir
 
@@ -197,7 +198,7 @@ def _call(command: Command) -> int:
             from deepfake_jax.extract import extract_faces
 
             result = extract_faces(list(command.sources), command.out, command.options)
-            text = _describe_extraction(result)
+            text = describe_extraction(result)
         case Faces():
             return _review(command)
         case Train():
@@ -214,7 +215,7 @@ def _call(command: Command) -> int:
             result = convert_video(
                 command.source, command.run, command.out, command.options
             )
-            text = _describe_conversion(result)
+            text = describe_conversion(result)
         case Preview():
             from deepfake_jax.frame_preview import preview_frame
 
@@ -244,44 +245,6 @@ def _call(command: Command) -> int:
     for problem in problems:
         print(f"deepfake-jax: error: read in part only: {problem}", file=sys.stderr)
     return 1 if problems else 0
-
-
-def _describe_extraction(result: Any) -> str:
-    lines = [
-        f"{result.faces} faces from {result.frames} frames in {result.out}, "
-        f"{result.frames_per_second:.1f} frames/s"
-    ]
-    if result.parts:
-        shares = sorted(result.parts.items(), key=lambda part: -part[1])
-        lines.append(
-            "work: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)
-        )
-    if result.jitter_before is not None:
-        lines.append(
-            f"jitter {result.jitter_before:.2f} pixels of {256}, after steadying "
-            f"{result.jitter_after:.2f}"
-        )
-    if result.dropped:
-        left = ", ".join(f"{n} for {why}" for why, n in result.dropped.items())
-        lines.append(f"left out: {left}")
-    if len(result.persons) > 1:
-        lines.append("several people (people.png shows who is who):")
-        for person in result.persons[:10]:
-            lines.append(f"  person {person.number}: {person.faces} in {person.folder}")
-        if len(result.persons) > 10:
-            lines.append(f"  and {len(result.persons) - 10} more")
-    return "\n".join(lines)
-
-
-def _describe_conversion(result: Any) -> str:
-    shares = sorted(result.stages.items(), key=lambda stage: -stage[1])
-    work = ", ".join(f"{name} {share:.0%}" for name, share in shares)
-    return (
-        f"swapped {result.swapped_frames} of {result.frames} frames at "
-        f"{result.frames_per_second:.1f} frames/s: {result.out}\n"
-        f"work: {work}; faces {result.face_pixels:.0f} pixels wide, the network's "
-        f"{result.network_pixels}"
-    )
 
 
 def _review(command: Faces) -> int:
