@@ -66,11 +66,11 @@ BAD = [
     ("checkpoint_every", [0]),
     ("checkpoint_minutes", [0]),
     ("keep", [0, 1]),
-    ("holdout", 0.6),
-    ("judge_every", -1),
-    ("judge_share", 0),
-    ("patience", 0),
-    ("until", "dawn"),
+    ("holdout", [-0.1, 0.6]),
+    ("judge_every", [-1, 0.5]),
+    ("judge_share", [0]),
+    ("patience", [0]),
+    ("until", ["dawn", None]),
 ]
 
 
