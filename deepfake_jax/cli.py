@@ -231,7 +231,13 @@ def _call(command: Command) -> int:
         case Evaluate():
             from deepfake_jax.evaluate import describe, evaluate
 
-            result = evaluate(command.run, command.a, command.b, clip=command.clip)
+            result = evaluate(
+                command.run,
+                command.a,
+                command.b,
+                clip=command.clip,
+                checkpoint=command.checkpoint,
+            )
             text = describe(result)
         case Demo():
             from deepfake_jax.demo import run_demo

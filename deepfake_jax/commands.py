@@ -209,6 +209,8 @@ class Evaluate:
     """Face set of B."""
     clip: Path | None = None
     """A video to swap, for seam and flicker; its largest face is judged."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Of the run: the last, or the best by its held-out faces."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the figures as one line of JSON."""
 

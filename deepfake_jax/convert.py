@@ -67,7 +67,7 @@ def convert_video(
     config = config or ConvertConfig()
     source, out = Path(source), Path(out)
     _check_paths(source, out, config)
-    trained = load_run(run)
+    trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
     log = FaceLog(Path(config.save_faces), config) if config.save_faces else None
     if source.is_dir():

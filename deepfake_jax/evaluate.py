@@ -108,6 +108,7 @@ def evaluate(
     *,
     clip: str | Path | None = None,
     most_faces: int = MOST_FACES,
+    checkpoint: Literal["last", "best"] = "last",
 ) -> Evaluation:
     """Judges a run on two face sets and, if asked, on a clip.
 
@@ -120,13 +121,14 @@ def evaluate(
         b: face set of B.
         clip: a video to swap, for seam and flicker.
         most_faces: how many faces of a set are judged, evenly over its record.
+        checkpoint: of the run.
 
     Raises:
         RunError, CheckpointError: the run cannot be used.
         FaceSetError: a set cannot be used.
         AssetError: the judging networks' weights cannot be had.
     """
-    trained = load_run(run)
+    trained = load_run(run, checkpoint=checkpoint)
     sets: dict[Side, FaceSet] = {
         "a": load_faces(a, min_faces=1),
         "b": load_faces(b, min_faces=1),

@@ -89,7 +89,7 @@ def preview_frame(
         raise SourceError(f"no such file: {source}; name a video or a picture")
     if not is_picture(out):
         raise ConvertError(f"--out {out}: name a picture, such as preview.png")
-    swapper = make_frame_swapper(load_run(run), config)
+    swapper = make_frame_swapper(load_run(run, checkpoint=config.checkpoint), config)
     near, target = _look(source, swapper, config, at)
     frames = list(steady_looks(swapper.swap(near)))
     shown = next(frame for frame in frames if frame.timed.index == target)

@@ -89,6 +89,8 @@ class ConvertConfig:
 
     to: Literal["a", "b"] = "b"
     """Whose face shall appear."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Of the run: the last, or the best by its held-out faces."""
     person: str = "auto"
     """Whom to swap: auto (the person that the run's faces show), the number of a person
     as `extract` counts them, largest (the largest face of each frame), all, or the path

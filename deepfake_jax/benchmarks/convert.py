@@ -96,7 +96,7 @@ def measure_convert(
         timed = [convert_video(source, run, out, config) for _ in range(rounds)]
     rates = [result.frames_per_second for result in timed]
     _say(f"convert: {statistics.median(rates):.1f} frames/s")
-    trained = load_run(run)
+    trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
     clip = Clip(source, config, swapper)
     ours = clip.judge(swapper)
