@@ -18,6 +18,7 @@ from deepfake_jax.align import (
 from deepfake_jax.compose import compose_frame, finish_face
 from deepfake_jax.flicker import Flicker, FlickerMeter
 from deepfake_jax.frames import (
+    CHUNK,
     FrameSwapper,
     SwappedFace,
     SwappedFrame,
@@ -31,7 +32,6 @@ from deepfake_jax.scan import parse_time
 from deepfake_jax.seam import seam_error
 from deepfake_jax.source import Source, picture_frame
 from deepfake_jax.steady import steady_looks
-from deepfake_jax.stream import CHUNK
 from deepfake_jax.track import RADIUS
 from deepfake_jax.types import Affine, Frame, Mask
 from deepfake_jax.video import TimedFrame, probe_video, read_frames

@@ -11,7 +11,13 @@ from deepfake_jax.align import COVERAGE
 from deepfake_jax.frames import FrameSwapper
 from deepfake_jax.options import ConvertConfig
 from deepfake_jax.people import PersonError
-from deepfake_jax.place import Placement, place_faces, read_placement
+from deepfake_jax.place import (
+    Placement,
+    make_scan,
+    place_faces,
+    read_placement,
+)
+from deepfake_jax.scan import Scan
 from deepfake_jax.source import Source
 from deepfake_jax.stopwatch import Stopwatch
 
@@ -64,9 +70,11 @@ class Conversion:
 
     def __init__(self, sources: list[Source], swapper: FrameSwapper):
         self.swapper, self.watch = swapper, Stopwatch()
+        scan = None if swapper.config.faces else make_scan(swapper.config)
+        swapper.warm_up()
         self._start = time.monotonic()
         look = self.watch.wrap("look", _place)
-        self.placement = look(sources, swapper)
+        self.placement = look(sources, swapper, scan)
         sides = self.placement.sides() * COVERAGE
         self._face_pixels = round(float(np.median(sides)), 1) if len(sides) else 0.0
         self._warn()
@@ -99,7 +107,9 @@ class Conversion:
             )
 
 
-def _place(sources: list[Source], swapper: FrameSwapper) -> Placement:
+def _place(
+    sources: list[Source], swapper: FrameSwapper, scan: Scan | None
+) -> Placement:
     config = swapper.config
     if config.faces and len(sources) > 1:
         raise ConvertError(
@@ -107,7 +117,7 @@ def _place(sources: list[Source], swapper: FrameSwapper) -> Placement:
         )
     try:
         if not config.faces:
-            return place_faces(sources, config, swapper.identity)
+            return place_faces(sources, config, swapper.identity, scan=scan)
         return read_placement(
             Path(config.faces), sources[0].path, config, swapper.identity
         )

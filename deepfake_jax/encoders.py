@@ -279,6 +279,10 @@ def _make_options(codec: str, crf: int) -> dict[str, str]:
             for name, text in _family(codec).options.items()
         }
     options = {"crf": str(crf)}
+    if codec == "libx264":
+        # Of 1080p at crf 18 as large as medium, the default, in 40 % of its time (62
+        # for 150 ms a frame) and 1.6 dB worse, at 49 dB.
+        options["preset"] = "veryfast"
     if codec == "libx265":
         options["x265-params"] = "log-level=none"
     if codec == "libvpx-vp9":

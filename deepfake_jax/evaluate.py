@@ -11,6 +11,7 @@ face scores 1 with a network of any size.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 

@@ -32,6 +32,7 @@ from deepfake_jax.tone import tone_map
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
 from deepfake_jax.video import TimedFrame
 
+CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
 _log = logging.getLogger("deepfake_jax")
 
@@ -110,6 +111,11 @@ class FrameSwapper:
             shift=self._shift,
             identity=self.identity,
         )
+
+    def warm_up(self) -> None:
+        """Compiles the network for a chunk of frames with a face each."""
+        size = self.crop_size
+        self._network(np.zeros((CHUNK, size, size, 3), np.uint8))
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:
         """Swaps the faces of a few frames as one batch."""

@@ -124,21 +124,8 @@ class Placement:
         return len(self._at)
 
 
-def place_faces(
-    sources: list[Source], config: ConvertConfig, identity: Embedding | None
-) -> Placement:
-    """Looks through footage for the faces that a config asks for.
-
-    Args:
-        sources: a video, or pictures.
-        config: whom to swap, and how to find them.
-        identity: the person that the run's faces show, where it knows.
-
-    Raises:
-        PersonError: the person asked for is not there.
-        VideoError, PictureError: the only source cannot be read.
-    """
-    wanted = read_references(_pictures(config), option="--person")
+def make_scan(config: ConvertConfig) -> Scan:
+    """Loads the networks that look for the faces of a config."""
     options = ScanOptions(
         landmarks=config.landmarks,
         min_score=config.min_score,
@@ -147,7 +134,30 @@ def place_faces(
         start=parse_time(config.start, option="--start") or 0.0,
         end=parse_time(config.end, option="--end"),
     )
-    scan, placement = Scan(options), Placement()
+    return Scan(options)
+
+
+def place_faces(
+    sources: list[Source],
+    config: ConvertConfig,
+    identity: Embedding | None,
+    *,
+    scan: Scan | None = None,
+) -> Placement:
+    """Looks through footage for the faces that a config asks for.
+
+    Args:
+        sources: a video, or pictures.
+        config: whom to swap, and how to find them.
+        identity: the person that the run's faces show, where it knows.
+        scan: by which to look, as `make_scan` makes it; by default a new one.
+
+    Raises:
+        PersonError: the person asked for is not there.
+        VideoError, PictureError: the only source cannot be read.
+    """
+    wanted = read_references(_pictures(config), option="--person")
+    scan, placement = scan or make_scan(config), Placement()
     faces_of: Counter[int] = Counter()
     together: set[tuple[int, int]] = set()
     counts = [source.frames or 0 for source in sources]

@@ -12,7 +12,7 @@ from av import VideoFrame
 
 from deepfake_jax.compose import compose_frame, join_frames
 from deepfake_jax.facelog import FaceLog
-from deepfake_jax.frames import FrameSwapper, SwappedFrame
+from deepfake_jax.frames import CHUNK, FrameSwapper, SwappedFrame
 from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.steady import steady_looks
@@ -21,7 +21,6 @@ from deepfake_jax.track import RADIUS
 from deepfake_jax.types import Frame
 from deepfake_jax.video import TimedFrame
 
-CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 _BLENDERS = 2  # threads; OpenCV and NumPy work without Python's lock
 
 # A frame, what is to be shown in its place, and how many faces were swapped in it.

@@ -44,7 +44,7 @@ def pan(portrait: np.ndarray, detector_weights: None, tmp_path_factory: Any) -> 
 
 
 def test_copy_is_better_than_paint(pan: Path):
-    plain = ConvertConfig(color="none", mask="rectangle", feather=0.0)
+    plain = ConvertConfig(color="none", mask="rectangle", erode=0.0, feather=0.0)
     copy: ClipFigures = measure_clip(pan, run_of(lambda x: x), plain)
     paint = measure_clip(pan, run_of(lambda x: 0.5 * x + 0.25), plain)
     assert copy.frames == paint.frames == 6

@@ -17,7 +17,7 @@ from deepfake_jax.place import PlacedFace
 from deepfake_jax.source import picture_frame
 from deepfake_jax.video import TimedFrame
 
-PLAIN = ConvertConfig(mask="rectangle", feather=0.0, color="none")
+PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
 
 
 def make_native(seed: int = 0, *, pixels: str = "yuv420p") -> TimedFrame:
