@@ -55,6 +55,7 @@ from .options import ConvertConfig as ConvertConfig
 from .options import ExtractConfig as ExtractConfig
 from .options import classic_options as classic_options
 from .parallel import setup_distributed as setup_distributed
+from .poisson import seamless_clone as seamless_clone
 from .run import TrainedRun as TrainedRun
 from .run import load_run as load_run
 from .seam import seam_error as seam_error

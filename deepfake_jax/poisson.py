@@ -79,6 +79,49 @@ def poisson_blend(
     return result
 
 
+def seamless_clone(old: Frame, new: Frame, mask: Mask) -> Frame:
+    """What `cv2.seamlessClone` gives with NORMAL_CLONE, within a grey level, faster.
+
+    It asks another question than `poisson_blend`: the whole bounding box of the mask
+    changes, with the new picture's gradients in the mask less three pixels and the old
+    one's elsewhere; the box's outermost pixels keep the old colors. The mask may touch
+    the pictures' edge, which OpenCV's must not.
+
+    Args:
+        old: the picture to clone into.
+        new: the picture to clone, of the same shape; it stays in its place.
+        mask: above a half where the new picture counts.
+    """
+    inside = (mask > 0.5).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(inside)
+    if min(width, height) < 3:  # nothing but the box's own border
+        return old.copy()
+    part = slice(y, y + height), slice(x, x + width)
+    bordered = cv2.copyMakeBorder(inside[part], 3, 3, 3, 3, cv2.BORDER_CONSTANT)
+    eroded = cv2.erode(bordered, np.ones((7, 7), np.uint8))[3:-3, 3:-3]
+    change = cv2.subtract(new[part], old[part], dtype=cv2.CV_32F)
+    levels, *padded = plan_grids(height, width)
+    source = np.zeros((3, *padded), np.float32)
+    region, held = np.zeros((2, *padded), np.float32)
+    region[1 : height - 1, 1 : width - 1] = 1
+    for row in (1, height - 2):
+        held[row, 1 : width - 1] += 1
+    for column in (1, width - 2):
+        held[1 : height - 1, column] += 1
+    for channel, plane in enumerate(source[:, :height, :width]):
+        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            step = change[..., channel][there] - change[..., channel][here]
+            step *= eroded[here]
+            plane[there] += step
+            plane[here] -= step
+    source *= region
+    found = solve_poisson(source, region, held, levels, cycles=2)
+    result = old.copy()
+    moved = np.ascontiguousarray(found[:, :height, :width].transpose(1, 2, 0))
+    result[part] = cv2.add(old[part], moved, dtype=cv2.CV_8U)
+    return result
+
+
 def _clone(
     old: Frame, new: Frame, region: _Region, gradients: Gradients, smooth: float
 ) -> Frame:

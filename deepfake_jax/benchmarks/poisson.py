@@ -3,7 +3,7 @@
 The two do not ask for the same picture. Ours ends at the mask (Perez et al. 2003,
 equation 7). `cv2.seamlessClone` solves over the mask's bounding box, with the old
 picture's gradients outside of the mask less three pixels, and changes the whole box. To
-compare the solvers and not the questions, `clone_like_opencv` asks ours OpenCV's.
+compare the solvers and not the questions, `seamless_clone` asks ours OpenCV's.
 """
 
 import statistics
@@ -18,8 +18,7 @@ import numpy as np
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.mask import oval_mask
-from deepfake_jax.multigrid import plan_grids, solve_poisson
-from deepfake_jax.poisson import poisson_blend
+from deepfake_jax.poisson import poisson_blend, seamless_clone
 from deepfake_jax.types import Frame, Mask
 
 
@@ -70,7 +69,7 @@ def measure_poisson(*, size: int = 300, rounds: int = 15) -> PoissonResult:
     forms: dict[str, Callable[[], Frame]] = {
         "blend": lambda: poisson_blend(old, new, mask),
         "mixed": lambda: poisson_blend(old, new, mask, gradients="mixed"),
-        "same": lambda: clone_like_opencv(old, new, mask),
+        "same": lambda: seamless_clone(old, new, mask),
         "opencv": lambda: clone_by_opencv(old, new, mask),
     }
     threads = cv2.getNumThreads()
@@ -131,40 +130,6 @@ def clone_by_opencv(old: Frame, new: Frame, mask: Mask) -> Frame:
     # It centres the mask's bounding box on this point.
     centre = (x + width // 2, y + height // 2)
     return cv2.seamlessClone(new, old, inside, centre, cv2.NORMAL_CLONE)
-
-
-def clone_like_opencv(old: Frame, new: Frame, mask: Mask) -> Frame:
-    """OpenCV's question put to our solver: change inside the mask's bounding box.
-
-    The new picture's gradients count in the mask less three pixels, the old one's
-    elsewhere; the box's outermost pixels keep the old colours.
-    """
-    inside = (mask > 0.5).astype(np.uint8)
-    x, y, width, height = cv2.boundingRect(inside)
-    part = slice(y, y + height), slice(x, x + width)
-    bordered = cv2.copyMakeBorder(inside[part], 3, 3, 3, 3, cv2.BORDER_CONSTANT)
-    eroded = cv2.erode(bordered, np.ones((7, 7), np.uint8))[3:-3, 3:-3]
-    change = cv2.subtract(new[part], old[part], dtype=cv2.CV_32F)
-    levels, *padded = plan_grids(height, width)
-    source = np.zeros((3, *padded), np.float32)
-    region, held = np.zeros((2, *padded), np.float32)
-    region[1 : height - 1, 1 : width - 1] = 1
-    for row in (1, height - 2):
-        held[row, 1 : width - 1] += 1
-    for column in (1, width - 2):
-        held[1 : height - 1, column] += 1
-    for channel, plane in enumerate(source[:, :height, :width]):
-        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-            step = change[..., channel][there] - change[..., channel][here]
-            step *= eroded[here]
-            plane[there] += step
-            plane[here] -= step
-    source *= region
-    found = solve_poisson(source, region, held, levels, cycles=2)
-    result = old.copy()
-    moved = np.ascontiguousarray(found[:, :height, :width].transpose(1, 2, 0))
-    result[part] = cv2.add(old[part], moved, dtype=cv2.CV_8U)
-    return result
 
 
 def _rms(one: Any, other: Any) -> float:
