@@ -43,7 +43,7 @@ def test_footage_to_swap(carphone, tmp_path):
             "model": {"width": 8},
             "batch_size": 8,
             "optimizer": {"learning_rate": 2e-3, "b1": 0.9, "clip_norm": 1.0},
-            "steps": 120,
+            "steps": 70,
         }
     )
     with pytest.raises(FaceSetError, match="holds 1 face, training needs at least 2"):
