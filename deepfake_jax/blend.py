@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
-from deepfake_jax.align import FACE_SIZE, apply_affine, compose_affine, invert_affine
+from deepfake_jax.align import apply_affine, compose_affine, invert_affine
 from deepfake_jax.multiband import multiband_blend
 from deepfake_jax.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask
@@ -45,24 +45,6 @@ def face_box(frame: Frame, frame_to_face: Affine, face_size: int) -> Box | None:
     edges = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * (face_size / 2)
     corners = apply_affine(invert_affine(frame_to_face), edges + (face_size - 1) / 2)
     return _clip_box(frame, corners, margin=0)
-
-
-def native_size(
-    frame_to_face: Affine, share: float = 1.0, *, face_size: int = FACE_SIZE
-) -> float:
-    """How many of the frame's pixels lie along the side of a face or of its crop.
-
-    A face warped to about as many pixels keeps all detail. There and back by `align`'s
-    and this module's resampling, video came to 40 dB at 60 to 90 pixels and to 53 dB
-    at 320; with 1.5 times as many pixels, to 49 and 59 dB.
-
-    Args:
-        frame_to_face: from the frame to a face.
-        share: of the face's side, for a crop such as `align.COVERAGE`.
-        face_size: the side of that face.
-    """
-    scale = np.sqrt(abs(np.linalg.det(frame_to_face[:, :2])))
-    return float(share * face_size / scale)
 
 
 def paste_face(

@@ -112,7 +112,7 @@ def parse_command(args: list[str]) -> Command:
     except ValidationError as error:
         problems = [
             f"--{'.'.join(map(str, problem['loc'])).replace('_', '-')} "
-            f"{problem['input']}: {problem['msg']}"
+            f"{problem['input']}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         ]
         raise ConfigError("; ".join(problems)) from None

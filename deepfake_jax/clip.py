@@ -28,7 +28,7 @@ from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.place import Placement, place_faces
 from deepfake_jax.run import TrainedRun
-from deepfake_jax.scan import parse_time
+from deepfake_jax.scan import parse_part
 from deepfake_jax.seam import seam_error
 from deepfake_jax.source import Source, picture_frame
 from deepfake_jax.steady import steady_looks
@@ -91,8 +91,7 @@ class Clip:
 
     def read(self) -> Iterator[TimedFrame]:
         """The frames of the part that is asked for."""
-        start = parse_time(self._config.start, option="--start")
-        end = parse_time(self._config.end, option="--end")
+        start, end = parse_part(self._config.start, self._config.end)
         return read_frames(self.source, start=start, end=end)
 
     def swap(

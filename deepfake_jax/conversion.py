@@ -72,12 +72,17 @@ class Conversion:
         self.swapper, self.watch = swapper, Stopwatch()
         scan = None if swapper.config.faces else make_scan(swapper.config)
         swapper.warm_up()
-        self._start = time.monotonic()
+        self._scan, self._start = scan, time.monotonic()
         look = self.watch.wrap("look", _place)
         self.placement = look(sources, swapper, scan)
         sides = self.placement.sides() * COVERAGE
         self._face_pixels = round(float(np.median(sides)), 1) if len(sides) else 0.0
         self._warn()
+
+    @property
+    def searched(self) -> int | None:
+        """Frames that were looked through; None of those of a record."""
+        return None if self._scan is None else self._scan.frames
 
     def finish(
         self, frames: int, swapped: int, out: Path, problems: list[str]
@@ -125,12 +130,15 @@ def _place(
         raise ConvertError(str(error)) from error
 
 
-def explain_no_face(source: Path, count: int, config: ConvertConfig) -> ConvertError:
+def explain_no_face(
+    source: Path, count: int | None, config: ConvertConfig
+) -> ConvertError:
     """The error of a source without the face."""
     who = "" if config.person != "auto" else " of the person the run was trained on"
     fix = "" if config.person != "auto" else ", or give --person largest"
     part = " between --start and --end" if config.start or config.end else ""
+    searched = f"{count} frames" if count else "the frames"
     return ConvertError(
-        f"no face{who} in {count} frames of {source}{part}; nothing was written. Lower "
+        f"no face{who} in {searched} of {source}{part}; nothing was written. Lower "
         f"--min-score (now {config.min_score}){fix}"
     )

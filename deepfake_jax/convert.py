@@ -31,7 +31,7 @@ from deepfake_jax.provenance import (
     write_sidecar,
 )
 from deepfake_jax.run import TrainedRun, load_run
-from deepfake_jax.scan import parse_time
+from deepfake_jax.scan import parse_part
 from deepfake_jax.sequence import is_sequence, split_pattern
 from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.stream import swap_stream
@@ -139,11 +139,14 @@ def _convert_film(
     log: FaceLog | None,
 ) -> ConvertResult:
     info, config = probe_video(source), swapper.config
-    start = parse_time(config.start, option="--start")
-    end = parse_time(config.end, option="--end")
-    conversion = Conversion([Source(source, "video", info.frames)], swapper)
+    start, end = parse_part(config.start, config.end)
+    footage = Source(source, "video", info.frames, float(info.frame_rate))
+    expected = footage.expect_frames(start=start or 0.0, end=end)
+    conversion = Conversion([footage], swapper)
     if not len(conversion.placement):
-        raise explain_no_face(source, sum(1 for _ in read_frames(source)), config)
+        if conversion.searched == 0:
+            next(read_frames(source, start=start, end=end))  # says what is wrong
+        raise explain_no_face(source, conversion.searched or expected, config)
     writer = open_writer(
         out,
         info,
@@ -170,7 +173,7 @@ def _convert_film(
         stack.enter_context(writer)
         stack.enter_context(closing(stream))
         progress = stack.enter_context(
-            Progress("convert", total=info.frames, unit="frame")
+            Progress("convert", total=expected, unit="frame")
         )
         try:
             for timed, shown, faces in stream:

@@ -33,6 +33,8 @@ from deepfake_jax.probe import VideoError, VideoInfo, frame_step
 from deepfake_jax.tracks import TrackCopy
 from deepfake_jax.types import Frame
 
+MOST_REORDERED = 64  # frames; more than any encoder decodes before it shows one
+
 
 class VideoWriter:
     """Write a video; a context manager.
@@ -304,6 +306,9 @@ class VideoWriter:
                 return
             packet = self._held.popleft()
             order = number if packet.dts is None else packet.dts
+            if not -MOST_REORDERED <= order <= number:
+                # x265 leaves the times of one or two frames alone uninitialized.
+                order = number
             end = self._times[self._count - 1] + self._last_duration
             packet.pts = self._times[number]
             if order < 0:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.align import (
+    apply_affine,
     compose_affine,
     crop_faces,
     crop_matrix,
@@ -236,8 +237,7 @@ def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | N
     """Landmarks of a face picture in the pixels of its central crop."""
     if landmarks is None:
         return None
-    matrix = crop_matrix(crop_size)
-    return landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return apply_affine(crop_matrix(crop_size), landmarks)
 
 
 def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deepfake_jax.align import FACE_SIZE, apply_affine, crop_matrix, template_points
-from deepfake_jax.types import Affine, Landmarks, Mask
+from deepfake_jax.types import Landmarks, Mask
 
 _BROWS = slice(17, 27)
 _EYES = slice(36, 48)
@@ -27,20 +27,6 @@ _LIFT = np.array([0.36, 0.56, 0.68, 0.74, 0.76, 0.76, 0.74, 0.68, 0.56, 0.36])
 _MARGIN = 0.25
 _SHIFT = 4  # binary digits of the corners' fractions as OpenCV draws them
 _JOIN = 0.02  # rounding where eyes and nose meet, as a share of the side
-
-
-def landmarks_in_mask(
-    landmarks: Landmarks, frame_to_face: Affine, mask_size: int
-) -> Float64[np.ndarray, "n 2"]:
-    """A frame's landmarks in pixels of a mask over the crop that the network redraws.
-
-    Args:
-        landmarks: (x, y) in the frame's pixels.
-        frame_to_face: alignment of the face picture of `FACE_SIZE` pixels.
-        mask_size: side of the mask in pixels.
-    """
-    face = apply_affine(frame_to_face, landmarks)
-    return apply_affine(crop_matrix(mask_size), face)
 
 
 def mean_landmarks(mask_size: int) -> Float64[np.ndarray, "68 2"]:

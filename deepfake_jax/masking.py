@@ -107,8 +107,8 @@ def draw_mask(
     Args:
         options: which.
         face: the frame's own face, uint8 RGB, `mask_size` pixels; only skin needs it.
-        landmarks: 68 points in pixels of the mask, see `landmarks_in_mask`; None takes
-            the mean face for the masks that need them.
+        landmarks: 68 points in pixels of the mask; None takes the mean face for the
+            masks that need them.
         mask_size: side of the mask; the classic mask has `CLASSIC_SIZE` instead.
 
     Raises:

@@ -37,7 +37,7 @@ from deepfake_jax.people import (
     sort_people,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.scan import Scan, ScanOptions, parse_time
+from deepfake_jax.scan import Scan, ScanOptions, parse_part
 from deepfake_jax.source import Source, hash_file
 from deepfake_jax.track import SURE
 from deepfake_jax.types import Affine, Landmarks
@@ -126,13 +126,14 @@ class Placement:
 
 def make_scan(config: ConvertConfig) -> Scan:
     """Loads the networks that look for the faces of a config."""
+    start, end = parse_part(config.start, config.end)
     options = ScanOptions(
         landmarks=config.landmarks,
         min_score=config.min_score,
         min_size=_MIN_SIZE,
         steady=config.steady,
-        start=parse_time(config.start, option="--start") or 0.0,
-        end=parse_time(config.end, option="--end"),
+        start=start or 0.0,
+        end=end,
     )
     return Scan(options)
 
@@ -160,7 +161,8 @@ def place_faces(
     scan, placement = scan or make_scan(config), Placement()
     faces_of: Counter[int] = Counter()
     together: set[tuple[int, int]] = set()
-    counts = [source.frames or 0 for source in sources]
+    start, end = scan.options.start, scan.options.end
+    counts = [source.expect_frames(start=start, end=end) or 0 for source in sources]
     with Progress("look", total=sum(counts) or None, unit="frame") as progress:
         for number, source in enumerate(sources):
             with closing(scan.read(source, alone=len(sources) == 1)) as stream:

@@ -23,8 +23,6 @@ from deepfake_jax.tone import is_hdr, tone_map
 from deepfake_jax.types import Affine, Face, Frame
 from deepfake_jax.video import TimedFrame
 
-# Below this many pixels the whole frame is converted at once: cheaper than its parts.
-SMALL_FRAME = 640 * 480
 _ALIGN = 8  # pixels; keeps the chroma of every pixel format in place
 
 
@@ -73,7 +71,7 @@ def whole_region(timed: TimedFrame, *, tone: bool = True) -> Region:
 
 
 def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) -> Region:
-    """The part of a frame that covers a box, or all of a small frame.
+    """The part of a frame that covers a box, or all of one that is in RGB already.
 
     Args:
         timed: the frame.
@@ -85,7 +83,7 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) ->
     if timed.native is None:
         return whole_region(timed, tone=tone)
     # Tone mapping takes longer than the conversion and is not kept with the frame.
-    if height * width <= SMALL_FRAME and not is_hdr(read_tags(timed.native)):
+    if timed.converted and not is_hdr(read_tags(timed.native)):
         return whole_region(timed, tone=tone)
     x0, y0 = (int(max(0, v)) // _ALIGN * _ALIGN for v in np.floor(box[:2]))
     x0, y0 = min(x0, max(0, width - _ALIGN)), min(y0, max(0, height - _ALIGN))

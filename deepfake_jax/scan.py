@@ -23,7 +23,6 @@ from deepfake_jax.identity import make_crop_embedder
 from deepfake_jax.landmarks import LandmarkSource, make_landmarker
 from deepfake_jax.pictures import PictureError
 from deepfake_jax.pipeline import run_ahead
-from deepfake_jax.region import SMALL_FRAME
 from deepfake_jax.scanlog import (
     ScanLog,
     embedding_from_json,
@@ -45,6 +44,8 @@ from deepfake_jax.video import TimedFrame, VideoError
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
 _TRIM_EVERY = 8  # checkpoints
+# Pixels; up to here the whole frame is converted at once, cheaper than its parts.
+_SMALL_FRAME = 640 * 480
 _MOST_APART = 2  # every n-th frame up to which neighbours still tell of each other
 
 Scanned = tuple[TimedFrame, FrameFaces, list[TrackedFace]]
@@ -131,7 +132,7 @@ class Scan:
                         return
                     if timed.time < options.start or timed.index % options.every:
                         continue
-                    if timed.size[0] * timed.size[1] <= SMALL_FRAME:
+                    if timed.size[0] * timed.size[1] <= _SMALL_FRAME:
                         # Wanted whole later on: converted here, where there is time.
                         _ = timed.frame
                 yield timed
@@ -193,6 +194,21 @@ class Scan:
     def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
         self.embeddings += [embedding_from_json(view) for view in line["embeddings"]]
         self._finder.restore(FinderState.from_json(line["state"]), last)
+
+
+def parse_part(start: str, end: str) -> tuple[float | None, float | None]:
+    """Seconds of ``--start`` and ``--end``, each None of an empty text.
+
+    Raises:
+        ValueError: no time, or an end that is not after the start.
+    """
+    first = parse_time(start, option="--start")
+    last = parse_time(end, option="--end")
+    if last is not None and last <= (first or 0.0):
+        raise ValueError(
+            f"--end {end} is not after --start {start or 0}; give a later one"
+        )
+    return first, last
 
 
 def parse_time(text: str, *, option: str) -> float | None:

@@ -81,6 +81,11 @@ class TimedFrame:
         return convert_to_rgb(self.native)
 
     @property
+    def converted(self) -> bool:
+        """Whether `frame` was asked for already, and costs nothing."""
+        return self.native is None or "frame" in self.__dict__
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         if self.native is not None:

@@ -12,7 +12,6 @@ from deepfake_jax.blend import (
     alpha_blend,
     blend_pictures,
     face_box,
-    native_size,
     paste_face,
     place_face,
     sharpen_face,
@@ -164,8 +163,8 @@ def test_identity_network_gives_the_frame_back(
         )
     frame = np.clip(frame, 0, 255).astype(np.uint8)
     unit = turn_about((60.3, 64.8), side=side, degrees=17, face_size=256)
-    assert native_size(unit) == pytest.approx(side)
-    size = round(oversampled * native_size(unit))
+    assert 256 / np.sqrt(np.linalg.det(unit[:, :2])) == pytest.approx(side)
+    size = round(oversampled * side)
     matrix = turn_about((60.3, 64.8), side=side, degrees=17, face_size=size)
     full = np.ones((size, size), np.float32)
     own = warp_face(frame, matrix, size)

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.align import template_points
 from deepfake_jax.hull import (
     extended_mask,
     eyes_mask,
     eyes_mouth_mask,
     fill_hull,
     hull_mask,
-    landmarks_in_mask,
     mean_landmarks,
 )
 from deepfake_jax.mask import feather_mask
@@ -154,15 +152,6 @@ def test_eyes_and_mouth_are_joined_without_a_notch():
     parts = eyes_mask(landmarks, 128)
     assert joined.sum() > parts.sum()
     assert np.all(joined[np.rint(landmarks[27:34, 1]).astype(int), 64] == 1)
-
-
-def test_landmarks_of_a_frame_reach_the_mask():
-    points = template_points(256, count=68)
-    to_face = np.array([[0.5, 0.0, -10.0], [0.0, 0.5, 4.0]])
-    in_frame = (points - [-10, 4]) / 0.5
-    np.testing.assert_allclose(
-        landmarks_in_mask(in_frame, to_face, 128), mean_landmarks(128), atol=1e-9
-    )
 
 
 @pytest.mark.parametrize("name", MASKS)

@@ -92,9 +92,24 @@ def test_full_range_survives_every_codec(tmp_path: Path) -> None:
 
 
 def test_apple_plays_the_h265(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "a.mp4", pts=[0, 24])
+    source = make_video(tmp_path / "a.mp4", pts=[0, 24, 48])
     convert(source, tmp_path / "b.mp4", codec="hevc")
     assert b"hvc1" in (tmp_path / "b.mp4").read_bytes()
+
+
+def shown_times(path: Path) -> list[Fraction]:
+    """Seconds at which a video's frames are shown, ascending."""
+    return sorted(p * base for p, _, _, base, _ in read_packets(path, "video"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_h265_of_few_frames(tmp_path: Path, count: int) -> None:
+    # x265 gives packets of one or two frames no decoding times, but what lay in memory.
+    source = make_video(tmp_path / "a.mp4", pts=[24 * i for i in range(count)])
+    for turn in range(4):
+        out = tmp_path / f"b{turn}.mp4"
+        convert(source, out, codec="hevc")
+        assert shown_times(out) == shown_times(source)
 
 
 def test_hardware_without_its_device_is_explained(tmp_path: Path) -> None:
