@@ -12,7 +12,7 @@ so are the metrics that come back.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -91,11 +91,21 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     return adam
 
 
+# One object for equal settings. It is a static part of the state: with another one a
+# process's second run would be traced and compiled anew, seconds even for a tiny one.
+_keep_optimizer = cache(make_optimizer)
+
+
+@partial(jax.jit, static_argnames="model")
+def _draw_parameters(key: PRNGKeyArray, *, model: Autoencoder) -> Params:
+    return model.init(key)
+
+
 def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     """A fresh state: drawn parameters, zero moments, step 0."""
     model = make_autoencoder(config.model)
-    tx = make_optimizer(config.optimizer)
-    params = jax.jit(model.init)(key)
+    tx = _keep_optimizer(config.optimizer)
+    params = _draw_parameters(key, model=model)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -248,6 +258,14 @@ def pmap_step(
         stacked: map `train_steps` instead; the steps' axis follows the device axis.
         devices: those of all processes; None takes all there are.
     """
+    return _map_step(axis_name, stacked, None if devices is None else tuple(devices))
+
+
+# One function for equal arguments: each one made is traced and compiled by itself.
+@cache
+def _map_step(
+    axis_name: str, stacked: bool, devices: tuple[Device, ...] | None
+) -> StepFunction:
     advance = train_steps if stacked else train_step
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

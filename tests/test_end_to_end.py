@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_jax.config import config_from_dict
 from deepfake_jax.convert import convert_video
-from deepfake_jax.demo import DemoError, draw_comparison, run_demo
+from deepfake_jax.demo import DemoError, run_demo
 from deepfake_jax.extract import extract_faces
 from deepfake_jax.faceset import FaceSetError
 from deepfake_jax.options import ConvertConfig, ExtractConfig
@@ -43,7 +43,8 @@ def test_footage_to_swap(carphone, tmp_path):
             "model": {"width": 8},
             "batch_size": 8,
             "optimizer": {"learning_rate": 2e-3, "b1": 0.9, "clip_norm": 1.0},
-            "steps": 70,
+            "steps": 40,
+            "log_every": 1,
         }
     )
     with pytest.raises(FaceSetError, match="holds 1 face, training needs at least 2"):
@@ -51,24 +52,26 @@ def test_footage_to_swap(carphone, tmp_path):
     folders = tmp_path / "a", tmp_path / "b", tmp_path / "run"
     result = train(*folders, small, min_faces=1, devices=1)
     first = read_metrics(RunPaths(tmp_path / "run").metrics)[0]
-    # The first line is of step 10; from there a width of 8 came to 0.76 in 120 steps.
-    assert result.loss_a < 0.9 * first["loss_a"]
-    assert result.loss_b < 0.9 * first["loss_b"]
+    # B's goes from 0.245 to 0.175 in 40 steps, A's to less.
+    assert result.loss_a < 0.8 * first["loss_a"]
+    assert result.loss_b < 0.8 * first["loss_b"]
     out = tmp_path / "swapped.mp4"
-    converted = convert_video(carphone, tmp_path / "run", out, ConvertConfig())
-    assert converted.frames == 120
+    # A part, because the demo below converts the whole.
+    part = ConvertConfig(end="1.5")
+    converted = convert_video(carphone, tmp_path / "run", out, part)
+    assert 40 <= converted.frames <= 60
     # Every frame shows the man, a few of them with a face that is hard to know again.
-    assert converted.swapped_frames >= 115
+    assert converted.swapped_frames >= converted.frames - 2
     assert (probe_video(out).width, probe_video(out).height) == (176, 144)
     changed = [
         np.abs(new.frame.astype(int) - old.frame).max(axis=2) > 25
-        for old, new in zip(read_frames(carphone), read_frames(out), strict=True)
+        for old, new in zip(
+            read_frames(carphone, end=1.5), read_frames(out), strict=True
+        )
     ]
     # Something in the face is another's, and the surroundings are not.
     assert np.mean([mask.any() for mask in changed]) > 0.9
     assert max(mask[:, :40].mean() for mask in changed) < 0.01
-    picture = draw_comparison(carphone, out, title="test")
-    assert picture.shape == (32 + 2 * 2 * 144, 5 * 2 * 176, 3)
 
 
 def test_the_demo_writes_what_it_says(carphone, tmp_path):
@@ -82,7 +85,8 @@ def test_the_demo_writes_what_it_says(carphone, tmp_path):
     assert report["train"]["step"] >= 1 and report["convert"]["frames"] == 120
     assert "Synthetic media" in report["notice"]
     assert report == json.loads(json.dumps(replace(result).__dict__))
-    assert read_picture(out / "comparison.png").shape[1] == 5 * 2 * 176
+    shape = read_picture(out / "comparison.png").shape
+    assert shape == (32 + 2 * 2 * 144, 5 * 2 * 176, 3)
     assert sidecar_path(out / "swapped.mp4").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not touch")

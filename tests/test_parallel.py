@@ -174,7 +174,8 @@ def start_two(sets: Sets, run: Path, config: TrainConfig, *, folder: Path, secon
         command += ["--a", str(a), "--b", str(b), "--run", str(run)]
         command += ["--config", str(path), "--coordinator", f"127.0.0.1:{port}"]
         command += ["--num-processes", "2", "--process-id", str(index)]
-        flags = "--xla_force_host_platform_device_count=2"
+        # The last flag of a name counts: two devices each, compiled as here.
+        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
         processes.append(
             subprocess.Popen(
                 command,
