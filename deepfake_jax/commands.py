@@ -250,7 +250,7 @@ class Doctor:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Measure this installation: the step, the loader, training, a peer, or all.
+    """Measure this installation: its speed, quality against time, a peer, or all.
 
     Example:
         deepfake-jax benchmark step --precision bfloat16 --json

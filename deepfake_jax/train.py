@@ -292,7 +292,7 @@ class _Session:
                     journal.judge(self.step, self.state, self.extra)
                 if self._look_is_due():
                     journal.collect(newest)
-                    self._observe()
+                    self._observe(journal.seconds)
                 now = time.monotonic()
                 save_is_due |= self.step % config.checkpoint_every == 0
                 save_is_due |= now >= next_save
@@ -311,11 +311,12 @@ class _Session:
             journal.collect(newest)
             self._find_end(newest, stop)
             journal.update_progress(self.step)
+        ended = journal.seconds
         if self.saved_step != self.step:
             self._save()
         self._write_pictures()
         if self.observer and ending <= 1 and self.observed_step != self.step:
-            self._observe()
+            self._observe(ended)
         return self._result(signal.Signals(ending).name if ending > 1 else None)
 
     def _vote(self, stop: StopRequest) -> int:
@@ -356,10 +357,10 @@ class _Session:
         seconds, since = self.journal.seconds, self.observed_seconds
         return self.observer is not None and self.observer.is_due(seconds, since=since)
 
-    def _observe(self) -> None:
+    def _observe(self, seconds: float) -> None:
         """Shows the observer what a swap would be drawn with now."""
         assert self.observer is not None
-        self.observed_step, self.observed_seconds = self.step, self.journal.seconds
+        self.observed_step, self.observed_seconds = self.step, seconds
         with self.journal.off_the_clock():
             now = TrainedRun(
                 model=self.state.model,
@@ -369,7 +370,7 @@ class _Session:
                 identities=self.extra["identities"],
                 model_hash="",  # names a checkpoint, which this is not
             )
-            self.observer.observe(now, self.observed_seconds)
+            self.observer.observe(now, seconds)
 
     def _save(self) -> None:
         self.journal.save(self.step, self.state, self.extra)

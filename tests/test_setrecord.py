@@ -70,7 +70,8 @@ def test_a_set_of_another_size_is_pointed_out(run: Path, caplog):
 
 def test_training_records_its_sets_and_evaluation_asks_for_them(tmp_path: Path):
     a, b, run = (tmp_path / name for name in ("a", "b", "run"))
-    write_face_set(a, 2), write_face_set(b, 3, tint=(120, 160, 210))
+    write_face_set(a, 2)
+    write_face_set(b, 3, tint=(120, 160, 210))
     train(a, b, run, tiny_config(steps=1), devices=1)
     assert (find_set(run, "a"), find_set(run, "b")) == (a, b)
     # Before the judging networks are loaded; a set that is given is not looked up.
