@@ -191,7 +191,7 @@ class Evaluate:
     """Measure how good a run's swaps are, in both directions.
 
     Example:
-        deepfake-jax evaluate --run run --a faces_a --b faces_b --clip interview.mp4
+        deepfake-jax evaluate --run run --clip interview.mp4
 
     Prints how well each person is redrawn (mae, psnr, ssim, cos_to_self) and for each
     direction whose face appears (identity_transfer: 0 is the source, 1 the target;
@@ -203,10 +203,10 @@ class Evaluate:
 
     run: Path
     """Folder of a training run."""
-    a: Path
-    """Face set of A."""
-    b: Path
-    """Face set of B."""
+    a: Path | None = None
+    """Face set of A; by default the one that the run was trained on."""
+    b: Path | None = None
+    """Face set of B; likewise."""
     clip: Path | None = None
     """A video to swap, for seam and flicker; its largest face is judged."""
     checkpoint: Literal["last", "best"] = "last"
@@ -250,7 +250,7 @@ class Doctor:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Measure this installation: the step, the loader, training, a peer, or all.
+    """Measure this installation: its speed, quality against time, a peer, or all.
 
     Example:
         deepfake-jax benchmark step --precision bfloat16 --json

@@ -15,26 +15,23 @@ from typing import Literal
 
 import numpy as np
 
-from deepfake_jax.align import crop_faces
 from deepfake_jax.clip import ClipFigures, measure_clip
-from deepfake_jax.expression import (
-    Expression,
-    measure_expression,
-)
+from deepfake_jax.expression import measure_expression
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
 from deepfake_jax.holdout import Split, find_held
-from deepfake_jax.identity import (
-    Embedding,
-    mean_embedding,
+from deepfake_jax.judge import (
+    Crops,
+    Judge,
+    RealFaces,
+    Sample,
+    pick_sample,
+    put_back,
 )
-from deepfake_jax.judge import Crops, Faces, Judge, Sample, pick_sample, put_back
-from deepfake_jax.likeness import (
-    Embeddings,
-    measure_likeness,
-)
+from deepfake_jax.likeness import measure_likeness
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.run import TrainedRun, load_run
+from deepfake_jax.setrecord import find_set
 from deepfake_jax.swap import make_swapper
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
@@ -104,8 +101,8 @@ class Evaluation:
 
 def evaluate(
     run: str | Path,
-    a: str | Path,
-    b: str | Path,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
     *,
     clip: str | Path | None = None,
     most_faces: int = MOST_FACES,
@@ -118,24 +115,25 @@ def evaluate(
 
     Args:
         run: folder of a training run.
-        a: face set of A.
-        b: face set of B.
+        a: face set of A; that which the run was trained on if None.
+        b: face set of B; likewise.
         clip: a video to swap, for seam and flicker.
         most_faces: how many faces of a set are judged, evenly over its record.
         checkpoint: of the run.
 
     Raises:
         RunError, CheckpointError: the run cannot be used.
-        FaceSetError: a set cannot be used.
+        FaceSetError: a set cannot be used, or is not where the run remembers it.
         AssetError: the judging networks' weights cannot be had.
     """
     trained = load_run(run, checkpoint=checkpoint)
+    folder = Path(run)
     sets: dict[Side, FaceSet] = {
-        "a": load_faces(a, min_faces=1),
-        "b": load_faces(b, min_faces=1),
+        "a": load_faces(find_set(folder, "a") if a is None else a, min_faces=1),
+        "b": load_faces(find_set(folder, "b") if b is None else b, min_faces=1),
     }
     splits: dict[Side, Split] = {
-        side: find_held(Path(run), side, faces.records) for side, faces in sets.items()
+        side: find_held(folder, side, faces.records) for side, faces in sets.items()
     }
     found = evaluate_sets(trained, sets, splits, Judge(), most_faces=most_faces)
     figures = None if clip is None else measure_clip(clip, trained)
@@ -155,93 +153,97 @@ def evaluate_sets(
     A person's centroid is that of other faces than are judged, where there are some: a
     face is always near to a centroid that it is a part of.
     """
-    samples: dict[Side, Sample] = {}
-    centroids: dict[Side, Embedding] = {}
+    real = find_real(trained, sets, splits, judge, most_faces=most_faces)
+    return evaluate_real(trained, real, judge)
+
+
+def find_real(
+    trained: TrainedRun,
+    sets: Mapping[Side, FaceSet],
+    splits: Mapping[Side, Split],
+    judge: Judge,
+    *,
+    most_faces: int = MOST_FACES,
+) -> dict[Side, RealFaces]:
+    """The faces that `evaluate_sets` judges by; the same at every step of a run."""
+    found: dict[Side, RealFaces] = {}
     for side, faces in sets.items():
         shift = trained.color_shift if side == "a" else np.zeros(3)
         split = splits[side]
         held = pick_sample(faces, split.held, most_faces, shift=shift)
         rest = pick_sample(faces, split.train, most_faces, shift=shift)
-        samples[side] = replace(held, held_out=True) if len(held.faces) else rest
-        known = rest if len(rest.faces) else held
-        crops = crop_faces(known.faces, trained.model.face_size)
-        embedded = judge.embed(known, put_back(known.faces, crops))
-        centroids[side] = mean_embedding(embedded)
-    a, b = samples["a"], samples["b"]
-    found = evaluate_samples(trained, a, b, judge, centroids=centroids)
-    return Evaluation(trained.step, *found)
+        sample = replace(held, held_out=True) if len(held.faces) else rest
+        known = rest if len(held.faces) and len(rest.faces) else None
+        size = trained.model.face_size
+        found[side] = judge.look_at_real(sample, size, known=known)
+    return found
 
 
 def evaluate_samples(
-    trained: TrainedRun,
-    a: Sample,
-    b: Sample,
-    judge: Judge,
-    *,
-    centroids: Mapping[Side, Embedding] | None = None,
-) -> tuple[SideFigures, SideFigures, SwapFigures, SwapFigures]:
-    """The figures of A, of B, of A as B, and of B as A.
+    trained: TrainedRun, a: Sample, b: Sample, judge: Judge
+) -> Evaluation:
+    """As `evaluate_real`, of faces in the network's colors; they are their centroids'.
 
-    Args:
-        trained: the run.
-        a: A's faces, in the network's colors.
-        b: B's.
-        judge: the judging networks.
-        centroids: of the real faces of "a" and "b"; of the samples themselves if None,
-            which flatters the real faces of a small sample.
+    That flatters the real faces of a small sample.
     """
     size = trained.model.face_size
-    sample: dict[Side, Sample] = {"a": a, "b": b}
-    draw = {to: make_swapper(trained.model, trained.params, to=to) for to in sample}
-    crops = {side: crop_faces(s.faces, size) for side, s in sample.items()}
-    real: dict[Side, Embeddings] = {
-        side: judge.embed(s, put_back(s.faces, crops[side]))
-        for side, s in sample.items()
+    real: dict[Side, RealFaces] = {
+        "a": judge.look_at_real(a, size),
+        "b": judge.look_at_real(b, size),
     }
-    if centroids is None:
-        centroids = {side: mean_embedding(found) for side, found in real.items()}
-    sides: list[SideFigures] = []
-    for side in sample:
-        redrawn = draw[side](crops[side])
-        error = measure_reconstruction(redrawn, crops[side])
-        found = judge.embed(sample[side], put_back(sample[side].faces, redrawn))
-        sides.append(
-            SideFigures(
-                faces=len(redrawn),
-                held_out=sample[side].held_out,
-                mae=error.mae,
-                psnr=error.psnr,
-                ssim=error.ssim,
-                cos_to_self=float((found @ centroids[side]).mean()),
-                cos_of_real=float((real[side] @ centroids[side]).mean()),
-            )
-        )
-    swaps: list[SwapFigures] = []
-    directions: list[tuple[Side, Side]] = [("a", "b"), ("b", "a")]
-    for side, to in directions:
-        swapped = draw[to](crops[side])
-        shown = put_back(sample[side].faces, swapped)
-        likeness = measure_likeness(
-            judge.embed(sample[side], shown),
-            real[side],
-            real[to],
-            source=centroids[side],
-            target=centroids[to],
-        )
-        expression = _compare_expressions(judge, sample[side], crops[side], shown)
-        fine = sharpness(swapped, crops[to])
-        swaps.append(SwapFigures(**vars(likeness), **vars(expression), sharpness=fine))
-    return sides[0], sides[1], swaps[0], swaps[1]
+    return evaluate_real(trained, real, judge)
 
 
-def _compare_expressions(
-    judge: Judge, sample: Sample, crops: Crops, shown: Faces
-) -> Expression:
-    source, source_gaze = judge.watch(sample, put_back(sample.faces, crops))
-    swapped, swapped_gaze = judge.watch(sample, shown)
-    return measure_expression(
-        swapped, source, swapped_gaze=swapped_gaze, source_gaze=source_gaze
+def evaluate_real(
+    trained: TrainedRun, real: Mapping[Side, RealFaces], judge: Judge
+) -> Evaluation:
+    """The figures of A, of B, of A as B, and of B as A.
+
+    Raises:
+        ValueError: both sides show one person.
+    """
+    draw = {to: make_swapper(trained.model, trained.params, to=to) for to in real}
+    sides: dict[Side, SideFigures] = {}
+    for side, own in real.items():
+        redrawn = draw[side](own.crops)
+        error = measure_reconstruction(redrawn, own.crops)
+        found = judge.embed(own.sample, put_back(own.sample.faces, redrawn))
+        sides[side] = SideFigures(
+            faces=len(redrawn),
+            held_out=own.sample.held_out,
+            mae=error.mae,
+            psnr=error.psnr,
+            ssim=error.ssim,
+            cos_to_self=float((found @ own.centroid).mean()),
+            cos_of_real=float((own.embeddings @ own.centroid).mean()),
+        )
+    return Evaluation(
+        step=trained.step,
+        a=sides["a"],
+        b=sides["b"],
+        a_to_b=_judge_swaps(draw["b"](real["a"].crops), real["a"], real["b"], judge),
+        b_to_a=_judge_swaps(draw["a"](real["b"].crops), real["b"], real["a"], judge),
     )
+
+
+def _judge_swaps(
+    swapped: Crops, source: RealFaces, target: RealFaces, judge: Judge
+) -> SwapFigures:
+    """The figures of one direction: the source's crops, redrawn as the target."""
+    shown = put_back(source.sample.faces, swapped)
+    likeness = measure_likeness(
+        judge.embed(source.sample, shown),
+        source.embeddings,
+        target.embeddings,
+        source=source.centroid,
+        target=target.centroid,
+    )
+    points, gazes = judge.watch(source.sample, shown)
+    expression = measure_expression(
+        points, source.points, swapped_gaze=gazes, source_gaze=source.gazes
+    )
+    fine = sharpness(swapped, target.crops)
+    return SwapFigures(**vars(likeness), **vars(expression), sharpness=fine)
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -100,6 +100,14 @@ class Journal:
         """Training time of the run in all."""
         return self._earlier_seconds + time.monotonic() - self._start
 
+    @contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Leaves the time inside out of the training time, and out of the rate."""
+        start = time.monotonic()
+        with self.meter.apart():
+            yield
+        self._start += time.monotonic() - start
+
     def resume(self, step: int, extra: dict[str, Any] | None) -> None:
         """Goes on after a checkpoint; lines of later steps are dropped.
 

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from deepfake_jax.align import crop_matrix
+from deepfake_jax.align import crop_faces, crop_matrix
 from deepfake_jax.blend import paste_face
 from deepfake_jax.data import shift_color
 from deepfake_jax.expression import find_gaze, find_shape
 from deepfake_jax.faceset import FaceSet
-from deepfake_jax.identity import CropEmbedder, make_crop_embedder
+from deepfake_jax.identity import (
+    CropEmbedder,
+    Embedding,
+    make_crop_embedder,
+    mean_embedding,
+)
 from deepfake_jax.landmarks import Landmarker, make_landmarker
 from deepfake_jax.likeness import Embeddings, embed_face, face_points
 from deepfake_jax.mask import feather_mask, rectangle_mask
@@ -37,6 +42,27 @@ class Sample:
     faces: Faces
     landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
     held_out: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class RealFaces:
+    """Real faces of one person, and what a judge sees in them.
+
+    Attributes:
+        sample: the faces.
+        crops: what the network is given of them.
+        embeddings: of the faces, reduced to the network's resolution.
+        centroid: of the person.
+        points: landmarks, looked for as in swapped faces.
+        gazes: likewise.
+    """
+
+    sample: Sample
+    crops: Crops
+    embeddings: Embeddings
+    centroid: Embedding
+    points: Float64[np.ndarray, "n 68 2"]
+    gazes: Float64[np.ndarray, "n 2"]
 
 
 class Judge:
@@ -64,6 +90,28 @@ class Judge:
             found.append(points)
             gazes.append(find_gaze(face, points))
         return np.stack(found), np.stack(gazes)
+
+    def look_at_real(
+        self, sample: Sample, face_size: int, *, known: Sample | None = None
+    ) -> RealFaces:
+        """What swaps of any state of a run are compared with.
+
+        Args:
+            sample: of one person.
+            face_size: side of the network's faces, pixels.
+            known: faces of the person for the centroid; those of the sample if None,
+                to which they then seem nearer than others would.
+        """
+        crops = crop_faces(sample.faces, face_size)
+        shown = put_back(sample.faces, crops)
+        embeddings = self.embed(sample, shown)
+        others = embeddings
+        if known is not None:
+            cut = crop_faces(known.faces, face_size)
+            others = self.embed(known, put_back(known.faces, cut))
+        points, gazes = self.watch(sample, shown)
+        centroid = mean_embedding(others)
+        return RealFaces(sample, crops, embeddings, centroid, points, gazes)
 
 
 def pick_sample(

@@ -36,13 +36,16 @@ from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.journal import Dispatch, Journal, TrainingError, state_arrays
 from deepfake_jax.models.autoencoder import Params, Side
+from deepfake_jax.observer import Observer
 from deepfake_jax.parallel import Devices, find_devices
 from deepfake_jax.run import (
     RunError,
     RunPaths,
+    TrainedRun,
     check_run,
     write_run_config,
 )
+from deepfake_jax.setrecord import write_sets
 from deepfake_jax.step import TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
 
@@ -95,6 +98,7 @@ def train(
     devices: int | None = None,
     init: str | Path | None = None,
     init_decoders: bool = False,
+    observer: Observer | None = None,
 ) -> TrainResult:
     """Trains, or goes on training, the run of two face sets.
 
@@ -117,6 +121,8 @@ def train(
         init: another run, whose encoder a new run starts with; a run that goes on does
             not look at it.
         init_decoders: start with its decoders, too.
+        observer: looks at the run on its way and at its end; for a single process,
+            because the clocks of others would go on meanwhile.
 
     Returns:
         The state of the run at its end.
@@ -152,6 +158,7 @@ def train(
             session = _Session(
                 run, config, faces_a, faces_b, place, rows=rows, start=start
             )
+            session.observer = observer
         except Exception:
             place.meet(0, 0, 0)
             raise
@@ -215,6 +222,8 @@ class _Session:
         self.among = self.splits["a"].train, self.splits["b"].train
         self.extra = describe_run(config, a, b, self.among)
         self.fingerprint = _fingerprint(config, self.extra, *map(len, self.among))
+        self.observer: Observer | None = None
+        self.observed_step, self.observed_seconds = -1, 0.0
         state = init_state(jax.random.key(config.seed), config)
         state = self._resume(start_with(state, start))
         self.step = int(state.step)
@@ -223,6 +232,8 @@ class _Session:
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
         self._begin_judging({"a": a, "b": b}, shift)
+        if devices.leads:
+            write_sets(run, {"a": a, "b": b})
 
     def _begin_judging(self, sets: dict[Side, FaceSet], shift: np.ndarray) -> None:
         held = all(len(split.held) for split in self.splits.values())
@@ -245,6 +256,7 @@ class _Session:
         tree, manifest = restored
         step, extra = manifest["step"], manifest["extra"]
         self.journal.resume(step, extra)
+        self.observed_seconds = extra["seconds"]
         if extra["color_shift"] != self.extra["color_shift"]:
             _log.warning("the face sets have changed; the run keeps its colour shift")
             self.extra["color_shift"] = extra["color_shift"]
@@ -278,6 +290,9 @@ class _Session:
                 if journal.judgement_is_due(self.step):
                     journal.collect(newest)
                     journal.judge(self.step, self.state, self.extra)
+                if self._look_is_due():
+                    journal.collect(newest)
+                    self._observe(journal.seconds)
                 now = time.monotonic()
                 save_is_due |= self.step % config.checkpoint_every == 0
                 save_is_due |= now >= next_save
@@ -296,9 +311,12 @@ class _Session:
             journal.collect(newest)
             self._find_end(newest, stop)
             journal.update_progress(self.step)
+        ended = journal.seconds
         if self.saved_step != self.step:
             self._save()
         self._write_pictures()
+        if self.observer and ending <= 1 and self.observed_step != self.step:
+            self._observe(ended)
         return self._result(signal.Signals(ending).name if ending > 1 else None)
 
     def _vote(self, stop: StopRequest) -> int:
@@ -334,6 +352,25 @@ class _Session:
                 group = [next(batches) for _ in range(count)]
             yield count, self.devices.put_batches(group, self._vote(stop))
             step += count
+
+    def _look_is_due(self) -> bool:
+        seconds, since = self.journal.seconds, self.observed_seconds
+        return self.observer is not None and self.observer.is_due(seconds, since=since)
+
+    def _observe(self, seconds: float) -> None:
+        """Shows the observer what a swap would be drawn with now."""
+        assert self.observer is not None
+        self.observed_step, self.observed_seconds = self.step, seconds
+        with self.journal.off_the_clock():
+            now = TrainedRun(
+                model=self.state.model,
+                params=self.devices.get_state(self.state.swap_params),
+                step=self.step,
+                color_shift=np.asarray(self.extra["color_shift"], np.float64),
+                identities=self.extra["identities"],
+                model_hash="",  # names a checkpoint, which this is not
+            )
+            self.observer.observe(now, seconds)
 
     def _save(self) -> None:
         self.journal.save(self.step, self.state, self.extra)

@@ -15,7 +15,7 @@ WITHOUT_JAX: Sequence[str] = (
     "video detect landmarks align augment mask color blend pictures track identity "
     "region scene find pose tone quality query sheet scan people writers patch "
     "hull skin occlusion masking seam flicker "
-    "fidelity likeness expression holdout poisson multigrid multiband"
+    "fidelity likeness expression holdout setrecord poisson multigrid multiband"
 ).split()
 WITHOUT_CV2: Sequence[str] = "models losses step parallel swap".split()
 

@@ -37,7 +37,7 @@ def test_help_shows_an_example(command, capsys):
     assert "--json" in text
 
 
-@pytest.mark.parametrize("what", ["step", "loader", "train", "ratio", "all"])
+@pytest.mark.parametrize("what", ["step", "loader", "train", "ratio", "quality", "all"])
 def test_help_of_a_benchmark_shows_an_example(what, capsys):
     assert run("benchmark", what, "--help") == 0
     text = capsys.readouterr().out

@@ -21,7 +21,6 @@ from deepfake_jax.align import (
 )
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import (
-    Evaluation,
     describe,
     evaluate_samples,
     evaluate_sets,
@@ -93,8 +92,9 @@ def judge(detector_weights: None) -> Judge:
 def test_network_that_copies_transfers_nothing(
     people: tuple[Sample, Sample], judge: Judge
 ):
-    a, b, a_to_b, b_to_a = evaluate_samples(make_run(Same(), {}, {}), *people, judge)
-    for side in (a, b):
+    found = evaluate_samples(make_run(Same(), {}, {}), *people, judge)
+    a_to_b, b_to_a = found.a_to_b, found.b_to_a
+    for side in (found.a, found.b):
         assert (side.faces, side.mae, side.psnr) == (3, 0, 99)
         assert side.cos_to_self == pytest.approx(side.cos_of_real) and side.ssim == 1
     for swap in (a_to_b, b_to_a):
@@ -112,15 +112,14 @@ def test_network_that_draws_one_face_transfers_all_but_expression(
         for sample in people
     ]
     run = make_run(Still(), *params)
-    _, _, a_to_b, b_to_a = found = evaluate_samples(run, *people, judge)
-    for swap in (a_to_b, b_to_a):
+    evaluation = evaluate_samples(run, *people, judge)
+    for swap in (evaluation.a_to_b, evaluation.b_to_a):
         # The ring around the crop is still the source's.
         assert 0.6 < swap.identity_transfer < 1.2
         assert swap.retrieval == 1
         # It does not lean with its source: by 0, 6, 6 degrees in one of three angles.
         assert swap.motion_error > 0.03 and swap.pose_error > 1
         assert swap.sharpness > 0.9
-    evaluation = Evaluation(7, *found)
     text, figures = describe(evaluation), json.loads(json.dumps(asdict(evaluation)))
     assert "A to B" in text and "step 7" in text
     assert {

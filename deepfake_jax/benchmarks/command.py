@@ -18,6 +18,7 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
         ConfigError: no such preset, or a setting that cannot be used.
         ValueError: more devices than there are, or a batch that they cannot share.
         PeerError: the peer cannot be started, or ends.
+        QualityError: the quality of a run cannot be measured as asked.
     """
     match command:
         case options.Step():
@@ -34,6 +35,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
             result = _ratio(command)
         case options.Convert():
             result = _convert(command)
+        case options.Quality():
+            return _quality(command)
         case options.All():
             return _all(command)
     print(json.dumps(to_json(result)) if command.json else format_result(result))
@@ -122,6 +125,23 @@ def _convert(command: options.Convert) -> Any:
     return measure_convert(
         command.source, command.run, command.options, rounds=command.rounds
     )
+
+
+def _quality(command: options.Quality) -> int:
+    # Without the cache of compiled programs: each run counts its whole compilation.
+    from deepfake_jax.benchmarks.quality import format_quality, measure_quality
+
+    result = measure_quality(
+        {"a": command.a, "b": command.b},
+        command.out,
+        options.make_quality_config(command),
+        judgements=command.judgements,
+        seeds=options.parse_seeds(command.seeds),
+        persons={"a": command.a_person, "b": command.b_person},
+        devices=command.devices,
+    )
+    print(json.dumps(to_json(result)) if command.json else format_quality(result))
+    return 0
 
 
 def _all(command: options.All) -> int:

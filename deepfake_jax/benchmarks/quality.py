@@ -1,0 +1,313 @@
+"""Quality against training time: a real run, judged on its held-out faces on its way.
+
+Time is the run's own clock, as `train --minutes` counts it: compilation, checkpoints,
+previews and the run's own judging are in it, reading the face sets and what is judged
+here are not. A session that goes on with an interrupted run counts its own compilation
+again. What is judged, and how, is what `evaluate` does.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deepfake_jax.benchmarks.curve import (
+    Curve,
+    Line,
+    find_retrieval_minutes,
+    format_curve,
+    mean_of_directions,
+    plot_curves,
+    take_median,
+)
+from deepfake_jax.benchmarks.machine import Machine, describe_machine
+from deepfake_jax.benchmarks.report import format_number, format_rows
+from deepfake_jax.checkpoint import list_checkpoints
+from deepfake_jax.config import TrainConfig, config_to_dict
+from deepfake_jax.evaluate import evaluate_real, find_real
+from deepfake_jax.extract import extract_faces
+from deepfake_jax.faceset import RECORD_NAME, FaceSet, list_sets, load_faces
+from deepfake_jax.files import write_whole
+from deepfake_jax.holdout import FEWEST_HELD, Split, find_held, hold_out
+from deepfake_jax.judge import Judge, RealFaces
+from deepfake_jax.models.autoencoder import Side
+from deepfake_jax.observer import Observer
+from deepfake_jax.options import ExtractConfig
+from deepfake_jax.run import RunPaths, TrainedRun
+from deepfake_jax.train import train
+
+CURVE_NAME, PLOT_NAME, REQUEST_NAME = "quality.jsonl", "quality.png", "quality.json"
+# What may differ where a measurement is gone on with.
+_FREE = ("steps", "minutes", "seed")
+_SIDES: tuple[Side, Side] = ("a", "b")
+
+
+class QualityError(RuntimeError):
+    """A measurement that cannot be made; the text says why and the fix."""
+
+
+@dataclass(frozen=True)
+class QualityFigures:
+    """What `measure_quality` found; of several seeds, medians of their runs.
+
+    Attributes:
+        minutes: training time at the last judgement.
+        step: likewise.
+        identity_transfer: at the end, mean of both directions.
+        expression_error: likewise.
+        minutes_to_retrieval: of training, to the first judgement from which on 95 % of
+            the swaps of each direction are nearer to the target; None if there is none.
+        a: figures of A at the end; see `evaluate.SideFigures`.
+        b: of B.
+        a_to_b: of A's faces as B at the end; see `evaluate.SwapFigures`.
+        b_to_a: of B's faces as A.
+        runs: the first five figures of each seed's run.
+        curve: all judgements; see `curve`.
+        out: folder of the measurement.
+        machine: where.
+    """
+
+    minutes: float
+    step: int | float
+    identity_transfer: float
+    expression_error: float
+    minutes_to_retrieval: float | None
+    a: dict[str, Any]
+    b: dict[str, Any]
+    a_to_b: dict[str, Any]
+    b_to_a: dict[str, Any]
+    runs: tuple[dict[str, Any], ...]
+    curve: tuple[Line, ...]
+    out: str
+    machine: Machine
+
+
+def measure_quality(
+    sources: Mapping[Side, Path],
+    out: Path,
+    config: TrainConfig,
+    *,
+    judgements: int = 10,
+    seeds: Sequence[int] = (0,),
+    persons: Mapping[Side, str] | None = None,
+    devices: int = 1,
+) -> QualityFigures:
+    """Trains a run a seed into ``out/run_SEED``, and judges it at even times.
+
+    The same call goes on with one that was interrupted; more minutes or other seeds
+    add to what is there.
+
+    Args:
+        sources: of "a" and "b": a face set, or footage to extract one from.
+        out: folder of the measurement, with quality.jsonl and quality.png.
+        config: of the run; `minutes` must be set and `holdout` be above 0.
+        judgements: how many, evenly over the minutes, the last at their end.
+        seeds: of the runs.
+        persons: whose faces to extract; by default the person seen most.
+        devices: to train on.
+
+    Raises:
+        QualityError: the folder holds something else, too few faces could be held out,
+            or a signal ended the training.
+        ValueError: `config` lacks minutes or holdout.
+        FaceSetError, ExtractError, AssetError, ConfigError, RunError, TrainingError:
+            as of extraction, judging and training.
+    """
+    if config.minutes is None or not config.holdout or judgements < 1 or not seeds:
+        raise ValueError(
+            "quality needs config.minutes, a config.holdout above 0, one judgement or "
+            f"more and a seed, got {config.minutes}, {config.holdout}, {judgements} "
+            f"and {list(seeds)}"
+        )
+    judge = Judge()  # before anything is written: its weights may not be had
+    chosen: Mapping[Side, str] = persons or {"a": "main", "b": "main"}
+    _begin(out, sources, chosen, config)
+    folders = {
+        s: _find_faces(sources[s], out / f"faces_{s}", chosen[s]) for s in sources
+    }
+    sets: dict[Side, FaceSet] = {s: load_faces(folders[s]) for s in _SIDES}
+    for side, faces in sets.items():
+        _check_holdout(side, faces, config, seeds)
+    curve = Curve(out / CURVE_NAME)
+    for seed in seeds:
+        run = out / f"run_{seed}"
+        seeded = replace(config, seed=seed, steps=None, until="")
+        _Watch(run, seeded, sets, curve, judge).train(judgements, devices)
+    return _sum_up(out, curve, seeds)
+
+
+def _begin(
+    out: Path,
+    sources: Mapping[Side, Path],
+    persons: Mapping[Side, str],
+    config: TrainConfig,
+) -> None:
+    """Claims a folder for a measurement, or checks that it is that of this one."""
+    settings = {k: v for k, v in config_to_dict(config).items() if k not in _FREE}
+    request = {side: str(sources[side].resolve()) for side in _SIDES}
+    request |= {f"{side}_person": persons[side] for side in _SIDES} | settings
+    path = out / REQUEST_NAME
+    if out.exists() and not out.is_dir():
+        raise QualityError(f"--out {out} is a file; name a folder")
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            odd = [name for name in request if known.get(name) != request[name]]
+        except (ValueError, AttributeError) as error:
+            raise QualityError(
+                f"{path} is damaged ({error}); name a new --out"
+            ) from None
+        if odd:
+            raise QualityError(
+                f"{out} holds a measurement with other {', '.join(odd)}; name a new "
+                "--out, or give the same command to go on with it"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise QualityError(
+            f"--out {out} is not empty and no earlier measurement; name a new folder"
+        )
+    with write_whole(path, overwrite=False) as partial:
+        partial.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+
+
+def _find_faces(source: Path, folder: Path, person: str) -> Path:
+    """A face set itself, or the one that is made of some footage, once."""
+    if any((path / RECORD_NAME).exists() for path in list_sets(source)):
+        return source
+    if not (folder / RECORD_NAME).exists():
+        result = extract_faces(source, folder, ExtractConfig(person=person))
+        _say(f"{source}: {result.faces} faces in {folder}")
+    return folder
+
+
+def _check_holdout(
+    side: Side, faces: FaceSet, config: TrainConfig, seeds: Sequence[int]
+) -> None:
+    splits = [hold_out(faces.records, config.holdout, seed) for seed in seeds]
+    held = min(len(split.held) for split in splits)
+    if held < FEWEST_HELD:
+        raise QualityError(
+            f"{faces.folder}: of {len(faces.records)} faces of {side.upper()}, "
+            f"--holdout {config.holdout:g} leaves {held} to judge by, fewer than "
+            f"{FEWEST_HELD}; use more footage or a larger share"
+        )
+
+
+class _Watch:
+    """Trains the run of one seed and judges it on its way."""
+
+    def __init__(
+        self,
+        run: Path,
+        config: TrainConfig,
+        sets: Mapping[Side, FaceSet],
+        curve: Curve,
+        judge: Judge,
+    ):
+        self._run, self._config, self._sets = run, config, sets
+        self._curve, self._judge = curve, judge
+        self._real: dict[Side, RealFaces] = {}
+
+    def train(self, judgements: int, devices: int) -> None:
+        """Trains to the end; nothing where that was done before."""
+        seed, minutes = self._config.seed, self._config.minutes
+        assert minutes is not None
+        saved = (list_checkpoints(RunPaths(self._run).checkpoints) or [0])[-1]
+        self._curve.cut(seed, saved)
+        last = self._curve.of_seed(seed)[-1:]
+        if last and last[0]["step"] == saved and last[0]["minutes"] >= minutes:
+            _say(f"seed {seed}: {self._run} has had its {minutes:g} minutes")
+            return
+        times = [minutes * n / judgements for n in range(1, judgements)]
+        a, b = (self._sets[side].folder for side in _SIDES)
+        observer = Observer(times, self._look)
+        result = train(
+            a, b, self._run, self._config, devices=devices, observer=observer
+        )
+        if result.interrupted:
+            raise QualityError(
+                f"{result.interrupted} after {result.seconds / 60:.1f} minutes of "
+                f"seed {seed}'s run; the same command goes on from there"
+            )
+
+    def _look(self, trained: TrainedRun, seconds: float) -> None:
+        if not self._real:
+            splits: dict[Side, Split] = {
+                side: find_held(self._run, side, faces.records)
+                for side, faces in self._sets.items()
+            }
+            self._real = find_real(trained, self._sets, splits, self._judge)
+        figures = asdict(evaluate_real(trained, self._real, self._judge))
+        del figures["clip"]
+        seed, out = self._config.seed, self._run.parent
+        self._curve.add({"seed": seed, "minutes": seconds / 60, **figures})
+        plot_curves(self._curve.lines, out / PLOT_NAME)
+        _say(format_curve(self._curve.of_seed(seed)[-1:]))
+
+
+def _sum_up(out: Path, curve: Curve, seeds: Sequence[int]) -> QualityFigures:
+    """The figures of some seeds' runs; the curve and the plot are of these alone."""
+    runs, ends, lines = [], [], []
+    for seed in seeds:
+        run = curve.of_seed(seed)
+        end = run[-1]
+        runs.append(
+            {
+                "minutes": end["minutes"],
+                "step": end["step"],
+                "identity_transfer": mean_of_directions(end, "identity_transfer"),
+                "expression_error": mean_of_directions(end, "expression_error"),
+                "minutes_to_retrieval": find_retrieval_minutes(run),
+            }
+        )
+        ends.append({name: end[name] for name in ("a", "b", "a_to_b", "b_to_a")})
+        lines += run
+    plot_curves(lines, out / PLOT_NAME)
+    return QualityFigures(
+        **take_median(runs),
+        **take_median(ends),
+        runs=tuple(
+            {"seed": seed, **run} for seed, run in zip(seeds, runs, strict=True)
+        ),
+        curve=tuple(lines),
+        out=str(out),
+        machine=describe_machine(),
+    )
+
+
+def format_quality(result: QualityFigures) -> str:
+    """The table of judgements, then the figures of the end, then where."""
+    reached, many = result.minutes_to_retrieval, len(result.runs)
+    what = "" if many == 1 else f"medians of {many} runs; "
+    machine = result.machine
+    versions = ", ".join(f"{k} {v}" for k, v in machine.versions.items())
+    rows = [
+        ("at the end", f"{what}{result.minutes:.2f} minutes, step {result.step:g}"),
+        ("identity transfer", f"{result.identity_transfer:.3f} (mean of both)"),
+        (
+            "minutes to retrieval",
+            "not reached" if reached is None else f"{reached:.2f}",
+        ),
+    ]
+    for name in ("identity_transfer", "retrieval", "expression_error", "sharpness"):
+        both = (format_number(swaps[name]) for swaps in (result.a_to_b, result.b_to_a))
+        rows.append((name.replace("_", " "), "A to B {}, B to A {}".format(*both)))
+    for name in ("mae", "psnr", "ssim", "cos_to_self"):
+        both = (format_number(side[name]) for side in (result.a, result.b))
+        rows.append((name.replace("_", " "), "A {}, B {}".format(*both)))
+    rows += [
+        ("judged faces", f"A {result.a['faces']:g}, B {result.b['faces']:g}, held out"),
+        ("plot", str(Path(result.out) / PLOT_NAME)),
+        ("device", f"{machine.device}, {machine.cores} cores"),
+        ("commit", format_number(machine.commit)),
+        ("command", machine.command),
+        ("versions", versions),
+    ]
+    return f"{format_curve(result.curve)}\n\n{format_rows(rows)}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
