@@ -30,12 +30,14 @@ class ConfigError(ValueError):
 class ModelConfig:
     """The network."""
 
-    name: Literal["original"] = "original"
-    """Architecture."""
+    name: Literal["original", "lite"] = "original"
+    """Architecture: the classic, or one with half of its operations, for CPUs."""
     width: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 128
     """Channels of the first convolution; every other layer scales with it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the network's arithmetic; parameters and loss stay float32."""
+    align_codes: bool = False
+    """Swaps move the codes of one person's faces to where the other's lie."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -62,6 +64,8 @@ class LossConfig:
     """Pixel loss: mean absolute or mean squared error."""
     dssim_weight: _NonNegative = 0.0
     """Weight of structural dissimilarity, added to the pixel loss."""
+    dssim_step: Annotated[int, Field(ge=1, le=8)] = 1
+    """Pixels from one of its windows to the next; 2 takes half the time."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

@@ -202,10 +202,14 @@ def evaluate_real(
     Raises:
         ValueError: both sides show one person.
     """
-    draw = {to: make_swapper(trained.model, trained.params, to=to) for to in real}
+
+    def draw(side: Side, to: Side) -> Crops:
+        swapper = make_swapper(trained.model, trained.params, to=to, source=side)
+        return swapper(real[side].crops)
+
     sides: dict[Side, SideFigures] = {}
     for side, own in real.items():
-        redrawn = draw[side](own.crops)
+        redrawn = draw(side, side)
         error = measure_reconstruction(redrawn, own.crops)
         found = judge.embed(own.sample, put_back(own.sample.faces, redrawn))
         sides[side] = SideFigures(
@@ -221,8 +225,8 @@ def evaluate_real(
         step=trained.step,
         a=sides["a"],
         b=sides["b"],
-        a_to_b=_judge_swaps(draw["b"](real["a"].crops), real["a"], real["b"], judge),
-        b_to_a=_judge_swaps(draw["a"](real["b"].crops), real["b"], real["a"], judge),
+        a_to_b=_judge_swaps(draw("a", "b"), real["a"], real["b"], judge),
+        b_to_a=_judge_swaps(draw("b", "a"), real["b"], real["a"], judge),
     )
 
 

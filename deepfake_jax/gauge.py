@@ -125,8 +125,8 @@ class Gauge:
         """Each side's crops by each decoder."""
         drawn: dict[tuple[Side, Side], Crops] = {}
         for to in self._crops:
-            swapper = make_swapper(self._model, params, to=to)
             for side, crops in self._crops.items():
+                swapper = make_swapper(self._model, params, to=to, source=side)
                 drawn[side, to] = swapper(crops)
         return drawn
 

@@ -312,7 +312,8 @@ def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str
         crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.face_size)
         rows.append((f"{side.upper()}, real", crops))
         for to in (side, other):
-            swapper = make_swapper(model, params, to=cast(Side, to))
+            source, drawn = cast(Side, side), cast(Side, to)
+            swapper = make_swapper(model, params, to=drawn, source=source)
             rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
     return rows
 

@@ -2,7 +2,7 @@
 
 ``config.yaml`` is the run's config, ``checkpoints/`` its states, ``metrics.jsonl`` its
 losses and the figures of held-out faces, ``holdout.json`` says which these are,
-``best/`` has the parameters of the best of those figures, ``preview.png`` and
+``sets.json`` where the face sets lie, ``best/`` has the parameters of the best of those figures, ``preview.png`` and
 ``loss.png`` are pictures.
 """
 
@@ -109,11 +109,12 @@ def check_run(folder: Path, config: TrainConfig) -> None:
             raise RunError(
                 f"{folder} is not empty and no run; name a new or empty folder as --run"
             )
-    elif _architecture(existing.model) != _architecture(config.model):
+    elif (old := _describe_state(existing.model)) != (
+        new := _describe_state(config.model)
+    ):
         raise RunError(
-            f"{folder} was trained with the network {_architecture(existing.model)}, "
-            f"but {_architecture(config.model)} is asked for; give the same preset or "
-            "model settings, or train into a new --run"
+            f"{folder} was trained with the network {old}, but {new} is asked for; "
+            "give the same preset or model settings, or train into a new --run"
         )
     elif existing != config:
         _log.warning("%s: going on with changed settings", folder)
@@ -154,6 +155,12 @@ def load_start(
 def _architecture(model: ModelConfig) -> str:
     """What decides the parameters' shapes; precision does not."""
     return f"{model.name}, width {model.width}"
+
+
+def _describe_state(model: ModelConfig) -> str:
+    """What decides the shapes of a whole state."""
+    codes = ", aligned codes" if model.align_codes else ""
+    return _architecture(model) + codes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ so are the metrics that come back.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ from deepfake_jax.models.autoencoder import (
 Batch = Mapping[str, Any]
 Device = Any  # jax.Device is a variable to type checkers
 Metrics = dict[str, Any]
+# Of the running moments of codes: they follow the parameters, which change.
+_CODES_DECAY = 0.98
 StepFunction = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
 
 
@@ -124,7 +126,8 @@ def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Arr
     pixel = {"mae": losses.mae, "mse": losses.mse}[config.pixel]
     total = pixel(output, target)
     if config.dssim_weight:
-        total = total + config.dssim_weight * losses.dssim(output, target)
+        structure = losses.dssim(output, target, step=config.dssim_step)
+        total = total + config.dssim_weight * structure
     return total
 
 
@@ -154,14 +157,17 @@ def train_step(
         update), ``grad_norm``, and ``skipped``, 1 if the update was left out, else 0.
     """
     pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
-    grads, metrics = jax.grad(sum_losses, has_aux=True)(state.params, state, pairs)
+    gradient = jax.grad(sum_losses, has_aux=True)
+    grads, (metrics, codes) = gradient(state.params, state, pairs)
     if axis_name is not None:
-        grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+        grads, metrics, codes = jax.lax.pmean((grads, metrics, codes), axis_name)
     grad_norm = optax.tree.norm(grads)
     # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params: Params = cast(Params, optax.apply_updates(state.params, updates))
+    if codes:
+        params |= {"codes": _follow_codes(state, codes)}
     changed = replace(
         state, params=params, opt_state=opt_state, ema=_update_ema(state, params)
     )
@@ -175,7 +181,7 @@ def train_step(
 
 def sum_losses(
     params: Params, state: TrainState, pairs: dict[str, Array]
-) -> tuple[Array, Metrics]:
+) -> tuple[Array, tuple[Metrics, Params]]:
     """What a step minimises: A's loss plus B's.
 
     Args:
@@ -184,9 +190,16 @@ def sum_losses(
         pairs: a batch in float32.
 
     Returns:
-        The sum, and both as metrics.
+        The sum; both as metrics; and where codes are aligned, the batch's mean of each
+        side's codes and of their squares, else an empty dict.
     """
-    encode = state.model.encode
+    model = state.model
+
+    def encode(params: Params, faces: Array) -> tuple[Array, Array | None]:
+        if not model.align_codes:
+            return model.encode(params, faces), None
+        vectors = model.compress(params, faces)
+        return model.widen(params, vectors), vectors
 
     def loss_of(params: Params, code: Array, target: Array, side: Side) -> Array:
         output = state.model.decode(params, code, side)
@@ -199,19 +212,49 @@ def sum_losses(
         loss_of = jax.checkpoint(loss_of, static_argnums=3)
     # A and B go through the encoder in one go: one large product, not two.
     count = pairs["warped_a"].shape[0]
-    code = encode(params, jnp.concatenate([pairs["warped_a"], pairs["warped_b"]]))
+    warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
+    code, vectors = encode(params, warped)
     loss_a = loss_of(params, code[:count], pairs["target_a"], "a")
     loss_b = loss_of(params, code[count:], pairs["target_b"], "b")
-    return loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
+    codes: Params = {}
+    if vectors is not None:
+        vectors = jax.lax.stop_gradient(vectors).astype(jnp.float32)
+        for side, own in (("a", vectors[:count]), ("b", vectors[count:])):
+            codes[side] = {"mean": own.mean(0), "square": jnp.square(own).mean(0)}
+    return loss_a + loss_b, ({"loss_a": loss_a, "loss_b": loss_b}, codes)
 
 
 def _update_ema(state: TrainState, params: Any) -> Any:
-    """Averages over min(decay, about nine tenths of the run), so it starts unbiased."""
     if state.ema is None:
         return None
+    share = _new_share(state, state.ema_decay)
+    return optax.incremental_update(params, state.ema, share)
+
+
+def _new_share(state: TrainState, decay: float) -> Array:
+    """Weight of what is new in an average over 1 / (1 - decay) steps.
+
+    Over about nine tenths of the run while it is shorter, so the average starts
+    unbiased.
+    """
     step = state.step.astype(jnp.float32)
-    decay = jnp.minimum(jnp.float32(state.ema_decay), (1 + step) / (10 + step))
-    return optax.incremental_update(params, state.ema, 1 - decay)
+    return 1 - jnp.minimum(jnp.float32(decay), (1 + step) / (10 + step))
+
+
+def _follow_codes(state: TrainState, codes: Params) -> Params:
+    """The running moments of both sides' codes, after a batch's."""
+    share = _new_share(state, _CODES_DECAY)
+    followed: Params = {}
+    for side, batch in codes.items():
+        known = state.params["codes"][side]
+        apart = batch["mean"] - known["mean"]
+        mean = known["mean"] + share * apart
+        # About the running mean, for a batch's own would miss how means vary.
+        spread = batch["square"] - jnp.square(batch["mean"])
+        spread = spread + (1 - share) * jnp.square(apart)
+        variance = known["variance"] + share * (spread - known["variance"])
+        followed[side] = {"mean": mean, "variance": variance}
+    return followed
 
 
 def train_steps(

@@ -23,31 +23,55 @@ def swap_faces(
     faces: Float32[Array, "n h w 3"],
     *,
     to: Side = "b",
+    source: Side | None = None,
 ) -> Float32[Array, "n h w 3"]:
     """Redraws faces as person `to`, keeping pose and expression; pure.
 
-    Given faces of person `to` it gives their reconstruction.
+    Args:
+        model: the network.
+        params: its parameters.
+        faces: to redraw.
+        to: as whom.
+        source: who they show; None is the other person. Given `to`, its faces are
+            reconstructed.
     """
-    return model.decode(params, model.encode(params, faces), to)
+    code = model.encode(params, faces, source=source or other_side(to), to=to)
+    return model.decode(params, code, to)
 
 
-@partial(jax.jit, static_argnames=("model", "to"))
+def other_side(side: Side) -> Side:
+    """B of A, and A of B."""
+    return "a" if side == "b" else "b"
+
+
+@partial(jax.jit, static_argnames=("model", "to", "source"))
 def _swap_uint8(
-    params: Params, faces: UInt8[Array, "n h w 3"], *, model: Autoencoder, to: Side
+    params: Params,
+    faces: UInt8[Array, "n h w 3"],
+    *,
+    model: Autoencoder,
+    to: Side,
+    source: Side | None,
 ) -> UInt8[Array, "n h w 3"]:
     scaled = faces.astype(jnp.float32) * jnp.float32(1 / 255)
-    swapped = swap_faces(model, params, scaled, to=to)
+    swapped = swap_faces(model, params, scaled, to=to, source=source)
     return jnp.round(jnp.clip(swapped, 0, 1) * 255).astype(jnp.uint8)
 
 
 def make_swapper(
-    model: Autoencoder, params: Params, *, to: Side = "b"
+    model: Autoencoder,
+    params: Params,
+    *,
+    to: Side = "b",
+    source: Side | None = None,
 ) -> Callable[[UInt8[np.ndarray, "n h w 3"]], UInt8[np.ndarray, "n h w 3"]]:
     """A compiled function from any number of uint8 faces to their swaps.
 
     Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
-    rounded to uint8 there.
+    rounded to uint8 there. For `to` and `source` see `swap_faces`.
     """
+    if not model.align_codes:
+        source = None  # makes no difference: one program for both
 
     def swapper(faces: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
         pieces = []
@@ -55,7 +79,8 @@ def make_swapper(
             piece = faces[start : start + BATCH_SIZES[-1]]
             size = next(size for size in BATCH_SIZES if size >= len(piece))
             padding = [(0, size - len(piece))] + [(0, 0)] * 3
-            swapped = _swap_uint8(params, np.pad(piece, padding), model=model, to=to)
+            padded = np.pad(piece, padding)
+            swapped = _swap_uint8(params, padded, model=model, to=to, source=source)
             pieces.append(np.asarray(swapped)[: len(piece)])
         return np.concatenate(pieces) if pieces else np.empty_like(faces)
 

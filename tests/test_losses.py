@@ -60,6 +60,13 @@ def test_dssim_agrees_with_scikit_image(pictures):
     assert 0.01 < found < 0.99
 
 
+def test_dssim_of_every_third_place(pictures):
+    pairs = zip(*pictures, strict=True)
+    values = [reference_ssim(*pair, sigma=1.5)[5:-5:3, 5:-5:3] for pair in pairs]
+    found = jax.jit(partial(dssim, step=3))(*map(jnp.asarray, pictures))
+    assert float(found) == pytest.approx((1 - np.mean(values)) / 2, abs=2e-6)
+
+
 def test_dssim_of_another_window_agrees_with_scikit_image(pictures):
     output, target = pictures
     # scikit-image's window has a radius of int(3.5 sigma + 0.5): 3 for sigma 0.9.

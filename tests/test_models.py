@@ -16,6 +16,7 @@ from deepfake_jax.models.autoencoder import (
     Side,
     count_parameters,
     make_autoencoder,
+    move_codes,
 )
 from deepfake_jax.models.original import pixel_shuffle
 
@@ -66,15 +67,18 @@ def reconstruct(precision: str = "float32") -> Callable[..., list[jax.Array]]:
 
 
 @pytest.mark.parametrize(
-    "width, count",
+    "name, width, count",
     [
         # The classic program's; 5 x 5 and 3 x 3 kernels, two dense layers, biases.
-        (128, 82_062_470),
-        (32, 5_137_190),
+        ("original", 128, 82_062_470),
+        ("original", 32, 5_137_190),
+        # Encoder 12, 64, 128, 256; 4096 to 256 and back; 256 to 512 by 3 x 3. Decoders
+        # 128 to 256, 64 to 128 and 32 to 12.
+        ("lite", 32, 4_402_648),
     ],
 )
-def test_parameter_counts(width: int, count: int):
-    model = make_model(width=width)
+def test_parameter_counts(name: str, width: int, count: int):
+    model = make_model(name=name, width=width)
     shapes = jax.eval_shape(model.init, jax.random.key(0))  # allocates nothing
     assert count_parameters(shapes) == count
     assert set(shapes) == {"encoder", "decoder_a", "decoder_b"}
@@ -219,3 +223,68 @@ def test_decode_names_a_wrong_side(unchecked: None, params: Params):
     code = jnp.zeros((1, 8, 8, 4 * WIDTH))
     with pytest.raises(ValueError, match='side must be "a" or "b", got \'c\''):
         make_model().decode(params, code, cast(Any, "c"))
+
+
+# Codes of two people
+
+
+@pytest.fixture(scope="module")
+def aligned() -> Params:
+    rng = np.random.default_rng(5)
+    params = quick_jit(make_model(name="lite", align_codes=True).init)(
+        jax.random.key(0)
+    )
+    for side in "ab":
+        moments = params["codes"][side]
+        moments["mean"] = jnp.asarray(rng.normal(size=64), jnp.float32)
+        moments["variance"] = jnp.asarray(rng.uniform(0.5, 2, 64), jnp.float32)
+    return params
+
+
+def test_moved_codes_have_the_targets_moments(rng: np.random.Generator):
+    codes = {side: rng.normal(3 * i, 1 + i, (200, 5)) for i, side in enumerate("ab")}
+    moments = {
+        side: {
+            "mean": jnp.asarray(own.mean(0), jnp.float32),
+            "variance": jnp.asarray(own.var(0), jnp.float32),
+        }
+        for side, own in codes.items()
+    }
+    source = jnp.asarray(codes["a"], jnp.float32)
+    moved = np.asarray(move_codes(source, moments["a"], moments["b"]))
+    np.testing.assert_allclose(moved.mean(0), codes["b"].mean(0), atol=1e-4)
+    np.testing.assert_allclose(moved.var(0), codes["b"].var(0), rtol=1e-3)
+    back = move_codes(jnp.asarray(moved), moments["b"], moments["a"])
+    np.testing.assert_allclose(back, codes["a"], atol=1e-4)
+
+
+def test_a_number_that_never_varies_is_only_moved():
+    still = {"mean": jnp.ones(1), "variance": jnp.zeros(1)}
+    other = {"mean": jnp.full(1, 4.0), "variance": jnp.zeros(1)}
+    np.testing.assert_allclose(move_codes(jnp.full((2, 1), 1.5), still, other), 4.5)
+
+
+def test_only_a_swap_moves_codes(aligned: Params, inputs: jax.Array):
+    model = make_model(name="lite", align_codes=True)
+    vectors = model.compress(aligned, inputs)
+    plain = model.widen(aligned, vectors)
+    assert plain.shape == (2, 8, 8, 4 * WIDTH)
+    for ends in ({}, {"source": "a"}, {"to": "b"}, {"source": "b", "to": "b"}):
+        np.testing.assert_allclose(
+            model.encode(aligned, inputs, **cast(Any, ends)), plain, atol=1e-6
+        )
+    moved = move_codes(vectors, aligned["codes"]["a"], aligned["codes"]["b"])
+    expected = model.widen(aligned, moved)
+    found = model.encode(aligned, inputs, source="a", to="b")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert float(jnp.abs(found - plain).max()) > 0.1
+
+
+def test_lite_draws_faces_of_its_inputs_size(aligned: Params, inputs: jax.Array):
+    for precision in ("float32", "bfloat16"):
+        model = make_model(name="lite", align_codes=True, precision=precision)
+        code = model.encode(aligned, inputs, source="b", to="a")
+        assert code.dtype == jnp.dtype(precision)
+        output = model.decode(aligned, code, "a")
+        assert output.shape == inputs.shape and output.dtype == jnp.float32
+        assert 0 <= float(output.min()) < float(output.max()) <= 1

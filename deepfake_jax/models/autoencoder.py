@@ -2,9 +2,20 @@
 
 Parameters are one dict, ``{"encoder": ..., "decoder_a": ..., "decoder_b": ...}``, so
 that every function of the package is pure in them. Faces are float32 in [0, 1], NHWC.
+
+Nothing in the training makes the codes of A's and of B's faces alike: the encoder may
+tell who it sees, and a decoder then gets codes that it has never learned from. Networks
+that align codes keep, as ``"codes"``, the mean and variance of the bottleneck's vectors
+of each side. A swap moves and scales the source's to the target's, number by number.
+
+Reference:
+    Sun and Saenko 2016, "Deep CORAL", of the same idea with whole covariances; Huang
+    and Belongie 2017, "Arbitrary style transfer in real-time with adaptive instance
+    normalization", equation 8, of moving mean and variance alone.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,10 +25,12 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.config import ModelConfig
-from deepfake_jax.models import original
+from deepfake_jax.models import lite, original
 
 Params = dict[str, Any]
 Side = Literal["a", "b"]
+
+_LEAST = 1e-5  # variance; of a number of the code that is always the same
 
 
 @dataclass(frozen=True)
@@ -28,11 +41,14 @@ class Autoencoder:
         encoder: faces to code, shared by both sides.
         decoder: code to faces, applied with each side's own parameters.
         face_size: side of the faces in pixels.
+        align_codes: whether swaps move the source's codes to the target's; the encoder
+            then has the methods ``compress`` and ``widen``.
     """
 
     encoder: nn.Module
     decoder: nn.Module
     face_size: int
+    align_codes: bool = False
 
     def init(self, key: PRNGKeyArray) -> Params:
         """Draws the parameters of the encoder and of both decoders, float32.
@@ -71,15 +87,52 @@ class Autoencoder:
             code, encoder = self.encoder.init_with_output(key, faces)
             decoder = self.decoder.init(key, code)["params"]
             sides = {"decoder_a": decoder, "decoder_b": decoder}
-            return {"encoder": encoder["params"], **sides}
+            params = {"encoder": encoder["params"], **sides}
+            if not self.align_codes:
+                return params
+            width = self.compress(params, faces).shape[1]
+            zeros = jnp.zeros(width, jnp.float32)
+            moments = {"mean": zeros, "variance": zeros}
+            return {**params, "codes": {"a": moments, "b": moments}}
 
         return jax.eval_shape(build, jax.random.key(0))
 
     def encode(
-        self, params: Params, faces: Float32[Array, "n h w 3"]
+        self,
+        params: Params,
+        faces: Float32[Array, "n h w 3"],
+        *,
+        source: Side | None = None,
+        to: Side | None = None,
     ) -> Float[Array, "n ch cw c"]:
-        """Faces of either person to their codes."""
-        return jnp.asarray(self.encoder.apply({"params": params["encoder"]}, faces))
+        """Faces of either person to their codes.
+
+        Args:
+            params: the network's.
+            faces: whose codes.
+            source: who they show. If codes are aligned, those of one side are moved to
+                where those of the other lie.
+            to: whose decoder will read them; None leaves them where they are.
+        """
+        if not self.align_codes or source is None or to is None or source == to:
+            return jnp.asarray(self.encoder.apply({"params": params["encoder"]}, faces))
+        vectors = self.compress(params, faces)
+        moved = move_codes(vectors, params["codes"][source], params["codes"][to])
+        return self.widen(params, moved)
+
+    def compress(
+        self, params: Params, faces: Float32[Array, "n h w 3"]
+    ) -> Float[Array, "n d"]:
+        """Faces to the vectors of the encoder's bottleneck."""
+        variables = {"params": params["encoder"]}
+        return jnp.asarray(self.encoder.apply(variables, faces, method="compress"))
+
+    def widen(
+        self, params: Params, vectors: Float[Array, "n d"]
+    ) -> Float[Array, "n ch cw c"]:
+        """The bottleneck's vectors to codes."""
+        variables = {"params": params["encoder"]}
+        return jnp.asarray(self.encoder.apply(variables, vectors, method="widen"))
 
     def decode(
         self, params: Params, code: Float[Array, "n ch cw c"], side: Side
@@ -96,13 +149,32 @@ class Autoencoder:
         )
 
 
+def move_codes(
+    vectors: Float[Array, "n d"],
+    source: Mapping[str, Float32[Array, " d"]],
+    target: Mapping[str, Float32[Array, " d"]],
+) -> Float[Array, "n d"]:
+    """Moves and scales vectors of the source's moments to those of the target.
+
+    Args:
+        vectors: of the source's faces.
+        source: its ``mean`` and ``variance``.
+        target: likewise.
+    """
+    scale = jnp.sqrt((target["variance"] + _LEAST) / (source["variance"] + _LEAST))
+    apart = vectors.astype(jnp.float32) - source["mean"][None]
+    return (apart * scale[None] + target["mean"][None]).astype(vectors.dtype)
+
+
 def make_autoencoder(config: ModelConfig) -> Autoencoder:
     """Builds the network that a config names."""
     dtype = jnp.dtype(config.precision)
+    network = {"original": original, "lite": lite}[config.name]
     return Autoencoder(
-        encoder=original.Encoder(width=config.width, dtype=dtype),
-        decoder=original.Decoder(width=config.width, dtype=dtype),
-        face_size=original.FACE_SIZE,
+        encoder=network.Encoder(width=config.width, dtype=dtype),
+        decoder=network.Decoder(width=config.width, dtype=dtype),
+        face_size=network.FACE_SIZE,
+        align_codes=config.align_codes,
     )
 
 

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Float32
 from deepfake_jax.models.conv import Conv, Dense
 
 FACE_SIZE = 64
-_LEAK = 0.1
+LEAK = 0.1  # slope of the leaky ReLUs below zero
+_PLACES = 4  # side of the picture at the bottleneck
 
 
 def pixel_shuffle(x: Float[Array, "n h w c4"]) -> Float[Array, "n h2 w2 c"]:
@@ -43,7 +44,7 @@ class Upscale(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
         x = Conv(4 * self.features, (3, 3), dtype=self.dtype, name="conv")(x)
-        return pixel_shuffle(nn.leaky_relu(x, _LEAK))
+        return pixel_shuffle(nn.leaky_relu(x, LEAK))
 
 
 class Encoder(nn.Module):
@@ -52,21 +53,32 @@ class Encoder(nn.Module):
     width: int = 128
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
-    def __call__(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n 8 8 c"]:
+    def setup(self) -> None:
+        """Names the layers."""
+        width, dtype = self.width, self.dtype
+        self.conv0 = Conv(width, (5, 5), stride=2, dtype=dtype)
+        self.conv1 = Conv(2 * width, (5, 5), stride=2, dtype=dtype)
+        self.conv2 = Conv(4 * width, (5, 5), stride=2, dtype=dtype)
+        self.conv3 = Conv(8 * width, (5, 5), stride=2, dtype=dtype)
+        self.bottleneck = Dense(8 * width, dtype=dtype)
+        self.expand = Dense(_PLACES**2 * 8 * width, dtype=dtype)
+        self.upscale = Upscale(4 * width, dtype=dtype)
+
+    def compress(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n d"]:
+        """Faces to the vectors of the bottleneck, 8 `width` numbers each."""
         x = faces
-        for index, factor in enumerate((1, 2, 4, 8)):
-            features = factor * self.width
-            layer = Conv(
-                features, (5, 5), stride=2, dtype=self.dtype, name=f"conv{index}"
-            )
-            x = nn.leaky_relu(layer(x), _LEAK)
-        n, height, width, channels = x.shape
-        x = x.reshape(n, height * width * channels)
-        x = Dense(8 * self.width, dtype=self.dtype, name="bottleneck")(x)
-        x = Dense(height * width * channels, dtype=self.dtype, name="expand")(x)
-        x = x.reshape(n, height, width, channels)
-        return Upscale(4 * self.width, dtype=self.dtype, name="upscale")(x)
+        for layer in (self.conv0, self.conv1, self.conv2, self.conv3):
+            x = nn.leaky_relu(layer(x), LEAK)
+        return self.bottleneck(x.reshape(len(x), -1))
+
+    def widen(self, vectors: Float[Array, "n d"]) -> Float[Array, "n 8 8 c"]:
+        """The bottleneck's vectors to the code that decoders read."""
+        x = self.expand(vectors)
+        return self.upscale(x.reshape(len(x), _PLACES, _PLACES, -1))
+
+    def __call__(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n 8 8 c"]:
+        """Faces to their codes."""
+        return self.widen(self.compress(faces))
 
 
 class Decoder(nn.Module):
