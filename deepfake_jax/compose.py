@@ -6,7 +6,7 @@ go through RGB, which at 1080p saves most of the time and keeps the rest bit-exa
 
 import numpy as np
 from av import VideoFrame
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from deepfake_jax.align import compose_affine
 from deepfake_jax.blend import blend_pictures, place_face, sharpen_face
@@ -22,8 +22,13 @@ from deepfake_jax.video import TimedFrame
 
 _STEP = 8  # pixels; a multiple of every pixel format's chroma step
 
+# A face as it is pasted, and its feathered mask; neither has the frame's size.
+FinishedFace = tuple[
+    UInt8[np.ndarray, "_side _side 3"], Float32[np.ndarray, "_mask_side _mask_side"]
+]
 
-def finish_face(face: SwappedFace, config: ConvertConfig) -> tuple[Face, Mask]:
+
+def finish_face(face: SwappedFace, config: ConvertConfig) -> FinishedFace:
     """The face as it is pasted and its feathered mask, both over the crop."""
     new = match_color(face.new, face.old_color, face.new_color, config.color)
     new = sharpen_face(new, config.sharpen)
@@ -31,17 +36,29 @@ def finish_face(face: SwappedFace, config: ConvertConfig) -> tuple[Face, Mask]:
 
 
 def compose_frame(
-    swapped: SwappedFrame, config: ConvertConfig
+    swapped: SwappedFrame,
+    config: ConvertConfig,
+    finished: list[FinishedFace] | None = None,
 ) -> Frame | VideoFrame | None:
-    """A frame with its faces pasted, native where it was; None if it has no face."""
+    """A frame with its faces pasted, native where it was; None if it has no face.
+
+    Args:
+        swapped: the frame; left as it is.
+        config: how faces are blended.
+        finished: what `finish_face` gave for each face; None to compute it here.
+    """
+    if finished is None:
+        finished = [finish_face(face, config) for face in swapped.faces]
     timed = swapped.timed
-    for number, face in enumerate(swapped.faces):
+    pairs = zip(swapped.faces, finished, strict=True)
+    for number, (face, (new, mask)) in enumerate(pairs):
         region = face.region
         if number:  # cut again: an earlier face may reach into this one
             box = np.array([region.x, region.y, *region.pixels.shape[1::-1]], float)
             region = cut_region(timed, box, tone=False)
-        new, mask = finish_face(face, config)
-        timed = _paste(timed, region, face, new, mask, config)
+        # The first paste copied the frame, and the copy is nobody else's.
+        ours = timed is not swapped.timed
+        timed = _paste(timed, region, face, new, mask, config, in_place=ours)
     if timed is swapped.timed:
         return None
     return timed.frame if timed.native is None else timed.native
@@ -54,6 +71,8 @@ def _paste(
     new: Face,
     mask: Mask,
     config: ConvertConfig,
+    *,
+    in_place: bool,
 ) -> TimedFrame:
     """The frame with one face; the same object if nothing of it is seen."""
     shift = np.array([[1.0, 0, region.x], [0, 1.0, region.y]])
@@ -77,7 +96,14 @@ def _paste(
     )
     patch[inner] = pixels
     changed[inner] = laid.opacity > 0
-    return put_pixels(timed, patch, region.x + x0, region.y + y0, changed=changed)
+    return put_pixels(
+        timed,
+        patch,
+        region.x + x0,
+        region.y + y0,
+        changed=changed,
+        in_place=in_place,
+    )
 
 
 def put_pixels(
@@ -87,20 +113,25 @@ def put_pixels(
     y: int,
     *,
     changed: Bool[np.ndarray, "height width"],
+    in_place: bool = False,
 ) -> TimedFrame:
     """A frame with some pixels of a box replaced, the others bit-exact.
 
     Args:
-        timed: the frame; left as it is.
+        timed: the frame.
         pixels: the box, RGB in the frame's own transfer curve.
         x: column of its left edge.
         y: row of its upper edge.
         changed: which of its pixels are new.
+        in_place: change the frame's own samples, and use only the answer from then on;
+            else those of a copy.
     """
     if timed.native is not None and can_paste(timed.native):
-        native = paste_native(timed.native, pixels, x=x, y=y, changed=changed)
+        native = paste_native(
+            timed.native, pixels, x=x, y=y, changed=changed, in_place=in_place
+        )
         return _replace(timed, native=native)
-    frame = timed.frame.copy()
+    frame = timed.frame if in_place else timed.frame.copy()
     box = frame[y : y + pixels.shape[0], x : x + pixels.shape[1]]
     box[changed] = pixels[changed]
     return _replace(timed, picture=frame)

@@ -69,17 +69,20 @@ def convert_video(
     _check_paths(source, out, config)
     trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
-    log = FaceLog(Path(config.save_faces), config) if config.save_faces else None
-    if source.is_dir():
-        provenance = _provenance(trained, config, source.name, "")
-        result = convert_folder(source, out, swapper, provenance, log)
-    else:
+    log = None
+    if config.save_faces:
+        log = FaceLog(Path(config.save_faces), overwrite=config.overwrite)
+    try:
+        if source.is_dir():
+            provenance = _provenance(trained, config, source.name, "")
+            return convert_folder(source, out, swapper, provenance, log)
         provenance = _provenance(trained, config, source.name, hash_file(source))
         convert = _convert_picture if is_picture(source) else _convert_film
-        result = convert(source, out, swapper, provenance, log)
-    if log is not None:
-        log.finish()
-    return result
+        return convert(source, out, swapper, provenance, log)
+    finally:
+        # Faces are on disk by now even if the conversion did not end well.
+        if log is not None:
+            log.finish()
 
 
 def _check_paths(source: Path, out: Path, config: ConvertConfig) -> None:

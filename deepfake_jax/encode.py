@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av import Packet, VideoFrame
-from av.container import OutputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 
@@ -26,17 +24,17 @@ from deepfake_jax.encoders import (
     resolve_codec,
 )
 from deepfake_jax.extras import Extras, read_extras, write_chapters
-from deepfake_jax.files import write_whole
 from deepfake_jax.incoming import check_order, check_size
 from deepfake_jax.native import convert_from_rgb, convert_native
 from deepfake_jax.probe import VideoError, VideoInfo, frame_step
 from deepfake_jax.tracks import TrackCopy
 from deepfake_jax.types import Frame
+from deepfake_jax.wholefile import WholeFileWriter, abandon
 
 MOST_REORDERED = 64  # frames; more than any encoder decodes before it shows one
 
 
-class VideoWriter:
+class VideoWriter(WholeFileWriter):
     """Write a video; a context manager.
 
     The file appears under its name when the block ends well: until then it is a hidden
@@ -105,13 +103,12 @@ class VideoWriter:
         for name, value in (("frame_rate", frame_rate), ("time_base", time_base)):
             if value <= 0:
                 raise VideoError(f"{path}: {name} is {value}; it must be above 0")
-        self._path = path
+        super().__init__(path, noun="video", overwrite=overwrite)
         self._width, self._height = width, height
         self._frame_rate, self._time_base = frame_rate, time_base
         self._codec, self._crf = codec, crf
         self._sound_from, self._extras_from = sound_from, extras_from
         self._metadata = dict(metadata or {})
-        self._overwrite = overwrite
         self._like = like
         self._cut_start, self._end = cut_start, None if end is None else Fraction(end)
         self._tracks: list[TrackCopy] = []
@@ -123,21 +120,6 @@ class VideoWriter:
         self._times: dict[int, int] = {}
         self._held: deque[Packet] = deque()
         self._count = 0
-
-    def __enter__(self) -> "VideoWriter":
-        """Open the hidden file, the encoder and the sound.
-
-        Raises:
-            VideoError: an existing file, a size that the encoder refuses, sound that
-                the container cannot hold, a folder that cannot be written to.
-        """
-        try:
-            with ExitStack() as stack:
-                self._open(stack)
-                self._stack = stack.pop_all()
-        except (FFmpegError, OSError) as error:
-            raise self._explain(error) from error
-        return self
 
     def write(
         self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
@@ -176,31 +158,8 @@ class VideoWriter:
         except (FFmpegError, OSError) as error:
             raise self._explain(error) from error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Finish the file, or remove it when the block raised.
-
-        Raises:
-            VideoError: no frame was written, or the disk is full.
-        """
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        try:
-            with self._stack:
-                self._finish()
-        except (FFmpegError, OSError) as failure:
-            raise self._explain(failure) from failure
-
-    def _open(self, stack: ExitStack) -> None:
+    def _open(self, stack: ExitStack, partial: Path) -> None:
         suffix = self._path.suffix.lower()
-        partial = stack.enter_context(
-            write_whole(self._path, overwrite=self._overwrite)
-        )
         self._container = av.open(f"file:{partial}", "w", format=CONTAINERS[suffix])
         stack.callback(abandon, self._container)
         if self._extras_from is not None:
@@ -347,22 +306,3 @@ class VideoWriter:
                 self._container, self._extras.chapters, origin=origin, end=end
             )
         self._container.close()
-
-    def _explain(self, error: FFmpegError | OSError) -> VideoError:
-        if error.errno is None:
-            # Raised by write_whole, with a text of its own.
-            return VideoError(str(error))
-        reason = error.strerror or str(error)
-        return VideoError(
-            f"{self._path}: the video could not be written ({reason}); check the free "
-            "space and the rights of the folder, or name the output elsewhere"
-        )
-
-
-def abandon(container: OutputContainer) -> None:
-    """Close a file that is given up; one that is closed already stays so."""
-    # Closing writes the trailer, which fails again on a full disk.
-    try:
-        container.close()
-    except (FFmpegError, OSError):
-        pass

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from deepfake_jax.align import compose_affine, invert_affine
-from deepfake_jax.compose import finish_face
+from deepfake_jax.compose import FinishedFace
+from deepfake_jax.files import write_whole
 from deepfake_jax.frames import SwappedFrame
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pictures import write_picture
 
 _RECORD = "faces.jsonl"
@@ -31,30 +31,34 @@ class FaceLog:
     """Saves each swapped face of a conversion; may be used from several threads.
 
     Args:
-        folder: made; must be new or empty unless `config.overwrite`.
-        config: how faces are finished.
+        folder: made with the first face; must be new or empty unless `overwrite`.
+        overwrite: whether files may be put into a folder that is not empty.
 
     Raises:
         FaceLogError: the folder holds something.
     """
 
-    def __init__(self, folder: Path, config: ConvertConfig):
+    def __init__(self, folder: Path, *, overwrite: bool):
         if folder.is_file():
             raise FaceLogError(f"--save-faces {folder} is a file; name a folder")
-        if folder.exists() and any(folder.iterdir()) and not config.overwrite:
+        if folder.exists() and any(folder.iterdir()) and not overwrite:
             raise FaceLogError(
                 f"--save-faces {folder} is not empty; name a new folder, or give "
                 "--overwrite"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._config = folder, config
+        self._folder = folder
         self._lines: list[tuple[int, int, str]] = []
         self._lock = threading.Lock()
 
-    def add(self, frame: SwappedFrame) -> None:
-        """Writes the faces of a frame."""
-        for face in frame.faces:
-            new, mask = finish_face(face, self._config)
+    def add(self, frame: SwappedFrame, finished: list[FinishedFace]) -> None:
+        """Writes the faces of a frame.
+
+        Args:
+            frame: the frame.
+            finished: what `finish_face` gave for each of its faces.
+        """
+        for face, (new, mask) in zip(frame.faces, finished, strict=True):
+            self._folder.mkdir(parents=True, exist_ok=True)
             track = face.placed.track
             stem = f"{frame.timed.index:06d}_{track:03d}"
             names = f"{stem}_face.png", f"{stem}_mask.png"
@@ -79,6 +83,9 @@ class FaceLog:
                 self._lines.append((frame.timed.index, track, json.dumps(line)))
 
     def finish(self) -> None:
-        """Writes the record, in the order of frames."""
+        """Writes the record of the faces that were added, in the order of frames."""
+        if not self._lines:
+            return
         text = "".join(f"{line}\n" for *_, line in sorted(self._lines))
-        (self._folder / _RECORD).write_text(text, encoding="utf-8")
+        with write_whole(self._folder / _RECORD, overwrite=True) as path:
+            path.write_text(text, encoding="utf-8")

@@ -8,7 +8,6 @@ import logging
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av import Packet, VideoFormat, VideoFrame
@@ -16,12 +15,11 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from deepfake_jax.encode import abandon
-from deepfake_jax.files import write_whole
 from deepfake_jax.incoming import check_order, check_size, show_frame
 from deepfake_jax.native import BT709, ColorTags
 from deepfake_jax.probe import VideoError
 from deepfake_jax.types import Frame
+from deepfake_jax.wholefile import WholeFileWriter, abandon
 
 _log = logging.getLogger("deepfake_jax")
 _CLOCK = Fraction(1, 100)
@@ -35,7 +33,7 @@ _LONGEST = 2**16 - 1  # hundredths that a GIF can hold a frame
 _PALETTE, _DITHER = "stats_mode=single", "new=1:dither=sierra2_4a"
 
 
-class GifWriter:
+class GifWriter(WholeFileWriter):
     """Write a GIF; a context manager. The file appears whole or not at all.
 
     Frames closer than 2 hundredths of a second to the one before are left out, as no
@@ -71,42 +69,15 @@ class GifWriter:
                 path,
                 sound_from.name,
             )
-        self._path = path
+        super().__init__(path, noun="GIF", overwrite=overwrite)
         self._width, self._height = width, height
         self._time_base, self._color = time_base, color
-        self._overwrite = overwrite
         self._count = 0
         self._first = self._last_pts = 0
         # Of the last frame that was not left out, and when it ends, hundredths.
         self._shown: int | None = None
         self._end = 0
         self._last_packet = b""
-
-    def __enter__(self) -> "GifWriter":
-        """Open the hidden file.
-
-        Raises:
-            VideoError: an existing file or a folder that cannot be written to.
-        """
-        try:
-            with ExitStack() as stack:
-                self._partial = stack.enter_context(
-                    write_whole(self._path, overwrite=self._overwrite)
-                )
-                self._container = av.open(f"file:{self._partial}", "w", format="gif")
-                stack.callback(abandon, self._container)
-                stream = self._container.add_stream(
-                    "gif", rate=100, width=self._width, height=self._height
-                )
-                assert isinstance(stream, VideoStream)
-                stream.pix_fmt = "pal8"
-                stream.codec_context.time_base = _CLOCK
-                self._stream = stream
-                self._graph = self._make_graph()
-                self._stack = stack.pop_all()
-        except (FFmpegError, OSError) as error:
-            raise self._explain(error) from error
-        return self
 
     def write(
         self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
@@ -138,25 +109,18 @@ class GifWriter:
         except (FFmpegError, OSError) as error:
             raise self._explain(error) from error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Finish the file, or remove it when the block raised.
-
-        Raises:
-            VideoError: no frame was written, or the disk is full.
-        """
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        try:
-            with self._stack:
-                self._finish()
-        except (FFmpegError, OSError) as failure:
-            raise self._explain(failure) from failure
+    def _open(self, stack: ExitStack, partial: Path) -> None:
+        self._partial = partial
+        self._container = av.open(f"file:{partial}", "w", format="gif")
+        stack.callback(abandon, self._container)
+        stream = self._container.add_stream(
+            "gif", rate=100, width=self._width, height=self._height
+        )
+        assert isinstance(stream, VideoStream)
+        stream.pix_fmt = "pal8"
+        stream.codec_context.time_base = _CLOCK
+        self._stream = stream
+        self._graph = self._make_graph()
 
     def _finish(self) -> None:
         if self._count == 0:
@@ -213,12 +177,3 @@ class GifWriter:
         for packet in packets:
             self._last_packet = bytes(packet)
             self._container.mux_one(packet)
-
-    def _explain(self, error: FFmpegError | OSError) -> VideoError:
-        if error.errno is None:
-            # Raised by write_whole, with a text of its own.
-            return VideoError(str(error))
-        return VideoError(
-            f"{self._path}: the GIF could not be written ({error.strerror}); check the "
-            "free space and the rights of the folder, or name the output elsewhere"
-        )

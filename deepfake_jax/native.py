@@ -15,6 +15,7 @@ from av import VideoFormat, VideoFrame
 from av.filter import Graph
 from av.video.reformatter import Interpolation
 
+from deepfake_jax.planes import is_quick, planes_to_rgb, view_part
 from deepfake_jax.types import Frame
 
 # Within half a level of the formula for every matrix and range; swscale's default is
@@ -33,7 +34,8 @@ _TURNS = {
     (-1, 0, 0, -1): (180, "hflip,vflip"),
     (0, -1, 1, 0): (270, "transpose=cclock"),
     (-1, 0, 0, 1): (0, "hflip"),
-    (1, 0, 0, -1): (0, "vflip"),
+    # Alone it would only let the rows run backwards, which `planes` cannot view.
+    (1, 0, 0, -1): (0, "vflip,copy"),
     (0, 1, 1, 0): (90, "transpose=cclock_flip"),
     (0, -1, -1, 0): (270, "transpose=clock_flip"),
 }
@@ -94,9 +96,34 @@ def convert_to_rgb(native: VideoFrame, *, whole: VideoFrame | None = None) -> Fr
     Returns:
         RGB uint8, height width 3, its own memory.
     """
-    options = source_options(whole or native)
+    whole = whole or native
+    if is_quick(native):
+        return convert_part(native, 0, 0, native.width, native.height, whole=whole)
+    options = source_options(whole)
     rgb = native.reformat(format="rgb24", interpolation=_EXACT, **options)
     return np.array(rgb.to_ndarray(), order="C")
+
+
+def convert_part(
+    native: VideoFrame,
+    x: int,
+    y: int,
+    width: int,
+    height: int,
+    *,
+    whole: VideoFrame | None = None,
+) -> Frame:
+    """Convert a part of a frame that `is_quick`; arguments as of `view_part`.
+
+    Args:
+        whole: as of `convert_to_rgb`.
+    """
+    like = whole or native
+    tags = complete_tags(
+        read_tags(like), like.format.name, height=like.height, width=like.width
+    )
+    part = view_part(native, x, y, width, height)
+    return planes_to_rgb(part, matrix=tags.matrix, full=tags.range == 2)
 
 
 def source_options(native: VideoFrame) -> dict[str, int]:

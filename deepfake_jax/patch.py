@@ -6,85 +6,101 @@ face costs no generation loss elsewhere, and a few milliseconds at 1080p instead
 frame's own transfer: of an HDR frame those of ``cut_region(..., tone=False)``.
 """
 
-from typing import Any, cast
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from av import VideoFormat, VideoFrame
-from av.video.plane import VideoPlane
-from jaxtyping import Bool, UInt8, UInt16
+from av import VideoFrame
+from jaxtyping import Bool
 
 from deepfake_jax.native import complete_tags, convert_from_rgb, read_tags
+from deepfake_jax.planes import (
+    INTERLEAVED,
+    Samples,
+    chroma_steps,
+    is_quick,
+    rgb_to_planes,
+    view_part,
+    view_plane,
+)
 from deepfake_jax.types import Frame
 
 Changed = Bool[np.ndarray, "height width"]
-# Rows of one plane; a sample is one number, or two side by side where chroma is
-# interleaved (nv12).
-Samples = (
-    UInt8[np.ndarray, "rows columns numbers"]
-    | UInt16[np.ndarray, "rows columns numbers"]
-)
-
 _PLANAR = {
     f"{start}{chroma}p{end}"
     for start, ends in (("yuv", ("", "10le", "12le")), ("yuvj", ("",)))
     for chroma in ("420", "422", "444")
     for end in ends
 }
-_INTERLEAVED = {"nv12", "p010le"}
 
 
 def can_paste(native: VideoFrame) -> bool:
     """Say whether `paste_native` takes frames of this pixel format."""
-    return native.format.name in _PLANAR | _INTERLEAVED
+    return native.format.name in _PLANAR | INTERLEAVED
 
 
 def paste_native(
-    native: VideoFrame, patch: Frame, *, x: int, y: int, changed: Changed
+    native: VideoFrame,
+    patch: Frame,
+    *,
+    x: int,
+    y: int,
+    changed: Changed,
+    in_place: bool = False,
 ) -> VideoFrame:
-    """Paste the changed pixels of a patch into a copy of a native frame.
+    """Paste the changed pixels of a patch into a native frame or a copy of it.
 
     A chroma sample is replaced when any of the pixels that it colors is changed.
 
     Args:
-        native: one that `can_paste` allows; it is left as it is.
+        native: one that `can_paste` allows.
         patch: RGB uint8, in the frame's own transfer.
         x: column of the patch's left edge in the frame.
         y: row of its upper edge. Both must be, and the other edges must be too unless
             they are the frame's, multiples of the chroma's step: those of `cut_region`
             are.
         changed: which pixels of the patch to take.
+        in_place: change `native` itself; else a copy of it.
 
     Returns:
-        A frame of the same format, tags and times; its side data is not copied.
+        A frame of the same format, tags and times; a copy lacks the side data.
 
     Raises:
         ValueError: a format that cannot be pasted into, a patch that is not inside the
             frame or cuts through chroma samples, or a mask of another size.
     """
     _check_patch(native, patch, x, y, changed)
-    result = copy_native(native)
+    result = native if in_place else copy_native(native)
     if not changed.any():
         return result
-    name = native.format.name
+    height, width = changed.shape
+    coarse = _coarsen(changed, *chroma_steps(native.format))
+    targets = view_part(result, x, y, width, height)
+    converted = _convert_patch(native, patch)
+    for index, (target, fresh) in enumerate(zip(targets, converted, strict=True)):
+        mask = coarse if index else changed
+        cv2.copyTo(fresh, mask.view(np.uint8), target)
+    return result
+
+
+def _convert_patch(native: VideoFrame, patch: Frame) -> Sequence[Samples]:
+    """A patch as samples like those of a frame, plane by plane."""
+    pixels = native.format
     # The matrix that is left open follows the size of the whole frame.
     tags = complete_tags(
-        read_tags(native), name, height=native.height, width=native.width
+        read_tags(native), pixels.name, height=native.height, width=native.width
     )
-    converted = convert_from_rgb(patch, name, tags)
-    across, down = _chroma_steps(native.format)
-    coarse = _coarsen(changed, across, down)
-    for index, (target, source) in enumerate(
-        zip(result.planes, converted.planes, strict=True)
-    ):
-        dx, dy = (across, down) if index else (1, 1)
-        mask = coarse if index else changed
-        whole = _view(target, native.format, index)
-        rows, columns = mask.shape
-        part = whole[y // dy : y // dy + rows, x // dx : x // dx + columns]
-        fresh = _view(source, native.format, index)
-        cv2.copyTo(fresh, mask.view(np.uint8), part)
-    return result
+    if is_quick(native):
+        across, down = chroma_steps(pixels)
+        return rgb_to_planes(
+            patch,
+            matrix=tags.matrix,
+            full=tags.range == 2,
+            across=across,
+            down=down,
+        )
+    planes = convert_from_rgb(patch, pixels.name, tags).planes
+    return [view_plane(plane, pixels, index) for index, plane in enumerate(planes)]
 
 
 def copy_native(native: VideoFrame) -> VideoFrame:
@@ -111,14 +127,9 @@ def cut_native(
         height: likewise.
     """
     result = VideoFrame(width, height, native.format.name)
-    across, down = _chroma_steps(native.format)
-    for index, (target, source) in enumerate(
-        zip(result.planes, native.planes, strict=True)
-    ):
-        part = _view(target, native.format, index)
-        whole = _view(source, native.format, index)
-        top, left = (y // down, x // across) if index else (y, x)
-        part[:] = whole[top : top + part.shape[0], left : left + part.shape[1]]
+    sources = view_part(native, x, y, width, height)
+    for index, (target, source) in enumerate(zip(result.planes, sources, strict=True)):
+        view_plane(target, native.format, index)[:] = source
     tags = read_tags(native)
     result.colorspace, result.color_range = tags.matrix, tags.range
     result.color_primaries, result.color_trc = tags.primaries, tags.transfer
@@ -138,7 +149,7 @@ def _check_patch(
         raise ValueError(
             f"changed is {changed.shape}; it must be the patch's {(height, width)}"
         )
-    across, down = _chroma_steps(native.format)
+    across, down = chroma_steps(native.format)
     for name, start, length, side, step in (
         ("x", x, width, native.width, across),
         ("y", y, height, native.height, down),
@@ -156,10 +167,6 @@ def _check_patch(
             )
 
 
-def _chroma_steps(pixels: VideoFormat) -> tuple[int, int]:
-    return 16 // pixels.chroma_width(16), 16 // pixels.chroma_height(16)
-
-
 def _coarsen(
     changed: Changed, across: int, down: int
 ) -> Bool[np.ndarray, "rows columns"]:
@@ -167,20 +174,9 @@ def _coarsen(
         return changed
     height, width = changed.shape
     below, right = -height % down, -width % across
-    padded = np.pad(changed, ((0, below), (0, right)))
-    return np.logical_or.reduce(
-        [
-            padded[row::down, column::across]
-            for row in range(down)
-            for column in range(across)
-        ]
-    )
-
-
-def _view(plane: VideoPlane, pixels: VideoFormat, index: int) -> Samples:
-    deep = max(component.bits for component in pixels.components) > 8
-    kind = np.uint16 if deep else np.uint8
-    numbers = 2 if index and pixels.name in _INTERLEAVED else 1
-    # PyAV's planes give their memory, but their types do not say so.
-    rows = np.frombuffer(cast(Any, plane), kind).reshape(plane.height, -1)
-    return rows[:, : plane.width * numbers].reshape(plane.height, plane.width, numbers)
+    # Any share of a sample's pixels, down to one of four, is more than 0 levels.
+    levels = cv2.convertScaleAbs(changed.view(np.uint8), alpha=255)
+    if below or right:
+        levels = cv2.copyMakeBorder(levels, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    size = ((width + right) // across, (height + below) // down)
+    return cv2.resize(levels, size, interpolation=cv2.INTER_AREA) > 0

@@ -17,8 +17,9 @@ from av.video.reformatter import Interpolation
 from jaxtyping import Float
 
 from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
-from deepfake_jax.native import convert_to_rgb, read_tags, source_options
+from deepfake_jax.native import convert_part, convert_to_rgb, read_tags, source_options
 from deepfake_jax.patch import can_paste, cut_native
+from deepfake_jax.planes import is_quick
 from deepfake_jax.tone import is_hdr, tone_map
 from deepfake_jax.types import Affine, Face, Frame
 from deepfake_jax.video import TimedFrame
@@ -91,8 +92,12 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) ->
     x1, y1 = np.ceil(box[:2] + box[2:]).astype(int).tolist()
     x1 = min(width, max(x0 + _ALIGN, -(-x1 // _ALIGN) * _ALIGN))
     y1 = min(height, max(y0 + _ALIGN, -(-y1 // _ALIGN) * _ALIGN))
-    native = _crop_native(timed.native, x0, y0, x1 - x0, y1 - y0)
-    pixels = convert_to_rgb(native, whole=timed.native)
+    box = x0, y0, x1 - x0, y1 - y0
+    if is_quick(timed.native):
+        pixels = convert_part(timed.native, *box)
+    else:
+        part = _crop_native(timed.native, *box)
+        pixels = convert_to_rgb(part, whole=timed.native)
     if tone:
         pixels = tone_map(pixels, read_tags(timed.native))
     return Region(pixels, x0, y0)

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from av import VideoFrame
 
-from deepfake_jax.compose import compose_frame, join_frames
+from deepfake_jax.compose import compose_frame, finish_face, join_frames
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.frames import CHUNK, FrameSwapper, SwappedFrame
 from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
@@ -56,20 +56,24 @@ def swap_stream(
     def compose(frame: SwappedFrame) -> tuple[Shown, float]:
         start = time.perf_counter()
         timed = frame.timed
-        result = compose_frame(frame, config)
+        finished = [finish_face(face, config) for face in frame.faces]
+        result = compose_frame(frame, config, finished)
         plain = timed.frame if timed.native is None else timed.native
         shown = plain if result is None else result
         if config.side_by_side:
             shown = join_frames(plain, shown)
         if log is not None:
-            log.add(frame)
+            log.add(frame, finished)
         count = 0 if result is None else len(frame.faces)
         return (timed, shown, count), time.perf_counter() - start
 
-    steadied = steady_looks(
-        run_ahead(swapped(), ahead=CHUNK), radius=RADIUS if config.steady else 0
-    )
-    with closing(map_ahead(compose, steadied, workers=_BLENDERS)) as composed:
+    radius = RADIUS if config.steady else 0
+    with (
+        closing(run_ahead(swapped(), ahead=CHUNK)) as ahead,
+        closing(
+            map_ahead(compose, steady_looks(ahead, radius=radius), workers=_BLENDERS)
+        ) as composed,
+    ):
         for shown, seconds in composed:
             watch.add("blend", seconds)
             yield shown

@@ -99,6 +99,30 @@ def test_the_larger_of_crossing_faces_lies_on_top():
     assert result[100, 85].tolist() == [50] * 3
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_several_faces_change_one_copy(native: bool):
+    timed = make_native() if native else picture_frame(make_native().frame)
+    before = timed.frame.copy()
+    places = [place(20, 20, 100), place(60, 60, 120, track=1)]
+    (swapped,) = paint(200, PLAIN).swap([(timed, places)])
+    finished = [finish_face(face, PLAIN) for face in swapped.faces]
+    both = compose_frame(swapped, PLAIN, finished)
+    # The same, each face by itself into a frame of its own.
+    one = compose_frame(replace(swapped, faces=swapped.faces[:1]), PLAIN)
+    if isinstance(one, VideoFrame):
+        single = replace(timed, native=one)
+        both = convert_to_rgb(both) if isinstance(both, VideoFrame) else both
+    else:
+        assert one is not None
+        single = picture_frame(one)
+    (second,) = paint(200, PLAIN).swap([(single, places[1:])])
+    two = compose_frame(second, PLAIN)
+    two = convert_to_rgb(two) if isinstance(two, VideoFrame) else two
+    np.testing.assert_array_equal(both, two)
+    fresh = replace(timed)  # without the RGB that the frame keeps
+    np.testing.assert_array_equal(fresh.frame, before)
+
+
 def test_put_pixels_leaves_the_frame_that_it_was_given():
     for timed in (make_native(), picture_frame(make_native().frame)):
         before = timed.frame.copy()
@@ -128,9 +152,11 @@ def test_the_classic_works_at_160_pixels_and_is_not_feathered_again():
 
 def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     config = replace(PLAIN, feather=0.1)
-    log = FaceLog(tmp_path / "faces", config)
+    log = FaceLog(tmp_path / "faces", overwrite=False)
+    log.finish()
+    assert not (tmp_path / "faces").exists()
     (swapped,) = paint(77, config).swap([(make_native(), [place(40, 20, 200)])])
-    log.add(swapped)
+    log.add(swapped, [finish_face(face, config) for face in swapped.faces])
     log.finish()
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
     assert names == ["000000_000_face.png", "000000_000_mask.png", "faces.jsonl"]
@@ -142,7 +168,7 @@ def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     middle = matrix[:, :2] @ [31.5, 31.5] + matrix[:, 2]
     np.testing.assert_allclose(middle, [40 + 99.6, 20 + 99.6], atol=0.5)
     with pytest.raises(FaceLogError, match="not empty"):
-        FaceLog(tmp_path / "faces", config)
+        FaceLog(tmp_path / "faces", overwrite=False)
 
 
 def test_join_frames_puts_the_source_to_the_left():

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
-from flax import linen as nn
 from footage import tiny_config, write_face_set, write_pan
+from networks import Same
 
 from deepfake_jax.blend import face_box
 from deepfake_jax.compose import compose_frame
@@ -53,17 +53,9 @@ def pan(portrait, tmp_path_factory) -> Path:
     return write_pan(tmp_path_factory.mktemp("pan") / "pan.mp4", portrait)
 
 
-class Identity(nn.Module):
-    """A network that returns its input."""
-
-    @nn.compact
-    def __call__(self, faces):
-        return faces
-
-
 def identity_run(**fields) -> TrainedRun:
     trained = TrainedRun(
-        model=Autoencoder(Identity(), Identity(), 64),
+        model=Autoencoder(Same(), Same(), 64),
         params={"encoder": {}, "decoder_a": {}, "decoder_b": {}},
         step=0,
         color_shift=np.zeros(3),
@@ -306,3 +298,14 @@ def test_bad_sources_and_runs(pan, run, tmp_path):
 def test_face_box_matches_what_changes(portrait):
     matrix = np.array([[1.0, 0, 10], [0, 1, 20]])
     assert face_box(portrait, matrix, 64) == (slice(0, 45), slice(0, 55))
+
+
+def test_saved_faces_have_a_record_when_the_conversion_fails(run, portrait, tmp_path):
+    source, out = tmp_path / "portrait.png", tmp_path / "out.png"
+    write_picture(source, portrait)
+    sidecar_path(out).mkdir()
+    config = replace(LARGEST, save_faces=str(tmp_path / "faces"))
+    with pytest.raises(OSError):
+        convert_video(source, run, out, config)
+    names = {path.name for path in (tmp_path / "faces").iterdir()}
+    assert names == {"000000_000_face.png", "000000_000_mask.png", "faces.jsonl"}

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
+from networks import Same, Still
 
 from deepfake_jax.align import (
     apply_affine,
@@ -34,23 +33,6 @@ from deepfake_jax.run import TrainedRun
 from deepfake_jax.samples import get_sample
 
 SIZE = 64
-
-
-class Same(nn.Module):
-    """Draws what it sees."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x
-
-
-class Still(nn.Module):
-    """Draws its parameter, whatever it sees."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        picture = self.param("picture", nn.initializers.zeros, (SIZE, SIZE, 3))
-        return jnp.broadcast_to(picture[None], x.shape)
 
 
 def make_run(decoder: nn.Module, a: Any, b: Any) -> TrainedRun:
@@ -111,7 +93,7 @@ def test_network_that_draws_one_face_transfers_all_but_expression(
         {"picture": crop_faces(sample.faces[:1], SIZE)[0] / np.float32(255)}
         for sample in people
     ]
-    run = make_run(Still(), *params)
+    run = make_run(Still(SIZE), *params)
     evaluation = evaluate_samples(run, *people, judge)
     for swap in (evaluation.a_to_b, evaluation.b_to_a):
         # The ring around the crop is still the source's.

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
+from networks import Same, Still
 
 from deepfake_jax.align import crop_faces
 from deepfake_jax.evaluate import evaluate_sets
@@ -23,23 +22,6 @@ from deepfake_jax.run import TrainedRun
 from deepfake_jax.scores import ERROR_WEIGHT
 
 SIZE = 64
-
-
-class Same(nn.Module):
-    """Draws what it sees."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x
-
-
-class Still(nn.Module):
-    """Draws its parameter, whatever it sees."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        picture = self.param("picture", nn.initializers.zeros, (SIZE, SIZE, 3))
-        return jnp.broadcast_to(picture[None], x.shape)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +70,7 @@ def test_a_copy_is_redrawn_without_error(sets, splits, no_weights):
 def test_figures_are_those_of_held_out_faces(sets, splits, no_weights, caplog):
     caplog.set_level("INFO")
     params = still(sets)
-    figures = make_gauge(sets, splits, Still()).measure(params)
+    figures = make_gauge(sets, splits, Still(SIZE)).measure(params)
     held, drawn = {}, {}
     for side, split in splits.items():
         held[side] = crop_faces(sets[side].faces[split.held], SIZE)
@@ -106,9 +88,9 @@ def test_figures_are_those_of_held_out_faces(sets, splits, no_weights, caplog):
 
 
 def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
-    gauge, params = make_gauge(sets, splits, Still()), still(sets)
+    gauge, params = make_gauge(sets, splits, Still(SIZE)), still(sets)
     figures = gauge.measure(params)
-    model = Autoencoder(encoder=Same(), decoder=Still(), face_size=SIZE)
+    model = Autoencoder(encoder=Same(), decoder=Still(SIZE), face_size=SIZE)
     run = TrainedRun(
         model=model,
         params=params,

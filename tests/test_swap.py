@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from networks import Same
 
 from deepfake_jax import swap
 from deepfake_jax.align import crop_faces
@@ -23,14 +24,6 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         return nn.sigmoid(nn.Conv(self.features, (5, 5))(x))
-
-
-class Same(nn.Module):
-    """Draws what it sees."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x
 
 
 MODEL = Autoencoder(encoder=Layer(8), decoder=Layer(3), face_size=64)

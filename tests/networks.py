@@ -1,0 +1,25 @@
+"""Networks that tests know the answers of."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Same(nn.Module):
+    """Draws what it sees."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x
+
+
+class Still(nn.Module):
+    """Draws its parameter, whatever it sees: one picture of `size` pixels."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, 3)
+        picture = self.param("picture", nn.initializers.zeros, shape)
+        return jnp.broadcast_to(picture[None], x.shape)
