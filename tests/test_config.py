@@ -39,6 +39,7 @@ BAD = [
     ("model.name", ["modern", 1, None]),
     ("model.width", [0, 7, 33, 2048, "wide", 32.5, None]),
     ("model.precision", ["float16", 32]),
+    ("model.align_codes", ["perhaps", None]),
     ("augment.rotation", [-1, "much", None, float("nan")]),
     ("augment.zoom", [-0.1, 1.0]),
     ("augment.shift", [-0.1, 1.5]),
@@ -46,6 +47,7 @@ BAD = [
     ("augment.warp_scale", [-1.0, [1]]),
     ("loss.pixel", ["ssim"]),
     ("loss.dssim_weight", [-0.5]),
+    ("loss.dssim_step", [0, 9, 1.5]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),
     ("optimizer.b1", [1.0, -0.1]),
     ("optimizer.b2", [1.0]),
@@ -236,7 +238,7 @@ def test_overrides_that_cannot_be_used(setting: str, text: str):
 
 def test_presets_load_and_are_what_they_say():
     presets = list_presets()
-    assert {"original", "lite"} <= set(presets)
+    assert {"original", "original-fast", "lite"} <= set(presets)
     for name, path in presets.items():
         config = load_preset(name)
         assert config == load_config(path)
