@@ -18,7 +18,7 @@ import cv2
 import jax
 import numpy as np
 
-from deepfake_jax.config import load_preset
+from deepfake_jax.config import AugmentConfig, load_preset
 from deepfake_jax.convert import convert_video
 from deepfake_jax.extract import extract_faces, own_version
 from deepfake_jax.files import write_whole
@@ -98,7 +98,9 @@ def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
     extracted_b = extract_faces(portrait, out / "faces_b", overwrite)
     lap("extract")
     run = out / "run"
-    config = replace(load_preset("lite"), steps=None, minutes=minutes)
+    # What B's one portrait does not show of other poses, transforms of it must.
+    augment = AugmentConfig()
+    config = replace(load_preset("lite"), steps=None, minutes=minutes, augment=augment)
     faces = out / "faces_a", out / "faces_b"
     # One device: lite's batch of 16 does not split over every number of GPUs.
     trained = train(*faces, run, config, min_faces=1, devices=1)

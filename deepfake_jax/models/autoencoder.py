@@ -30,6 +30,7 @@ from deepfake_jax.models import lite, original
 Params = dict[str, Any]
 Side = Literal["a", "b"]
 
+_MOST_SCALE = 1.5
 _LEAST = 1e-5  # variance; of a number of the code that is always the same
 
 
@@ -156,12 +157,16 @@ def move_codes(
 ) -> Float[Array, "n d"]:
     """Moves and scales vectors of the source's moments to those of the target.
 
+    No number is scaled by more than 1.5 either way: the codes of a few faces hardly
+    vary, and a swap to them would hardly move.
+
     Args:
         vectors: of the source's faces.
         source: its ``mean`` and ``variance``.
         target: likewise.
     """
     scale = jnp.sqrt((target["variance"] + _LEAST) / (source["variance"] + _LEAST))
+    scale = jnp.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE)
     apart = vectors.astype(jnp.float32) - source["mean"][None]
     return (apart * scale[None] + target["mean"][None]).astype(vectors.dtype)
 
