@@ -288,6 +288,12 @@ def test_ratio_knows_the_peers_forms(tmp_path: Path):
         measure_ratio(TINY, script=script, forms=["float16"])
 
 
+def test_ratio_compares_no_two_networks():
+    other = replace(TINY, model=replace(TINY.model, name="lite"))
+    with pytest.raises(PeerError, match="no network 'lite'.*model.name=original"):
+        measure_ratio(other)
+
+
 def test_peer_that_cannot_run_is_an_error(tmp_path: Path):
     python = Path(sys.executable)
     with pytest.raises(PeerError, match="checkout"):

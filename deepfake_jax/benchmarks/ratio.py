@@ -157,8 +157,14 @@ def measure_ratio(
         forms: of the peer; none stands for all that it has.
 
     Raises:
-        PeerError: the peer cannot be started, ends, or has no such form.
+        PeerError: the peer cannot be started, ends, has no such form, or another
+            network than ours.
     """
+    if config.model.name != "original":
+        raise PeerError(
+            f"the peer has no network {config.model.name!r}; compare the classic one "
+            "of that width: --set model.name=original"
+        )
     python, script = python or Path(sys.executable), script or find_peer_script()
     rates: dict[str, list[float]] = {}
     failed: dict[str, str] = {}

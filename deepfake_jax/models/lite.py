@@ -14,15 +14,15 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
+from deepfake_jax.models import original
 from deepfake_jax.models.blocks import to_blocks
 from deepfake_jax.models.conv import Conv, Dense
-from deepfake_jax.models.original import LEAK, Upscale, pixel_shuffle
+from deepfake_jax.models.original import LEAK, PLACES, Upscale, pixel_shuffle
 
 FACE_SIZE = 64
-_PLACES = 4  # side of the picture at the bottleneck
 
 
-class Encoder(nn.Module):
+class Encoder(original.Encoder):
     """Faces of 64 px to a code of 8 x 8 places, 4 `width` channels."""
 
     width: int = 32
@@ -35,7 +35,7 @@ class Encoder(nn.Module):
         self.conv1 = Conv(4 * width, (3, 3), stride=2, dtype=dtype)
         self.conv2 = Conv(8 * width, (3, 3), stride=2, dtype=dtype)
         self.bottleneck = Dense(2 * width, dtype=dtype)
-        self.expand = Dense(_PLACES**2 * 8 * width, dtype=dtype)
+        self.expand = Dense(PLACES**2 * 8 * width, dtype=dtype)
         self.upscale = Upscale(4 * width, dtype=dtype)
 
     def compress(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n d"]:
@@ -44,15 +44,6 @@ class Encoder(nn.Module):
         for layer in (self.conv0, self.conv1, self.conv2):
             x = nn.leaky_relu(layer(x), LEAK)
         return self.bottleneck(x.reshape(len(x), -1))
-
-    def widen(self, vectors: Float[Array, "n d"]) -> Float[Array, "n 8 8 c"]:
-        """The bottleneck's vectors to the code that decoders read."""
-        x = self.expand(vectors)
-        return self.upscale(x.reshape(len(x), _PLACES, _PLACES, -1))
-
-    def __call__(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n 8 8 c"]:
-        """Faces to their codes."""
-        return self.widen(self.compress(faces))
 
 
 class Decoder(nn.Module):

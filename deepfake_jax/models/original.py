@@ -15,7 +15,7 @@ from deepfake_jax.models.conv import Conv, Dense
 
 FACE_SIZE = 64
 LEAK = 0.1  # slope of the leaky ReLUs below zero
-_PLACES = 4  # side of the picture at the bottleneck
+PLACES = 4  # side of the picture at the bottleneck
 
 
 def pixel_shuffle(x: Float[Array, "n h w c4"]) -> Float[Array, "n h2 w2 c"]:
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         self.conv2 = Conv(4 * width, (5, 5), stride=2, dtype=dtype)
         self.conv3 = Conv(8 * width, (5, 5), stride=2, dtype=dtype)
         self.bottleneck = Dense(8 * width, dtype=dtype)
-        self.expand = Dense(_PLACES**2 * 8 * width, dtype=dtype)
+        self.expand = Dense(PLACES**2 * 8 * width, dtype=dtype)
         self.upscale = Upscale(4 * width, dtype=dtype)
 
     def compress(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n d"]:
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
     def widen(self, vectors: Float[Array, "n d"]) -> Float[Array, "n 8 8 c"]:
         """The bottleneck's vectors to the code that decoders read."""
         x = self.expand(vectors)
-        return self.upscale(x.reshape(len(x), _PLACES, _PLACES, -1))
+        return self.upscale(x.reshape(len(x), PLACES, PLACES, -1))
 
     def __call__(self, faces: Float32[Array, "n 64 64 3"]) -> Float[Array, "n 8 8 c"]:
         """Faces to their codes."""
