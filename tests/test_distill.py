@@ -13,6 +13,8 @@ import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
 
+from deepfake_jax.begin import describe_run, split_faces
+from deepfake_jax.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.cli import run_command
 from deepfake_jax.config import (
     ConfigError,
@@ -22,16 +24,25 @@ from deepfake_jax.config import (
     load_preset,
 )
 from deepfake_jax.distill import distill
+from deepfake_jax.faceset import load_faces
 from deepfake_jax.holdout import HELD_NAME
+from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.parallel import find_devices
 from deepfake_jax.preview import plot_losses, read_metrics
-from deepfake_jax.run import RunError, RunPaths, TrainedRun, load_run
+from deepfake_jax.run import (
+    RunError,
+    RunPaths,
+    TrainedRun,
+    load_run,
+    write_run_config,
+)
+from deepfake_jax.setrecord import write_sets
 from deepfake_jax.step import (
     Teacher,
     TrainState,
     draw_swaps,
     init_state,
-    pmap_step,
     reconstruction_loss,
     sum_losses,
     to_float,
@@ -186,18 +197,21 @@ def test_a_swap_that_is_no_number_is_skipped():
 
 
 def test_four_devices_learn_from_a_teacher_as_one_does():
-    state, pairs = make_state(1), make_pairs()
-    taught = Teacher(params=draw_params(2), model=TINTS)
-    split = {name: part.reshape(4, 1, 16, 16, 3) for name, part in pairs.items()}
-
-    def copy(tree):
-        return jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), tree)
-
-    _, spread = pmap_step()(copy(state), split, teacher=copy(taught))
-    _, single = train_step(state, pairs, teacher=taught)
+    rng = np.random.default_rng(8)
+    batches = [
+        {name: rng.integers(0, 256, (4, 16, 16, 3), np.uint8) for name in make_pairs()}
+        for _ in range(2)
+    ]
+    taught, found = Teacher(params=draw_params(2), model=TINTS), []
+    for devices in (find_devices(1), find_devices(4)):
+        state, teacher = devices.put_state(make_state(1)), devices.put_state(taught)
+        step = devices.make_step(stacked=True)
+        state, metrics = step(state, devices.put_batches(batches, 0), teacher=teacher)
+        found.append(devices.read_metrics(metrics))
+        np.testing.assert_array_equal(flat(devices.get_state(teacher)), flat(taught))
     for name in ("loss_a", "loss_swap", "grad_norm"):
         # The mean of four means of float32 against one mean.
-        assert float(spread[name][0]) == pytest.approx(float(single[name]), rel=1e-5)
+        np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-5)
 
 
 # Sizes
@@ -250,27 +264,33 @@ def no_weights(tmp_path_factory) -> Iterator[None]:
         yield
 
 
-def lite_config(**settings) -> TrainConfig:
-    """The seed and the share are not the teacher's: its held-out faces must be."""
+def run_config(steps: int, **settings) -> TrainConfig:
     model = {"name": "lite", "width": 8}
-    return tiny_config(
-        **{"model": model, "judge_every": 0, "preview_seconds": 1e6, **settings}
-    )
+    return tiny_config(**{"steps": steps, "judge_every": 0, "model": model, **settings})
 
 
 def student(steps: int, **settings) -> TrainConfig:
-    return lite_config(steps=steps, loss={"swap_weight": 1.0}, seed=7, **settings)
+    """The seed and the share are not the teacher's: its held-out faces must be."""
+    return run_config(steps, **{"loss": {"swap_weight": 1.0}, "seed": 7, **settings})
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory) -> Path:
+    """A run as `train` leaves it, without its steps: compiling takes ten seconds."""
     folder = tmp_path_factory.mktemp("teacher")
-    sets = (
-        write_face_set(folder / "a", 24),
-        write_face_set(folder / "b", 24, tint=(120, 160, 210)),
+    a, b = (
+        load_faces(write_face_set(folder / side, 24, tint=tint))
+        for side, tint in (("a", (200, 150, 120)), ("b", (120, 160, 210)))
     )
-    train(*sets, folder / "run", lite_config(steps=2, holdout=0.3), devices=1)
-    return folder / "run"
+    run, config = folder / "run", run_config(2, holdout=0.3)
+    run.mkdir()
+    write_run_config(run, config)
+    write_sets(run, {"a": a, "b": b})
+    splits = split_faces(run, {"a": a, "b": b}, config, leads=True)
+    extra = describe_run(config, a, b, (splits["a"].train, splits["b"].train))
+    tree = {**state_arrays(init_state(jax.random.key(5), config)), "step": 2}
+    save_checkpoint(RunPaths(run).checkpoints, 2, tree, extra=extra)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -296,8 +316,6 @@ def test_a_student_shares_faces_and_colors_and_names_its_teacher(teacher, straig
     lines = read_metrics(RunPaths(straight).metrics)
     assert all(line["loss_swap"] > 0 for line in lines)
     assert not (teacher / TEACHER_NAME).exists()
-    before = read_metrics(RunPaths(teacher).metrics)
-    assert not any("loss_swap" in line for line in before)
 
 
 def test_a_student_goes_on_to_the_bit(teacher, straight, tmp_path):
@@ -322,17 +340,14 @@ def test_another_teacher_is_refused(teacher, straight, tmp_path):
     # The same run, trained on.
     other = tmp_path / "other" / "run"
     shutil.copytree(teacher.parent, other.parent)
-    train(
-        *(other.parent / side for side in "ab"),
-        other,
-        lite_config(steps=3, holdout=0.3),
-        devices=1,
-    )
+    states = RunPaths(other).checkpoints
+    tree, manifest = restore_checkpoint(states) or pytest.fail("no checkpoint")
+    save_checkpoint(states, 3, {**tree, "step": 3}, extra=manifest["extra"])
     with pytest.raises(RunError, match="has learned from .*step 2.*now .*step 3"):
         distill(other, straight, student(9), devices=1)
     with pytest.raises(ConfigError, match=f"distill --teacher {teacher.resolve()} "):
         train(*(teacher.parent / s for s in "ab"), straight, student(9), devices=1)
-    plain = lite_config(steps=9)
+    plain = run_config(9)
     with pytest.raises(RunError, match="now its teacher is none"):
         train(*(teacher.parent / s for s in "ab"), straight, plain, devices=1)
     with pytest.raises(RunError, match="trained without a teacher"):
@@ -352,9 +367,8 @@ def test_another_teacher_is_refused(teacher, straight, tmp_path):
     ],
 )
 def test_settings_of_no_student_are_refused(teacher, tmp_path, settings, words):
-    config = lite_config(**{"loss": {"swap_weight": 1.0}, "steps": 1, **settings})
     with pytest.raises(ConfigError, match=words):
-        distill(teacher, tmp_path / "run", config, devices=1)
+        distill(teacher, tmp_path / "run", student(1, **settings), devices=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -379,17 +393,19 @@ def call(*args: object) -> int:
 
 def test_the_command_trains_a_student_and_goes_on(teacher, tmp_path, capsys):
     path, run = tmp_path / "tiny.yaml", tmp_path / "run"
-    path.write_text(config_to_yaml(student(1, steps_per_dispatch=1)))
+    path.write_text(config_to_yaml(student(1)))
     args = "--teacher", teacher, "--run", run, "--devices", 1, "--steps", 2
     assert call(*args, "--config", path) == 1  # no tenth of such a small one
     assert "narrowest" in capsys.readouterr().err and not run.exists()
     assert call(*args, "--config", path, "--set", "model.width=8") == 0
     out = capsys.readouterr().out
-    assert "student: 180,568 parameters, 0.72 MB" in out and "evaluate --run" in out
+    size = count_model(student(1).model)
+    assert f"student: {size:,} parameters, {4e-6 * size:.2f} MB" in out
+    assert out.count("evaluate --run") == 2
     # Without a file it goes on with its own settings.
     assert call(*args, "--json") == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (result["step"], result["parameters"]) == (2, 180568)
+    assert (result["step"], result["parameters"]) == (2, size)
     assert result["teacher"] == str(teacher)
 
 
