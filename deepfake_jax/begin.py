@@ -21,37 +21,47 @@ from deepfake_jax.holdout import Split, begin_split, resume_split, write_held
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.run import RunError, RunPaths, load_start
 from deepfake_jax.step import TrainState
+from deepfake_jax.teacher import TeacherRun
 
 _log = logging.getLogger("deepfake_jax")
 
 
 def split_faces(
-    run: Path, sets: Mapping[Side, FaceSet], config: TrainConfig, *, leads: bool
+    run: Path,
+    sets: Mapping[Side, FaceSet],
+    config: TrainConfig,
+    *,
+    leads: bool,
+    teacher: TeacherRun | None = None,
 ) -> dict[Side, Split]:
     """Which faces of both sides to train on, and which to judge by.
 
     A run that goes on has what it recorded, or holds none out if it recorded nothing.
     Without a checkpoint nothing was trained yet, and the split is made anew: all
-    processes come to the same one, whether or not they see the leader's record.
+    processes come to the same one, whether or not they see the leader's record. A
+    student holds out what its teacher did, or they could not be compared.
 
     Args:
         run: its folder.
         sets: of both sides.
         config: the run's.
         leads: whether this process records the split of a run that begins.
+        teacher: of a student.
 
     Raises:
         FaceSetError: the record cannot be read.
     """
-    if list_checkpoints(RunPaths(run).checkpoints):
-        going_on: dict[Side, Split] = {}
-        for side, faces in sets.items():
-            going_on[side] = resume_split(run, side, faces.records)
-        return going_on
-    splits: dict[Side, Split] = {
-        side: begin_split(side, faces.records, config.holdout, config.seed)
-        for side, faces in sets.items()
-    }
+    goes_on = bool(list_checkpoints(RunPaths(run).checkpoints))
+    splits: dict[Side, Split] = {}
+    for side, faces in sets.items():
+        if goes_on or teacher is not None:
+            known = run if goes_on or teacher is None else teacher.folder
+            splits[side] = resume_split(known, side, faces.records)
+        else:
+            share, seed = config.holdout, config.seed
+            splits[side] = begin_split(side, faces.records, share, seed)
+    if goes_on:
+        return splits
     if leads:
         chosen = {str(side): splits[side].held for side in sets}
         records = {str(side): faces.records for side, faces in sets.items()}
@@ -96,7 +106,11 @@ def start_with(state: TrainState, params: Params) -> TrainState:
 
 
 def describe_run(
-    config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
+    config: TrainConfig,
+    a: FaceSet,
+    b: FaceSet,
+    among: Among,
+    teacher: TeacherRun | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint must say for a swap to need nothing else.
 
@@ -105,9 +119,12 @@ def describe_run(
         a: A's faces.
         b: B's.
         among: which of them are trained on; their mean colors are matched.
+        teacher: of a student, which sees A's faces in the teacher's colors.
     """
     shift = np.zeros(3)
-    if config.match_color:
+    if teacher is not None:
+        shift = teacher.trained.color_shift
+    elif config.match_color:
         shift = mean_color_shift(a.faces, b.faces, among=among)
     return {
         "model": asdict(config.model),

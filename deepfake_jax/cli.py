@@ -27,6 +27,7 @@ from deepfake_jax.commands import (
     Command,
     Convert,
     Demo,
+    Distill,
     Doctor,
     Evaluate,
     Extract,
@@ -95,6 +96,7 @@ def parse_command(args: list[str]) -> Command:
         _subcommand(Extract)
         | _subcommand(Faces)
         | _subcommand(_with_defaults(Train, defaults))
+        | _subcommand(Distill)
         | _subcommand(_with_defaults(Convert, looks))
         | _subcommand(_with_defaults(Preview, looks))
         | _subcommand(Evaluate)
@@ -121,6 +123,8 @@ def parse_command(args: list[str]) -> Command:
     if isinstance(command, Train):
         options = override_config(command.options, command.set)
         return dataclasses.replace(command, options=options)
+    if isinstance(command, Distill):
+        _override(_choose_config(command), command)  # wrong ones are wrong use
     if isinstance(command, Benchmark):
         check_options(command.what)
     return command
@@ -149,17 +153,30 @@ def _train_defaults(args: list[str]) -> TrainConfig:
     for name in ("--preset", "--config", "--run", "--steps", "--minutes"):
         parser.add_argument(name)
     known, _ = parser.parse_known_args(args[1:])
-    if known.preset and known.config:
-        raise ConfigError("give --preset or --config, not both")
-    if known.config:
-        config = load_config(known.config)
-    elif known.preset:
-        config = load_preset(known.preset)
-    else:
-        config = _run_config(known.run) or load_preset(DEFAULT_PRESET)
+    config = _choose_config(known)
     if known.steps or known.minutes:
         config = dataclasses.replace(config, steps=None, minutes=None)
     return config
+
+
+def _choose_config(named: argparse.Namespace | Distill) -> TrainConfig:
+    """The config of the file or preset named, or of the run, or of the default."""
+    if named.preset and named.config:
+        raise ConfigError("give --preset or --config, not both")
+    if named.config:
+        return load_config(named.config)
+    if named.preset:
+        return load_preset(named.preset)
+    return _run_config(named.run) or load_preset(DEFAULT_PRESET)
+
+
+def _override(config: TrainConfig, command: Distill) -> TrainConfig:
+    """A config with what the flags of ``distill`` say."""
+    limits = [("steps", command.steps), ("minutes", command.minutes)]
+    given = [f"{name}={value}" for name, value in limits if value is not None]
+    if given:
+        config = dataclasses.replace(config, steps=None, minutes=None)
+    return override_config(config, [*given, *command.set])
 
 
 def _convert_defaults(args: list[str]) -> ConvertConfig:
@@ -171,7 +188,7 @@ def _convert_defaults(args: list[str]) -> ConvertConfig:
     return classic_options() if classic else ConvertConfig()
 
 
-def _run_config(run: str | None) -> TrainConfig | None:
+def _run_config(run: str | Path | None) -> TrainConfig | None:
     path = Path(run) / "config.yaml" if run else None
     return load_config(path) if path and path.exists() else None
 
@@ -209,6 +226,13 @@ def _call(command: Command) -> int:
                 f"step {result.step}, loss A {result.loss_a:.4f} B {result.loss_b:.4f}"
                 f", {result.images_per_second:.0f} img/s; saved {result.checkpoint}"
             )
+        case Distill():
+            from deepfake_jax.distill import describe
+
+            result, leads = _distill(command)
+            if not leads:
+                return 0
+            text = describe(result)
         case Convert():
             from deepfake_jax.convert import convert_video
 
@@ -297,6 +321,35 @@ def _train(command: Train) -> tuple[Any, bool]:
         devices=command.devices,
         init=command.init,
         init_decoders=command.init_decoders,
+    )
+    return result, jax.process_index() == 0
+
+
+def _distill(command: Distill) -> tuple[Any, bool]:
+    """The result of distilling, and whether this process leads."""
+    import jax
+
+    from deepfake_jax.distill import distill
+    from deepfake_jax.parallel import setup_distributed
+    from deepfake_jax.run import load_run
+    from deepfake_jax.teacher import student_config
+
+    setup_distributed()
+    config = _override(_choose_config(command), command)
+    goes_on = not (command.preset or command.config) and _run_config(command.run)
+    if not goes_on:
+        named = any(s.partition("=")[0] == "model.width" for s in command.set)
+        width = config.model.width if named else None
+        config = student_config(load_run(command.teacher), config, width=width)
+        # What was asked for and no student can have is said, not passed over.
+        config = override_config(config, command.set)
+    result = distill(
+        command.teacher,
+        command.run,
+        config,
+        a=command.a,
+        b=command.b,
+        devices=command.devices,
     )
     return result, jax.process_index() == 0
 

@@ -130,6 +130,45 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Train a small run to swap as a large one does; the same command goes on with it.
+
+    Example:
+        deepfake-jax distill --teacher run --run small --minutes 30
+
+    The student learns the faces and, beside them, what the teacher draws of each as the
+    other person. Its network is the preset's, as wide as a tenth of the teacher's
+    parameters allow. It holds out the faces that the teacher did: compare both by
+    `deepfake-jax evaluate`. To `convert` it is a run as any other.
+    """
+
+    teacher: Path
+    """Folder of the trained run to learn from; it stays as it is."""
+    run: Path
+    """Folder of the student; as for train."""
+    a: Path | None = None
+    """Face set of A; by default the one that the teacher was trained on."""
+    b: Path | None = None
+    """Face set of B; likewise."""
+    preset: str | None = None
+    """Start from a preset. Without one, a run goes on with its own settings, and a new
+    run takes lite."""
+    config: Path | None = None
+    """Start from a YAML file instead of a preset; its width is replaced, too."""
+    steps: int | None = None
+    """Stop when the run has had this many steps in all, whatever the preset says."""
+    minutes: float | None = None
+    """Stop when the run has trained this long in all, likewise."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Override one setting of `train`, such as model.width=12 or loss.swap_weight=2;
+    may be given again."""
+    devices: int | None = None
+    """Use only so many devices; all by default."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Convert:
     """Swap the face in a video, a picture or a folder of pictures.
 
@@ -264,5 +303,14 @@ class Benchmark:
 
 
 Command = (
-    Extract | Faces | Train | Convert | Preview | Evaluate | Demo | Doctor | Benchmark
+    Extract
+    | Faces
+    | Train
+    | Distill
+    | Convert
+    | Preview
+    | Evaluate
+    | Demo
+    | Doctor
+    | Benchmark
 )

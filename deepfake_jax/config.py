@@ -66,6 +66,8 @@ class LossConfig:
     """Weight of structural dissimilarity, added to the pixel loss."""
     dssim_step: Annotated[int, Field(ge=1, le=8)] = 1
     """Pixels from one of its windows to the next; 2 takes half the time."""
+    swap_weight: _NonNegative = 0.0
+    """Weight of how far swaps are from a teacher's; for `distill` alone."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

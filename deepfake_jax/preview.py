@@ -84,9 +84,12 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(panels, 1, 1)
     steps = np.array([line["step"] for line in metrics])
-    for name, color in (("loss_a", "tab:blue"), ("loss_b", "tab:orange")):
+    colors = {"loss_a": "tab:blue", "loss_b": "tab:orange"}
+    if any("loss_swap" in line for line in metrics):  # a student's
+        colors["loss_swap"] = "tab:green"
+    for name, color in colors.items():
         # A loss that was no number is written as null: a gap in the curve.
-        losses = np.array([line[name] for line in metrics], np.float64)
+        losses = np.array([line.get(name) for line in metrics], np.float64)
         axes.plot(steps, losses, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smooth_curve(losses), color=color, label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log")

@@ -2,7 +2,8 @@
 
 ``config.yaml`` is the run's config, ``checkpoints/`` its states, ``metrics.jsonl`` its
 losses and the figures of held-out faces, ``holdout.json`` says which these are,
-``sets.json`` where the face sets lie, ``best/`` has the parameters of the best of those
+``sets.json`` where the face sets lie, a student's ``teacher.json`` who taught it,
+``best/`` has the parameters of the best of those
 figures, ``preview.png`` and
 ``loss.png`` are pictures.
 """

@@ -6,14 +6,17 @@ step minimises the sum of A's and B's losses by one Adam update of everything, e
 included, where the first public program updated for A, then for B, with one update of
 the encoder each. The sum is one backward pass and does not depend on the order.
 
+A step may have a teacher: a trained network whose swaps of the targets are those that
+this one's swaps of the warped faces are compared with.
+
 Several steps can share a dispatch: their batches are stacked along a leading axis, and
 so are the metrics that come back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +32,13 @@ from deepfake_jax.models.autoencoder import (
     Side,
     make_autoencoder,
 )
+from deepfake_jax.swap import swap_faces
 
 Batch = Mapping[str, Any]
 Device = Any  # jax.Device is a variable to type checkers
 Metrics = dict[str, Any]
 # Of the running moments of codes: they follow the parameters, which change.
 _CODES_DECAY = 0.98
-StepFunction = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
 
 
 @struct.dataclass
@@ -69,6 +72,30 @@ class TrainState:
     def swap_params(self) -> Params:
         """The parameters to swap with: the moving average where there is one."""
         return self.params if self.ema is None else self.ema
+
+
+@struct.dataclass
+class Teacher:
+    """A trained network to learn swaps from; nothing of it changes.
+
+    Attributes:
+        params: of the network.
+        model: the network, of any kind with the student's size of faces (static).
+    """
+
+    params: Params
+    model: Autoencoder = struct.field(pytree_node=False)
+
+
+@runtime_checkable  # for the run-time checks of annotations
+class StepFunction(Protocol):
+    """A compiled `train_step` or `train_steps`."""
+
+    def __call__(
+        self, state: TrainState, batch: Batch, *, teacher: Teacher | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """The state after a dispatch, and its metrics."""
+        ...
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -139,7 +166,11 @@ def to_float(faces: Array) -> Array:
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, axis_name: str | None = None
+    state: TrainState,
+    batch: Batch,
+    *,
+    axis_name: str | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update of encoder and both decoders; pure.
 
@@ -151,12 +182,16 @@ def train_step(
         state: before the update.
         batch: the pairs of both sides.
         axis_name: the mapped axis to average gradients over, None on one device.
+        teacher: whose swaps to learn, too; None learns from faces alone.
 
     Returns:
         The next state and the metrics, scalars: ``loss_a``, ``loss_b`` (before the
-        update), ``grad_norm``, and ``skipped``, 1 if the update was left out, else 0.
+        update), with a teacher ``loss_swap``, ``grad_norm``, and ``skipped``, 1 if the
+        update was left out, else 0.
     """
     pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
+    if teacher is not None:
+        pairs |= draw_swaps(teacher, pairs)
     gradient = jax.grad(sum_losses, has_aux=True)
     grads, (metrics, codes) = gradient(state.params, state, pairs)
     if axis_name is not None:
@@ -172,6 +207,8 @@ def train_step(
         state, params=params, opt_state=opt_state, ema=_update_ema(state, params)
     )
     finite = jnp.isfinite(metrics["loss_a"] + metrics["loss_b"] + grad_norm)
+    if "loss_swap" in metrics:
+        finite &= jnp.isfinite(metrics["loss_swap"])
     # A select per array joins the loop that writes the array and reads nothing more;
     # `lax.cond` would need two programs and keeps the old state alive beside the new.
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
@@ -179,19 +216,44 @@ def train_step(
     return replace(kept, step=state.step + 1), metrics
 
 
+def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]:
+    """A batch's targets as the teacher swaps them.
+
+    The targets, not the warped faces: the teacher at its best is the example, and a
+    student undoes the warp as it does for its own side.
+
+    Args:
+        teacher: the network; no gradient reaches its parameters.
+        pairs: a batch in float32.
+
+    Returns:
+        ``swapped_a``, A's faces as B, and ``swapped_b``, B's as A.
+    """
+
+    def draw(side: Side, to: Side) -> Array:
+        faces = pairs[f"target_{side}"]
+        return swap_faces(teacher.model, teacher.params, faces, to=to, source=side)
+
+    drawn = {"swapped_a": draw("a", "b"), "swapped_b": draw("b", "a")}
+    return jax.lax.stop_gradient(drawn)
+
+
 def sum_losses(
     params: Params, state: TrainState, pairs: dict[str, Array]
 ) -> tuple[Array, tuple[Metrics, Params]]:
-    """What a step minimises: A's loss plus B's.
+    """What a step minimises: A's loss plus B's, and those of swaps.
 
     Args:
         params: those to differentiate by, in place of the state's.
         state: the network, the loss and `remat`.
-        pairs: a batch in float32.
+        pairs: a batch in float32. With ``swapped_a`` and ``swapped_b``, see
+            `draw_swaps`, both directions' swaps are compared with them by the same
+            loss, times the config's `swap_weight`; codes must not be aligned.
 
     Returns:
-        The sum; both as metrics; and where codes are aligned, the batch's mean of each
-        side's codes and of their squares, else an empty dict.
+        The sum; as metrics both sides' losses and, where swaps are compared, the mean
+        of both directions' as ``loss_swap``; and where codes are aligned, the batch's
+        mean of each side's codes and of their squares, else an empty dict.
     """
     model = state.model
 
@@ -216,12 +278,18 @@ def sum_losses(
     code, vectors = encode(params, warped)
     loss_a = loss_of(params, code[:count], pairs["target_a"], "a")
     loss_b = loss_of(params, code[count:], pairs["target_b"], "b")
+    total, metrics = loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
+    if "swapped_a" in pairs:
+        both = loss_of(params, code[:count], pairs["swapped_a"], "b")
+        both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")
+        total = total + state.loss.swap_weight * both
+        metrics["loss_swap"] = both / 2
     codes: Params = {}
     if vectors is not None:
         vectors = jax.lax.stop_gradient(vectors).astype(jnp.float32)
         for side, own in (("a", vectors[:count]), ("b", vectors[count:])):
             codes[side] = {"mean": own.mean(0), "square": jnp.square(own).mean(0)}
-    return loss_a + loss_b, ({"loss_a": loss_a, "loss_b": loss_b}, codes)
+    return total, (metrics, codes)
 
 
 def _update_ema(state: TrainState, params: Any) -> Any:
@@ -258,7 +326,11 @@ def _follow_codes(state: TrainState, codes: Params) -> Params:
 
 
 def train_steps(
-    state: TrainState, batches: Batch, *, axis_name: str | None = None
+    state: TrainState,
+    batches: Batch,
+    *,
+    axis_name: str | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[TrainState, Metrics]:
     """`train_step` for each of several batches, in order.
 
@@ -266,11 +338,13 @@ def train_steps(
         state: before the first update.
         batches: as `train_step`'s batch, stacked: [steps, n, height, width, 3].
         axis_name: as for `train_step`.
+        teacher: likewise.
 
     Returns:
         The state after the last update, and the metrics of each step, [steps].
     """
-    return jax.lax.scan(partial(train_step, axis_name=axis_name), state, batches)
+    advance = partial(train_step, axis_name=axis_name, teacher=teacher)
+    return jax.lax.scan(advance, state, batches)
 
 
 def jit_step(*, stacked: bool = False) -> StepFunction:
@@ -291,10 +365,10 @@ def pmap_step(
 ) -> StepFunction:
     """`train_step` over all devices: gradients averaged, state donated.
 
-    The state must be replicated and the batch split along a leading device axis; see
-    `parallel.Devices`. A batch may bring ``vote``, a number a device; the largest of
-    all devices comes back as a metric, so that processes can agree on something, such
-    as the end, without an exchange of its own.
+    The state and the teacher must be replicated and the batch split along a leading
+    device axis; see `parallel.Devices`. A batch may bring ``vote``, a number a device;
+    the largest of all devices comes back as a metric, so that processes can agree on
+    something, such as the end, without an exchange of its own.
 
     Args:
         axis_name: name of the device axis.
@@ -311,9 +385,11 @@ def _map_step(
 ) -> StepFunction:
     advance = train_steps if stacked else train_step
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(
+        state: TrainState, batch: Batch, teacher: Teacher | None = None
+    ) -> tuple[TrainState, Metrics]:
         faces = {name: part for name, part in batch.items() if name != "vote"}
-        state, metrics = advance(state, faces, axis_name=axis_name)
+        state, metrics = advance(state, faces, axis_name=axis_name, teacher=teacher)
         if "vote" in batch:
             metrics["vote"] = jax.lax.pmax(batch["vote"], axis_name)
         return state, metrics

@@ -46,8 +46,14 @@ from deepfake_jax.run import (
     write_run_config,
 )
 from deepfake_jax.setrecord import write_sets
-from deepfake_jax.step import TrainState, init_state
+from deepfake_jax.step import Teacher, TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
+from deepfake_jax.teacher import (
+    TeacherRun,
+    check_teacher,
+    load_teacher,
+    write_teacher,
+)
 
 _log = logging.getLogger("deepfake_jax")
 # What processes tell each other: a signal's number, or that the run has had its time or
@@ -98,6 +104,7 @@ def train(
     devices: int | None = None,
     init: str | Path | None = None,
     init_decoders: bool = False,
+    teacher: str | Path | None = None,
     observer: Observer | None = None,
 ) -> TrainResult:
     """Trains, or goes on training, the run of two face sets.
@@ -121,6 +128,9 @@ def train(
         init: another run, whose encoder a new run starts with; a run that goes on does
             not look at it.
         init_decoders: start with its decoders, too.
+        teacher: another run, whose swaps this one learns, `config.loss.swap_weight`
+            says how much. Its held-out faces and its shift of colors are taken over,
+            too. A run that goes on must have the same; see `distill`.
         observer: looks at the run on its way and at its end; for a single process,
             because the clocks of others would go on meanwhile.
 
@@ -130,7 +140,7 @@ def train(
     Raises:
         FaceSetError: a face set cannot be used.
         RunError: the run folder is another network's, or another process trains it; or
-            `init` cannot be used.
+            `init` or `teacher` cannot be used.
         CheckpointError: the run has checkpoints, and none is good.
         ConfigError: there are not so many devices, or the batch cannot be split evenly
             over them.
@@ -151,12 +161,20 @@ def train(
                 )
                 for folder in (a, b)
             )
+            taught = load_teacher(teacher, run, config)
             if place.leads:
-                stack.enter_context(_claim(run, config))
+                stack.enter_context(_claim(run, config, taught))
             stop = stack.enter_context(stop_signals())
             start = load_parameters(run, config, init, decoders=init_decoders)
             session = _Session(
-                run, config, faces_a, faces_b, place, rows=rows, start=start
+                run,
+                config,
+                faces_a,
+                faces_b,
+                place,
+                rows=rows,
+                start=start,
+                teacher=taught,
             )
             session.observer = observer
         except Exception:
@@ -167,13 +185,17 @@ def train(
 
 
 @contextmanager
-def _claim(run: Path, config: TrainConfig) -> Iterator[None]:
+def _claim(
+    run: Path, config: TrainConfig, teacher: TeacherRun | None
+) -> Iterator[None]:
     """Holds a run folder, which nobody else trains meanwhile."""
     check_run(run, config)
+    check_teacher(run, teacher)
     run.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(RunPaths(run).lock).acquire(timeout=0):
             write_run_config(run, config)
+            write_teacher(run, teacher)
             yield
     except filelock.Timeout:
         raise RunError(
@@ -212,16 +234,22 @@ class _Session:
         *,
         rows: slice,
         start: Params,
+        teacher: TeacherRun | None = None,
     ):
         self.config, self.paths = config, RunPaths(run)
         self.devices, self.rows = devices, rows
         self.journal = Journal(self.paths, config, devices)
         self.splits = split_faces(
-            self.paths.folder, {"a": a, "b": b}, config, leads=devices.leads
+            self.paths.folder,
+            {"a": a, "b": b},
+            config,
+            leads=devices.leads,
+            teacher=teacher,
         )
         self.among = self.splits["a"].train, self.splits["b"].train
-        self.extra = describe_run(config, a, b, self.among)
-        self.fingerprint = _fingerprint(config, self.extra, *map(len, self.among))
+        self.extra = describe_run(config, a, b, self.among, teacher)
+        counts, told = map(len, self.among), "" if teacher is None else teacher.name
+        self.fingerprint = _fingerprint(config, self.extra, told, *counts)
         self.observer: Observer | None = None
         self.observed_step, self.observed_seconds = -1, 0.0
         state = init_state(jax.random.key(config.seed), config)
@@ -229,6 +257,9 @@ class _Session:
         self.step = int(state.step)
         self.saved_step = self.step or None
         self.state = devices.put_state(state)
+        self.teacher: Teacher | None = None
+        if teacher is not None:
+            self.teacher = devices.put_state(teacher.network)
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
         self._begin_judging({"a": a, "b": b}, shift)
@@ -279,7 +310,7 @@ class _Session:
             while following is not None and not ending:
                 count, batch = following
                 advance = stacked_step if count > 1 else step_function
-                self.state, metrics = advance(self.state, batch)
+                self.state, metrics = advance(self.state, batch, teacher=self.teacher)
                 self.step += count
                 previous, newest = newest, Dispatch(self.step, metrics)
                 # The next batch goes to the devices while they work.
@@ -423,9 +454,11 @@ def steps_of_dispatch(config: TrainConfig, step: int) -> int:
     return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1
 
 
-def _fingerprint(config: TrainConfig, extra: dict[str, Any], *counts: int) -> int:
+def _fingerprint(
+    config: TrainConfig, extra: dict[str, Any], teacher: str, *counts: int
+) -> int:
     """A number that differs where processes would train different things."""
     # Hosts may differ in cores and memory.
     settings = config_to_yaml(replace(config, workers=1, memory_limit_mb=0))
-    text = settings + json.dumps([extra["color_shift"], counts])
+    text = settings + json.dumps([extra["color_shift"], counts]) + teacher
     return zlib.crc32(text.encode()) >> 1  # the sign's bit stays free

@@ -13,7 +13,16 @@ from deepfake_jax.commands import Train
 from deepfake_jax.config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.video import probe_video
 
-COMMANDS = ("extract", "faces", "train", "convert", "demo", "doctor", "benchmark")
+COMMANDS = (
+    "extract",
+    "faces",
+    "train",
+    "distill",
+    "convert",
+    "demo",
+    "doctor",
+    "benchmark",
+)
 
 
 def run(*args: object) -> int:

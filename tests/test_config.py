@@ -48,6 +48,7 @@ BAD = [
     ("loss.pixel", ["ssim"]),
     ("loss.dssim_weight", [-0.5]),
     ("loss.dssim_step", [0, 9, 1.5]),
+    ("loss.swap_weight", [-1]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),
     ("optimizer.b1", [1.0, -0.1]),
     ("optimizer.b2", [1.0]),

@@ -1,0 +1,194 @@
+"""The run that a student learns its swaps from, and what its folder says of that.
+
+``teacher.json`` in the student's folder names the teacher's folder and its very
+parameters. These are not part of the student's checkpoints: a student that goes on
+reads them again from the teacher's folder, where they must be the same.
+"""
+
+import json
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deepfake_jax.checkpoint import list_checkpoints
+from deepfake_jax.config import ConfigError, ModelConfig, TrainConfig
+from deepfake_jax.files import write_whole
+from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
+from deepfake_jax.run import RunError, RunPaths, TrainedRun, load_run
+from deepfake_jax.step import Teacher
+
+TEACHER_NAME = "teacher.json"  # in a student's folder
+SHARE = 0.1  # of the teacher's parameters that a student has, at most
+_WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherRun:
+    """A run to learn from.
+
+    Attributes:
+        folder: the run's.
+        trained: what it has learned.
+    """
+
+    folder: Path
+    trained: TrainedRun
+
+    @property
+    def name(self) -> str:
+        """What names its very parameters."""
+        return self.trained.model_hash
+
+    @property
+    def network(self) -> Teacher:
+        """What a training step needs of it."""
+        return Teacher(params=self.trained.params, model=self.trained.model)
+
+
+def load_teacher(
+    folder: str | Path | None, run: Path, config: TrainConfig
+) -> TeacherRun | None:
+    """Reads the run that a student learns from; None for a run without a teacher.
+
+    Args:
+        folder: the teacher's; its newest good checkpoint is read.
+        run: the student's.
+        config: the student's.
+
+    Raises:
+        ConfigError: only one of a teacher and a weight of its swaps is given, or the
+            student would align codes.
+        RunError: the teacher cannot be read, is the student, or has faces of another
+            size.
+        CheckpointError: every checkpoint of the teacher is damaged.
+    """
+    weight = config.loss.swap_weight
+    if folder is None:
+        if not weight:
+            return None
+        known = _read_record(run).get("folder", "TEACHER")
+        raise ConfigError(
+            f"loss.swap_weight = {weight:g} compares swaps with a teacher's, and none "
+            f"is given; go on with: deepfake-jax distill --teacher {known} --run {run}"
+        )
+    if not weight:
+        raise ConfigError(
+            "loss.swap_weight = 0 learns nothing of a teacher; give a weight, such as 1"
+        )
+    if config.model.align_codes:
+        raise ConfigError(
+            "model.align_codes = true is for networks that guess how to swap; a "
+            "student is told by its teacher: give false"
+        )
+    folder = Path(folder)
+    if folder.resolve() == run.resolve():
+        raise RunError(f"--teacher and --run are both {run}; give the student its own")
+    trained = load_run(folder)
+    own = make_autoencoder(config.model).face_size
+    if trained.model.face_size != own:
+        raise RunError(
+            f"the teacher {folder} draws faces of {trained.model.face_size} px and the "
+            f"student of {own} px; both must be the same: give another --set model.name"
+        )
+    return TeacherRun(folder, trained)
+
+
+def check_teacher(run: Path, teacher: TeacherRun | None) -> None:
+    """Checks that a run that goes on has the teacher that it began with, or none.
+
+    Raises:
+        RunError: it has another one.
+    """
+    if not list_checkpoints(RunPaths(run).checkpoints):
+        return
+    known = _read_record(run)
+    now = None if teacher is None else teacher.name
+    if known.get("model_hash") == now:
+        return
+    if not known:
+        raise RunError(
+            f"{run} was trained without a teacher; name a new --run to distill into"
+        )
+    # A weight of 0 and no teacher also come here: the rest of such a run would be
+    # trained for something else than its beginning.
+    raise RunError(
+        f"{run} has learned from {known.get('folder')}, step {known.get('step')}, "
+        f"parameters {str(known.get('model_hash'))[:12]}; now its teacher is "
+        + (
+            "none"
+            if teacher is None
+            else f"{teacher.folder}, step {teacher.trained.step}, {teacher.name[:12]}"
+        )
+        + ". Give it the same one, or distill into a new --run"
+    )
+
+
+def write_teacher(run: Path, teacher: TeacherRun | None) -> None:
+    """Records in a run's folder who teaches it, or that nobody does."""
+    if teacher is None:
+        # One that was recorded before a first step.
+        (run / TEACHER_NAME).unlink(missing_ok=True)
+        return
+    record = {
+        "folder": str(teacher.folder.resolve()),
+        "step": teacher.trained.step,
+        "model_hash": teacher.name,
+    }
+    with write_whole(run / TEACHER_NAME, overwrite=True) as path:
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _read_record(run: Path) -> dict[str, Any]:
+    """What `write_teacher` wrote; nothing where there was no teacher."""
+    path = run / TEACHER_NAME
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); bring it back, or distill into a new --run"
+        ) from None
+
+
+def student_config(
+    teacher: TrainedRun, config: TrainConfig, *, width: int | None = None
+) -> TrainConfig:
+    """A student's config: its network's width, no aligned codes, a weight of swaps.
+
+    Args:
+        teacher: whose parameters count.
+        config: where the rest is from; the weight, too, unless it is 0.
+        width: of the student; None takes the widest that has at most `SHARE` of the
+            teacher's parameters.
+
+    Raises:
+        RunError: even the narrowest network has more.
+    """
+    model = replace(config.model, align_codes=False)
+    width = width or _choose_width(model, count_parameters(teacher.params))
+    loss = replace(config.loss, swap_weight=config.loss.swap_weight or 1.0)
+    return replace(config, model=replace(model, width=width), loss=loss)
+
+
+def _choose_width(model: ModelConfig, known: int) -> int:
+    def count(width: int) -> int:
+        return count_model(replace(model, width=width))
+
+    place = bisect_right(_WIDTHS, SHARE * known, key=count)
+    if not place:
+        raise RunError(
+            f"the narrowest {model.name} network has {count(_WIDTHS[0])} parameters, "
+            f"more than {SHARE:g} of the teacher's {known}; distill a larger run, or "
+            "choose a width by --set model.width=N"
+        )
+    return _WIDTHS[place - 1]
+
+
+@cache  # a quarter of a second each
+def count_model(model: ModelConfig) -> int:
+    """How many parameters a network has; nothing is computed."""
+    return count_parameters(make_autoencoder(model).shapes())
