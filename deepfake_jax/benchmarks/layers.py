@@ -77,12 +77,13 @@ def list_layers(config: TrainConfig) -> list[Layer]:
     layers: list[Layer] = []
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        module, x = context.module, args[0]
+        module = context.module
         output = call(*args, **kwargs)
         if isinstance(module, Conv) and context.method_name == "__call__":
             kernel = jnp.shape(module.get_variable("params", "kernel"))
             name = ".".join(module.path)
-            layers.append(Layer(f"{part} {name}", x.shape, kernel, module.stride))
+            shape = args[0].shape
+            layers.append(Layer(f"{part} {name}", shape, kernel, module.stride))
         return output
 
     shapes = model.shapes()
