@@ -241,7 +241,7 @@ def aligned() -> Params:
     return params
 
 
-def test_moved_codes_have_the_targets_moments(rng: np.random.Generator):
+def test_moved_codes_come_near_the_targets_moments(rng: np.random.Generator):
     codes = {s: rng.normal(3 * i, 1 + i / 4, (200, 5)) for i, s in enumerate("ab")}
     moments = {
         side: {
@@ -252,23 +252,28 @@ def test_moved_codes_have_the_targets_moments(rng: np.random.Generator):
     }
     source = jnp.asarray(codes["a"], jnp.float32)
     moved = np.asarray(move_codes(source, moments["a"], moments["b"]))
-    np.testing.assert_allclose(moved.mean(0), codes["b"].mean(0), atol=1e-4)
-    np.testing.assert_allclose(moved.var(0), codes["b"].var(0), rtol=1e-3)
-    back = move_codes(jnp.asarray(moved), moments["b"], moments["a"])
-    np.testing.assert_allclose(back, codes["a"], atol=1e-4)
+    # Seven tenths of the way, of means and of deviations.
+    mean = 0.3 * codes["a"].mean(0) + 0.7 * codes["b"].mean(0)
+    deviation = 0.3 * codes["a"].std(0) + 0.7 * codes["b"].std(0)
+    np.testing.assert_allclose(moved.mean(0), mean, atol=1e-4)
+    np.testing.assert_allclose(moved.std(0), deviation, rtol=1e-3)
+    same = move_codes(source, moments["a"], moments["a"])
+    np.testing.assert_allclose(same, codes["a"], atol=1e-5)
 
 
 def test_codes_of_a_few_faces_do_not_freeze_a_swap():
     source = {"mean": jnp.zeros(3), "variance": jnp.ones(3)}
     frozen = {"mean": jnp.full(3, 5.0), "variance": jnp.zeros(3)}
     moved = move_codes(jnp.eye(3), source, frozen)
-    np.testing.assert_allclose(moved, 5 + np.eye(3) / 1.5, rtol=1e-6)
+    expected = 0.3 * np.eye(3) + 0.7 * (5 + np.eye(3) / 1.5)
+    np.testing.assert_allclose(moved, expected, rtol=1e-6)
 
 
 def test_a_number_that_never_varies_is_only_moved():
     still = {"mean": jnp.ones(1), "variance": jnp.zeros(1)}
     other = {"mean": jnp.full(1, 4.0), "variance": jnp.zeros(1)}
-    np.testing.assert_allclose(move_codes(jnp.full((2, 1), 1.5), still, other), 4.5)
+    moved = move_codes(jnp.full((2, 1), 1.5), still, other)
+    np.testing.assert_allclose(moved, 1.5 + 0.7 * 3, rtol=1e-6)
 
 
 def test_only_a_swap_moves_codes(aligned: Params, inputs: jax.Array):

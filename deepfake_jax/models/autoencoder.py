@@ -6,7 +6,7 @@ that every function of the package is pure in them. Faces are float32 in [0, 1],
 Nothing in the training makes the codes of A's and of B's faces alike: the encoder may
 tell who it sees, and a decoder then gets codes that it has never learned from. Networks
 that align codes keep, as ``"codes"``, the mean and variance of the bottleneck's vectors
-of each side. A swap moves and scales the source's to the target's, number by number.
+of each side. A swap moves the source's towards the target's, number by number.
 
 Reference:
     Sun and Saenko 2016, "Deep CORAL", of the same idea with whole covariances; Huang
@@ -30,6 +30,10 @@ from deepfake_jax.models import lite, original
 Params = dict[str, Any]
 Side = Literal["a", "b"]
 
+# Shares of the way, identity transfer (mean of both directions) and expression error of
+# the two clips' held-out faces after 2,200 steps of `lite`: 0, 0.51, 0.076; 0.5, 0.54,
+# 0.086; 0.7, 0.57, 0.091; 1, 0.60, 0.099.
+_MOVED = 0.7
 _MOST_SCALE = 1.5
 _LEAST = 1e-5  # variance; of a number of the code that is always the same
 
@@ -155,10 +159,12 @@ def move_codes(
     source: Mapping[str, Float32[Array, " d"]],
     target: Mapping[str, Float32[Array, " d"]],
 ) -> Float[Array, "n d"]:
-    """Moves and scales vectors of the source's moments to those of the target.
+    """Moves vectors of the source's moments most of the way to those of the target.
 
-    No number is scaled by more than 1.5 either way: the codes of a few faces hardly
-    vary, and a swap to them would hardly move.
+    All the way gives a little more of the target's person and takes away expression:
+    the two people did not make the same faces. No number is scaled by more than 1.5
+    either way: the codes of a few faces hardly vary, and a swap to them would hardly
+    move.
 
     Args:
         vectors: of the source's faces.
@@ -167,8 +173,9 @@ def move_codes(
     """
     scale = jnp.sqrt((target["variance"] + _LEAST) / (source["variance"] + _LEAST))
     scale = jnp.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE)
-    apart = vectors.astype(jnp.float32) - source["mean"][None]
-    return (apart * scale[None] + target["mean"][None]).astype(vectors.dtype)
+    start = vectors.astype(jnp.float32)
+    end = (start - source["mean"][None]) * scale[None] + target["mean"][None]
+    return (start + _MOVED * (end - start)).astype(vectors.dtype)
 
 
 def make_autoencoder(config: ModelConfig) -> Autoencoder:
