@@ -54,6 +54,9 @@ class AugmentConfig:
     """Probability of a mirror image."""
     warp_scale: _NonNegative = 5.0
     """Standard deviation of the random warp that the network must undo, pixels."""
+    warp_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the warp evenly fades to none, for sharper faces at the end; 0
+    keeps it."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -68,6 +71,13 @@ class LossConfig:
     """Pixels from one of its windows to the next; 2 takes half the time."""
     swap_weight: _NonNegative = 0.0
     """Weight of how far swaps are from a teacher's; for `distill` alone."""
+    critic_weight: _NonNegative = 0.0
+    """Weight of how far faces are from fooling a critic, which learns to tell drawn
+    faces from real ones: sharper faces, for half of the speed. 0 has none."""
+    critic_start: Annotated[int, Field(ge=0)] = 0
+    """Steps before the critic begins; while faces are blurred it has nothing to say."""
+    critic_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Step size of the critic's own optimizer."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

@@ -107,13 +107,22 @@ def make_batch(
             batch_size,
             face_size=faces.shape[1],
             crop_size=crop_size,
-            **asdict(augment),
+            **_amounts_at(augment, step),
         )
         share = slice(None) if rows is None else rows
         warped, target = apply_cuts(faces, chosen[share], grids[share], crop_size)
         name = "ab"[side]
         batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
     return batch
+
+
+def _amounts_at(augment: AugmentConfig, step: int) -> dict[str, float]:
+    """What `draw_cuts` is given at a step: the warp fades, the rest stays."""
+    amounts = asdict(augment)
+    steps = amounts.pop("warp_steps")
+    if steps:
+        amounts["warp_scale"] *= max(0.0, 1 - step / steps)
+    return amounts
 
 
 class BatchLoader:

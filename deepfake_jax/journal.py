@@ -40,6 +40,7 @@ from deepfake_jax.step import TrainState
 from deepfake_jax.swap import make_swapper
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
+MORE_LOSSES = ("loss_swap", "loss_critic")  # of runs with a teacher, with a critic
 _PREVIEW_FACES = 7
 _log = logging.getLogger("deepfake_jax")
 
@@ -73,7 +74,8 @@ class Journal:
     Attributes:
         meter: times the session.
         losses: A's and B's at the last collected step; NaN if they were no numbers.
-        loss_swap: how far swaps were from a teacher's then; None without one.
+        more_losses: likewise, where the run has them: ``loss_swap``, how far swaps were
+            from a teacher's, and ``loss_critic``.
         skipped: updates of the run in all that were left out.
         skipped_in_row: how many of them just now.
         gauge: measures held-out faces in the leader's process, None where there are
@@ -84,7 +86,7 @@ class Journal:
     def __init__(self, paths: RunPaths, config: TrainConfig, devices: Devices):
         self.meter = Meter(images_per_step=2 * config.batch_size)
         self.losses = math.nan, math.nan
-        self.loss_swap: float | None = None
+        self.more_losses: dict[str, float] = {}
         self.skipped = self.skipped_in_row = 0
         self._paths, self._config, self._devices = paths, config, devices
         self._earlier_seconds, self._start = 0.0, time.monotonic()
@@ -154,12 +156,12 @@ class Journal:
         self.meter.start_after_compilation(dispatch.step)
         columns = [metrics[name].tolist() for name in ("loss_a", "loss_b", "grad_norm")]
         rows = list(zip(*columns, metrics["skipped"].tolist(), strict=True))
-        swaps = metrics["loss_swap"].tolist() if "loss_swap" in metrics else None
+        more = {name: metrics[name] for name in MORE_LOSSES if name in metrics}
         for step, row in enumerate(rows, dispatch.step - len(rows) + 1):
             loss_a, loss_b, grad_norm, skipped = row
             self.losses = loss_a, loss_b
-            if swaps is not None:
-                self.loss_swap = swaps[step - dispatch.step - 1]
+            place = step - dispatch.step - 1
+            self.more_losses = {name: float(more[name][place]) for name in more}
             self._count_skip(dispatch, step, skipped)
             if step % self._config.log_every == 0:
                 self._write_line(step, dispatch, grad_norm)
@@ -189,7 +191,7 @@ class Journal:
             "step": step,
             "loss_a": self.losses[0],
             "loss_b": self.losses[1],
-            **({} if self.loss_swap is None else {"loss_swap": self.loss_swap}),
+            **self.more_losses,
             "grad_norm": grad_norm,
             "skipped": self.skipped,
             "seconds": round(self.seconds, 3),
@@ -267,8 +269,8 @@ class Journal:
 
     def _note(self, step: int) -> str:
         note = f"step {step}, loss A {self.losses[0]:.4f} B {self.losses[1]:.4f}"
-        if self.loss_swap is not None:
-            note += f" swap {self.loss_swap:.4f}"
+        for name, loss in self.more_losses.items():
+            note += f" {name.removeprefix('loss_')} {loss:.4f}"
         rate, wait, step_ms = self.meter.last.values()
         if rate is not None:
             note += f", {rate:.0f} img/s, {step_ms:.0f} ms/step, {wait:.0%} data wait"
@@ -328,12 +330,15 @@ def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str
 
 def state_arrays(state: TrainState) -> dict[str, Any]:
     """The part of the state that a checkpoint holds."""
-    return {
+    arrays = {
         "step": state.step,
         "params": state.params,
         "opt_state": state.opt_state,
         "ema": state.ema,
     }
+    if state.critic is not None:
+        arrays["critic"] = state.critic
+    return arrays
 
 
 def drop_nonfinite(line: dict[str, Any]) -> dict[str, Any]:

@@ -85,11 +85,13 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     axes = figure.add_subplot(panels, 1, 1)
     steps = np.array([line["step"] for line in metrics])
     colors = {"loss_a": "tab:blue", "loss_b": "tab:orange"}
-    if any("loss_swap" in line for line in metrics):  # a student's
-        colors["loss_swap"] = "tab:green"
+    for name, color in (("loss_swap", "tab:green"), ("loss_critic", "tab:red")):
+        if any(line.get(name) for line in metrics):  # a critic's is 0 until it begins
+            colors[name] = color
     for name, color in colors.items():
         # A loss that was no number is written as null: a gap in the curve.
         losses = np.array([line.get(name) for line in metrics], np.float64)
+        losses[losses == 0] = np.nan
         axes.plot(steps, losses, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smooth_curve(losses), color=color, label=name)
     axes.set(xlabel="step", ylabel="loss", yscale="log")

@@ -7,7 +7,8 @@ included, where the first public program updated for A, then for B, with one upd
 the encoder each. The sum is one backward pass and does not depend on the order.
 
 A step may have a teacher: a trained network whose swaps of the targets are those that
-this one's swaps of the warped faces are compared with.
+this one's swaps of the warped faces are compared with. And it may have a critic, which
+learns beside the network; see `critic`.
 
 Several steps can share a dispatch: their batches are stacked along a leading axis, and
 so are the metrics that come back.
@@ -26,11 +27,13 @@ from jaxtyping import Array, Int32, PRNGKeyArray
 
 from deepfake_jax import losses
 from deepfake_jax.config import LossConfig, OptimizerConfig, TrainConfig
+from deepfake_jax.critic import Critic, Drawn, fooling_loss, init_critic, update_critic
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
     Params,
     Side,
     make_autoencoder,
+    move_codes,
 )
 from deepfake_jax.swap import swap_faces
 
@@ -50,6 +53,7 @@ class TrainState:
         params: ``{"encoder", "decoder_a", "decoder_b"}``, float32.
         opt_state: optax's.
         ema: moving average of the parameters, or None if none is kept.
+        critic: what tells drawn faces from real ones, or None.
         model: the network (static).
         tx: the optimizer (static).
         loss: the loss (static).
@@ -62,6 +66,7 @@ class TrainState:
     params: Params
     opt_state: Any
     ema: Params | None
+    critic: Critic | None
     model: Autoencoder = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
     loss: LossConfig = struct.field(pytree_node=False)
@@ -135,11 +140,16 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     model = make_autoencoder(config.model)
     tx = _keep_optimizer(config.optimizer)
     params = _draw_parameters(key, model=model)
+    critic = None
+    if config.loss.critic_weight:
+        # A key of its own: the network's parameters are the same without a critic.
+        critic = init_critic(jax.random.fold_in(key, 1), config, model.face_size)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=tx.init(params),
         ema=jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None,
+        critic=critic,
         model=model,
         tx=tx,
         loss=config.loss,
@@ -186,16 +196,19 @@ def train_step(
 
     Returns:
         The next state and the metrics, scalars: ``loss_a``, ``loss_b`` (before the
-        update), with a teacher ``loss_swap``, ``grad_norm``, and ``skipped``, 1 if the
-        update was left out, else 0.
+        update), with a teacher ``loss_swap``, with a critic ``loss_critic`` (0 before
+        it begins), ``grad_norm``, and ``skipped``, 1 if the update was left out, else
+        0.
     """
     pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
     if teacher is not None:
         pairs |= draw_swaps(teacher, pairs)
     gradient = jax.grad(sum_losses, has_aux=True)
-    grads, (metrics, codes) = gradient(state.params, state, pairs)
+    grads, (metrics, codes, drawn) = gradient(state.params, state, pairs)
     if axis_name is not None:
         grads, metrics, codes = jax.lax.pmean((grads, metrics, codes), axis_name)
+    critic, more = _advance_critic(state, drawn, pairs, axis_name)
+    metrics |= more
     grad_norm = optax.tree.norm(grads)
     # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
     with jax.numpy_dtype_promotion("standard"):
@@ -203,12 +216,11 @@ def train_step(
     params: Params = cast(Params, optax.apply_updates(state.params, updates))
     if codes:
         params |= {"codes": _follow_codes(state, codes)}
-    changed = replace(
-        state, params=params, opt_state=opt_state, ema=_update_ema(state, params)
-    )
-    finite = jnp.isfinite(metrics["loss_a"] + metrics["loss_b"] + grad_norm)
-    if "loss_swap" in metrics:
-        finite &= jnp.isfinite(metrics["loss_swap"])
+    ema = _update_ema(state, params)
+    changed = replace(state, params=params, opt_state=opt_state, ema=ema, critic=critic)
+    finite = jnp.isfinite(grad_norm)
+    for name in metrics:
+        finite &= jnp.isfinite(metrics[name])
     # A select per array joins the loop that writes the array and reads nothing more;
     # `lax.cond` would need two programs and keeps the old state alive beside the new.
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
@@ -240,8 +252,8 @@ def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]
 
 def sum_losses(
     params: Params, state: TrainState, pairs: dict[str, Array]
-) -> tuple[Array, tuple[Metrics, Params]]:
-    """What a step minimises: A's loss plus B's, and those of swaps.
+) -> tuple[Array, tuple[Metrics, Params, Drawn]]:
+    """What a step minimises: A's loss plus B's, those of swaps, and the critic's.
 
     Args:
         params: those to differentiate by, in place of the state's.
@@ -253,7 +265,8 @@ def sum_losses(
     Returns:
         The sum; as metrics both sides' losses and, where swaps are compared, the mean
         of both directions' as ``loss_swap``; and where codes are aligned, the batch's
-        mean of each side's codes and of their squares, else an empty dict.
+        mean of each side's codes and of their squares, else an empty dict; and faces
+        that each decoder drew, for the critic.
     """
     model = state.model
 
@@ -263,9 +276,11 @@ def sum_losses(
         vectors = model.compress(params, faces)
         return model.widen(params, vectors), vectors
 
-    def loss_of(params: Params, code: Array, target: Array, side: Side) -> Array:
+    def loss_of(
+        params: Params, code: Array, target: Array, side: Side
+    ) -> tuple[Array, Array]:
         output = state.model.decode(params, code, side)
-        return reconstruction_loss(state.loss, output, target)
+        return reconstruction_loss(state.loss, output, target), output
 
     if state.remat:
         # Encoder and decoders apart: only one of the three has its activations alive
@@ -276,20 +291,80 @@ def sum_losses(
     count = pairs["warped_a"].shape[0]
     warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
     code, vectors = encode(params, warped)
-    loss_a = loss_of(params, code[:count], pairs["target_a"], "a")
-    loss_b = loss_of(params, code[count:], pairs["target_b"], "b")
+    loss_a, drawn_a = loss_of(params, code[:count], pairs["target_a"], "a")
+    loss_b, drawn_b = loss_of(params, code[count:], pairs["target_b"], "b")
     total, metrics = loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
     if "swapped_a" in pairs:
-        both = loss_of(params, code[:count], pairs["swapped_a"], "b")
-        both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")
+        both, _ = loss_of(params, code[:count], pairs["swapped_a"], "b")
+        both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")[0]
         total = total + state.loss.swap_weight * both
         metrics["loss_swap"] = both / 2
+    drawn: Drawn = {"a": drawn_a, "b": drawn_b}
+    if state.critic is not None:
+        fooling, drawn = jax.lax.cond(
+            state.step >= state.loss.critic_start,
+            partial(_fool, state),
+            lambda params, code, vectors, drawn: (jnp.zeros(()), drawn),
+            params,
+            code,
+            vectors,
+            drawn,
+        )
+        total = total + state.loss.critic_weight * fooling
     codes: Params = {}
     if vectors is not None:
         vectors = jax.lax.stop_gradient(vectors).astype(jnp.float32)
         for side, own in (("a", vectors[:count]), ("b", vectors[count:])):
             codes[side] = {"mean": own.mean(0), "square": jnp.square(own).mean(0)}
-    return total, (metrics, codes)
+    return total, (metrics, codes, drawn)
+
+
+def _fool(
+    state: TrainState, params: Params, code: Array, vectors: Array | None, drawn: Drawn
+) -> tuple[Array, Drawn]:
+    """What the critic makes of drawn faces, and the faces: swaps and others by turns.
+
+    Swaps are what it is for: no target tells how they should look.
+    """
+    model, count = state.model, drawn["a"].shape[0]
+    ways: tuple[tuple[Side, Side, slice], ...] = (
+        ("b", "a", slice(count, None, 2)),
+        ("a", "b", slice(0, count, 2)),
+    )
+    shown: Drawn = {}
+    for source, to, place in ways:
+        if vectors is None:
+            part = code[place]
+        else:
+            # The moments are those of the state; no gradient reaches them.
+            codes = state.params["codes"]
+            moved = move_codes(vectors[place], codes[source], codes[to])
+            part = model.widen(params, moved)
+        swapped = model.decode(params, part, to)
+        shown[to] = jnp.concatenate([swapped, drawn[to][1::2]])
+    assert state.critic is not None
+    return fooling_loss(state.critic.params, shown), shown
+
+
+def _advance_critic(
+    state: TrainState, drawn: Drawn, pairs: Mapping[str, Array], axis_name: str | None
+) -> tuple[Critic | None, Metrics]:
+    """The critic after a step, and its loss as a metric; nothing without one."""
+    if state.critic is None:
+        return None, {}
+    critic, loss = jax.lax.cond(
+        state.step >= state.loss.critic_start,
+        partial(
+            update_critic,
+            learning_rate=state.loss.critic_learning_rate,
+            axis_name=axis_name,
+        ),
+        lambda critic, drawn, real: (critic, jnp.zeros(())),
+        state.critic,
+        drawn,
+        {"a": pairs["target_a"], "b": pairs["target_b"]},
+    )
+    return critic, {"loss_critic": loss}
 
 
 def _update_ema(state: TrainState, params: Any) -> Any:

@@ -101,9 +101,24 @@ def test_batch_uses_the_configs_amounts(sides):
     options = OPTIONS | {"augment": still}
     batch = make_batch(*sides, seed=0, step=0, **options)
     none = np.random.default_rng(0)
-    crops = augment_faces(none, sides[0], crop_size=32, **asdict(still))[1]
+    amounts = asdict(still)
+    del amounts["warp_steps"]
+    crops = augment_faces(none, sides[0], crop_size=32, **amounts)[1]
     for target in batch["target_a"]:
         assert any(np.array_equal(target, crop) for crop in crops)
+
+
+def test_warp_fades(sides):
+    fading = OPTIONS | {"augment": AugmentConfig(warp_scale=5.0, warp_steps=10)}
+    for step, scale in ((0, 5.0), (5, 2.5), (10, 0.0), (1000, 0.0)):
+        same = OPTIONS | {"augment": AugmentConfig(warp_scale=scale)}
+        batch = make_batch(*sides, seed=0, step=step, **fading)
+        expected = make_batch(*sides, seed=0, step=step, **same)
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], expected[name])
+        # Two resamplings of one cut: a few grey levels are rounding.
+        away = np.abs(np.subtract(batch["warped_a"], batch["target_a"], dtype=int))
+        assert (away.mean() < 1) == (scale == 0)
 
 
 def test_all_faces_are_used(faces: np.ndarray):

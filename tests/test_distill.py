@@ -147,7 +147,7 @@ def test_swaps_are_drawn_as_a_conversion_draws_them():
 def test_the_loss_is_that_of_the_warped_faces_swaps_times_the_weight():
     state, pairs = make_state(1, swap_weight=3.0), make_pairs()
     pairs |= draw_swaps(Teacher(params=draw_params(2), model=TINTS), pairs)
-    total, (metrics, _) = sum_losses(state.params, state, pairs)
+    total, (metrics, *_) = sum_losses(state.params, state, pairs)
     losses = {}
     ways: list[tuple[Side, Side]] = [("a", "b"), ("b", "a"), ("a", "a"), ("b", "b")]
     for side, to in ways:
