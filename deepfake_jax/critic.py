@@ -34,21 +34,22 @@ _BETAS = 0.5, 0.99  # Adam's; a critic follows a network that changes
 
 
 class Patches(nn.Module):
-    """Faces to how real each patch of 18 px looks as A's, and as B's: logits.
+    """Faces to how real each patch of 20 px looks as A's, and as B's: logits.
 
-    One network for both people, whose faces have most of what is real in common.
+    One network for both people, whose faces have most of what is real in common. It
+    begins with blocks of 4 x 4 pixels: on a CPU that takes two fifths of the time of
+    blocks of 2 x 2 with a layer more.
     """
 
-    width: int = 32
+    width: int = 64
 
     @nn.compact
     def __call__(
         self, faces: Float32[Array, "n h w 3"]
-    ) -> Float32[Array, "n h/4 w/4 2"]:
-        x = to_blocks(2 * faces - 1)
+    ) -> Float32[Array, "n h/8 w/8 2"]:
+        x = to_blocks(to_blocks(2 * faces - 1))
         x = nn.leaky_relu(Conv(self.width, (3, 3))(x), _LEAK)
         x = nn.leaky_relu(Conv(2 * self.width, (3, 3), stride=2)(x), _LEAK)
-        x = nn.leaky_relu(Conv(4 * self.width, (3, 3))(x), _LEAK)
         return nn.Dense(2)(x)
 
 

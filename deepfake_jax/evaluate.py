@@ -132,12 +132,15 @@ def evaluate(
         "a": load_faces(find_set(folder, "a") if a is None else a, min_faces=1),
         "b": load_faces(find_set(folder, "b") if b is None else b, min_faces=1),
     }
-    splits: dict[Side, Split] = {
-        side: find_held(folder, side, faces.records) for side, faces in sets.items()
-    }
+    splits = find_splits(folder, sets)
     found = evaluate_sets(trained, sets, splits, Judge(), most_faces=most_faces)
     figures = None if clip is None else measure_clip(clip, trained)
     return replace(found, clip=figures)
+
+
+def find_splits(run: Path, sets: Mapping[Side, FaceSet]) -> dict[Side, Split]:
+    """Which faces of two sets a run recorded as held out."""
+    return {side: find_held(run, side, faces.records) for side, faces in sets.items()}
 
 
 def evaluate_sets(

@@ -26,11 +26,11 @@ from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.checkpoint import list_checkpoints
 from deepfake_jax.config import TrainConfig, config_to_dict
-from deepfake_jax.evaluate import evaluate_real, find_real
+from deepfake_jax.evaluate import evaluate_real, find_real, find_splits
 from deepfake_jax.extract import extract_faces
 from deepfake_jax.faceset import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
-from deepfake_jax.holdout import FEWEST_HELD, Split, find_held, hold_out
+from deepfake_jax.holdout import FEWEST_HELD, hold_out
 from deepfake_jax.judge import Judge, RealFaces
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.observer import Observer
@@ -121,6 +121,7 @@ def measure_quality(
             f"more and a seed, got {config.minutes}, {config.holdout}, {judgements} "
             f"and {list(seeds)}"
         )
+    machine = describe_machine()  # now: the checkout may be another at the end
     judge = Judge()  # before anything is written: its weights may not be had
     chosen: Mapping[Side, str] = persons or {"a": "main", "b": "main"}
     _begin(out, sources, chosen, config)
@@ -135,7 +136,7 @@ def measure_quality(
         run = out / f"run_{seed}"
         seeded = replace(config, seed=seed, steps=None, until="")
         _Watch(run, seeded, sets, curve, judge).train(judgements, devices)
-    return _sum_up(out, curve, seeds)
+    return _sum_up(out, curve, seeds, machine)
 
 
 def _begin(
@@ -235,10 +236,7 @@ class _Watch:
 
     def _look(self, trained: TrainedRun, seconds: float) -> None:
         if not self._real:
-            splits: dict[Side, Split] = {
-                side: find_held(self._run, side, faces.records)
-                for side, faces in self._sets.items()
-            }
+            splits = find_splits(self._run, self._sets)
             self._real = find_real(trained, self._sets, splits, self._judge)
         figures = asdict(evaluate_real(trained, self._real, self._judge))
         del figures["clip"]
@@ -248,7 +246,9 @@ class _Watch:
         _say(format_curve(self._curve.of_seed(seed)[-1:]))
 
 
-def _sum_up(out: Path, curve: Curve, seeds: Sequence[int]) -> QualityFigures:
+def _sum_up(
+    out: Path, curve: Curve, seeds: Sequence[int], machine: Machine
+) -> QualityFigures:
     """The figures of some seeds' runs; the curve and the plot are of these alone."""
     runs, ends, lines = [], [], []
     for seed in seeds:
@@ -274,7 +274,7 @@ def _sum_up(out: Path, curve: Curve, seeds: Sequence[int]) -> QualityFigures:
         ),
         curve=tuple(lines),
         out=str(out),
-        machine=describe_machine(),
+        machine=machine,
     )
 
 
