@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,11 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def restore_checkpoint(
-    folder: Path, like: Any | None = None, *, step: int | None = None
+    folder: Path,
+    like: Any | None = None,
+    *,
+    step: int | None = None,
+    optional: Sequence[str] = (),
 ) -> tuple[Any, dict[str, Any]] | None:
     """Restores the newest good checkpoint.
 
@@ -125,9 +130,11 @@ def restore_checkpoint(
         like: a tree of arrays or shapes of the wanted structure; None restores what is
             there as NumPy arrays in nested dicts.
         step: only this checkpoint.
+        optional: keys of `like`, a dict, that a checkpoint may lack or have beside.
 
     Returns:
-        The tree and the manifest, or None if the folder has no checkpoint at all.
+        The tree and the manifest, or None if the folder has no checkpoint at all. The
+        tree has the optional keys that `like` and the checkpoint both have.
 
     Raises:
         CheckpointError: there are checkpoints, but none is good.
@@ -138,7 +145,7 @@ def restore_checkpoint(
         path = checkpoint_path(folder, candidate)
         try:
             manifest = verify_checkpoint(path)
-            tree = _restore(path, like)
+            tree = _restore(path, like, optional)
         except CheckpointError as error:
             problems.append(str(error))
             _log.warning("damaged checkpoint passed over: %s", error)
@@ -155,13 +162,30 @@ def restore_checkpoint(
     return None
 
 
-def _restore(path: Path, like: Any | None) -> Any:
+def _restore(path: Path, like: Any | None, optional: Sequence[str]) -> Any:
     state = path.absolute() / "state"
     with _open_orbax() as checkpointer:
         if like is None:
             return checkpointer.restore(state)
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return checkpointer.restore(state, shapes)
+        if not optional:
+            return checkpointer.restore(state, shapes)
+        # Orbax wants to be told exactly what there is.
+        saved = checkpointer.metadata(state).item_metadata.tree
+        for name in optional:
+            if jax.tree.leaves(saved.get(name)):
+                known = jax.tree.map(_shape_of, saved[name])
+                shapes[name] = shapes.get(name) or known
+            else:
+                shapes.pop(name, None)
+                shapes |= {name: None} if name in saved else {}
+        tree = checkpointer.restore(state, shapes)
+    odd = [n for n in optional if tree.get(n) is None or like.get(n) is None]
+    return {name: part for name, part in tree.items() if name not in odd}
+
+
+def _shape_of(saved: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(saved.shape, saved.dtype)
 
 
 def _open_orbax() -> ocp.StandardCheckpointer:

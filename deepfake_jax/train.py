@@ -17,6 +17,7 @@ from typing import Any
 
 import filelock
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.begin import (
@@ -280,7 +281,9 @@ class _Session:
             )
 
     def _resume(self, state: TrainState) -> TrainState:
-        restored = restore_checkpoint(self.paths.checkpoints, state_arrays(state))
+        restored = restore_checkpoint(
+            self.paths.checkpoints, state_arrays(state), optional=("ema", "critic")
+        )
         if restored is None:
             self.journal.resume(0, None)
             return state
@@ -292,7 +295,9 @@ class _Session:
             _log.warning("the face sets have changed; the run keeps its colour shift")
             self.extra["color_shift"] = extra["color_shift"]
         _log.info("going on at step %d", step)
-        return replace(state, **tree)
+        if state.ema is not None:
+            tree.setdefault("ema", jax.tree.map(jnp.copy, tree["params"]))
+        return replace(state, **tree)  # a critic that is new begins anew
 
     def train_until(self, stop: StopRequest) -> TrainResult:
         """The loop: a batch, a step, and now and then a line, pictures, a state."""

@@ -1,5 +1,7 @@
 """The critic: what it learns, what it makes of faces, and runs that have one."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,12 +193,22 @@ def test_two_halves_of_a_run_with_a_critic_are_the_whole(sets, tmp_path):
     assert set(load_run(whole).params) == {"encoder", "decoder_a", "decoder_b"}
 
 
-def test_a_critic_can_come_to_a_run_and_leave_it(sets, tmp_path):
+def test_a_critic_and_an_average_come_to_a_run_and_leave_it(sets, tmp_path):
+    def go_on(steps: int, weight: float, decay: float) -> dict:
+        config = run_config(steps, weight=weight)
+        optimizer = replace(config.optimizer, ema_decay=decay)
+        result = train(*sets, run, replace(config, optimizer=optimizer), devices=1)
+        assert result.step == steps
+        return read_metrics(RunPaths(run).metrics)[-1]
+
     run = tmp_path / "run"
-    train(*sets, run, run_config(2, weight=0.0), devices=1)
-    train(*sets, run, run_config(5), devices=1)
-    last = read_metrics(RunPaths(run).metrics)[-1]
-    assert last["step"] == 5 and last["loss_critic"] > 0.1
-    train(*sets, run, run_config(6, weight=0.0), devices=1)
-    last = read_metrics(RunPaths(run).metrics)[-1]
-    assert last["step"] == 6 and "loss_critic" not in last
+    go_on(2, 0.0, 0.0)
+    before = load_run(run).params
+    assert go_on(5, 0.3, 0.999)["loss_critic"] > 0.1
+    # An average that comes late begins with what the run had, not with a fresh draw.
+    for old, new in zip(
+        jax.tree.leaves(before), jax.tree.leaves(load_run(run).params), strict=True
+    ):
+        assert np.abs(old - new).max() < 0.02
+    assert "loss_critic" not in go_on(6, 0.0, 0.9)
+    go_on(7, 0.0, 0.0)
