@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from footage import tiny_config, write_face_set
 
@@ -13,7 +14,14 @@ from deepfake_jax.config import TrainConfig, config_from_dict
 from deepfake_jax.critic import fooling_loss, init_critic, judging_loss, update_critic
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunPaths, load_run
-from deepfake_jax.step import TrainState, init_state, jit_step, sum_losses, to_float
+from deepfake_jax.step import (
+    TrainState,
+    init_state,
+    jit_step,
+    pmap_step,
+    sum_losses,
+    to_float,
+)
 from deepfake_jax.train import train
 
 RATE = 1e-3
@@ -154,6 +162,23 @@ def test_half_of_what_it_sees_are_swaps(align):
     both = float(metrics["loss_a"] + metrics["loss_b"])
     fooling = float(fooling_loss(state.critic.params, drawn))
     assert float(total) == pytest.approx(both + 0.5 * fooling, rel=1e-5)
+
+
+def test_four_devices_have_one_devices_critic():
+    # Two faces a side and device: swaps are every other face, as on one device.
+    batch, state, sgd = make_batch(8), make_state(0.5, 0), optax.sgd(0.1)
+    state = replace(state, tx=sgd, opt_state=sgd.init(state.params))
+    split = {name: part.reshape(4, 2, 64, 64, 3) for name, part in batch.items()}
+    spread = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
+    spread_step, step = pmap_step(), jit_step()
+    for _ in range(3):
+        spread, spread_metrics = spread_step(spread, split)
+        state, metrics = step(state, batch)
+        for name in ("loss_a", "loss_critic", "grad_norm"):
+            found = np.asarray(spread_metrics[name])
+            np.testing.assert_allclose(found, float(metrics[name]), rtol=2e-3)
+    for leaf in jax.tree.leaves(spread.critic):
+        np.testing.assert_array_equal(leaf, np.stack([leaf[0]] * 4))
 
 
 def run_config(steps: int, weight: float = 0.3) -> TrainConfig:
