@@ -60,8 +60,8 @@ from .run import TrainedRun as TrainedRun
 from .run import load_run as load_run
 from .seam import seam_error as seam_error
 from .skin import skin_mask as skin_mask
-from .step import TrainState as TrainState
-from .step import init_state as init_state
+from .state import TrainState as TrainState
+from .state import init_state as init_state
 from .step import jit_step as jit_step
 from .step import pmap_step as pmap_step
 from .step import train_step as train_step

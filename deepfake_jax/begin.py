@@ -20,7 +20,7 @@ from deepfake_jax.faceset import FaceSet
 from deepfake_jax.holdout import Split, begin_split, resume_split, write_held
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.run import RunError, RunPaths, load_start
-from deepfake_jax.step import TrainState
+from deepfake_jax.state import TrainState
 from deepfake_jax.teacher import TeacherRun
 
 _log = logging.getLogger("deepfake_jax")

@@ -36,7 +36,7 @@ from deepfake_jax.preview import (
 from deepfake_jax.progress import Progress
 from deepfake_jax.run import RunPaths
 from deepfake_jax.scores import Scores
-from deepfake_jax.step import TrainState
+from deepfake_jax.state import TrainState
 from deepfake_jax.swap import make_swapper
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run

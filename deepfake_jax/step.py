@@ -22,74 +22,17 @@ from typing import Any, Protocol, cast, runtime_checkable
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
-from jaxtyping import Array, Int32, PRNGKeyArray
+from jaxtyping import Array
 
-from deepfake_jax import losses
-from deepfake_jax.config import LossConfig, OptimizerConfig, TrainConfig
-from deepfake_jax.critic import Critic, Drawn, fooling_loss, init_critic, update_critic
-from deepfake_jax.models.autoencoder import (
-    Autoencoder,
-    Params,
-    Side,
-    make_autoencoder,
-    move_codes,
-)
-from deepfake_jax.swap import swap_faces
+from deepfake_jax.critic import Critic, Drawn, update_critic
+from deepfake_jax.models.autoencoder import Params
+from deepfake_jax.objective import Metrics, draw_swaps, sum_losses, to_float
+from deepfake_jax.state import Teacher, TrainState
 
 Batch = Mapping[str, Any]
 Device = Any  # jax.Device is a variable to type checkers
-Metrics = dict[str, Any]
 # Of the running moments of codes: they follow the parameters, which change.
 _CODES_DECAY = 0.98
-
-
-@struct.dataclass
-class TrainState:
-    """All that changes in training, and the fixed functions that change it.
-
-    Attributes:
-        step: updates so far.
-        params: ``{"encoder", "decoder_a", "decoder_b"}``, float32.
-        opt_state: optax's.
-        ema: moving average of the parameters, or None if none is kept.
-        critic: what tells drawn faces from real ones, or None.
-        model: the network (static).
-        tx: the optimizer (static).
-        loss: the loss (static).
-        ema_decay: decay of `ema` (static).
-        remat: whether the backward pass computes activations again instead of keeping
-            them (static).
-    """
-
-    step: Int32[Array, "..."]
-    params: Params
-    opt_state: Any
-    ema: Params | None
-    critic: Critic | None
-    model: Autoencoder = struct.field(pytree_node=False)
-    tx: optax.GradientTransformation = struct.field(pytree_node=False)
-    loss: LossConfig = struct.field(pytree_node=False)
-    ema_decay: float = struct.field(pytree_node=False)
-    remat: bool = struct.field(pytree_node=False, default=False)
-
-    @property
-    def swap_params(self) -> Params:
-        """The parameters to swap with: the moving average where there is one."""
-        return self.params if self.ema is None else self.ema
-
-
-@struct.dataclass
-class Teacher:
-    """A trained network to learn swaps from; nothing of it changes.
-
-    Attributes:
-        params: of the network.
-        model: the network, of any kind with the student's size of faces (static).
-    """
-
-    params: Params
-    model: Autoencoder = struct.field(pytree_node=False)
 
 
 @runtime_checkable  # for the run-time checks of annotations
@@ -101,78 +44,6 @@ class StepFunction(Protocol):
     ) -> tuple[TrainState, Metrics]:
         """The state after a dispatch, and its metrics."""
         ...
-
-
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam with optional clipping and a linear warm-up to a constant step size.
-
-    The step size never depends on how long the run will be, so a run can be stopped,
-    resumed and extended at any step; the moving average of the weights takes the place
-    of a falling step size.
-    """
-
-    def schedule(count: Any) -> Any:
-        # The count starts at 0, and the first update must not be zero.
-        share = (count + 1).astype(jnp.float32) / max(config.warmup_steps, 1)
-        return config.learning_rate * jnp.minimum(share, 1)
-
-    adam = optax.chain(
-        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=1e-7),
-        optax.scale_by_learning_rate(schedule),
-    )
-    if config.clip_norm:
-        return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-    return adam
-
-
-# One object for equal settings. It is a static part of the state: with another one a
-# process's second run would be traced and compiled anew, seconds even for a tiny one.
-_keep_optimizer = cache(make_optimizer)
-
-
-@partial(jax.jit, static_argnames="model")
-def _draw_parameters(key: PRNGKeyArray, *, model: Autoencoder) -> Params:
-    return model.init(key)
-
-
-def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
-    """A fresh state: drawn parameters, zero moments, step 0."""
-    model = make_autoencoder(config.model)
-    tx = _keep_optimizer(config.optimizer)
-    params = _draw_parameters(key, model=model)
-    critic = None
-    if config.loss.critic_weight:
-        # A key of its own: the network's parameters are the same without a critic.
-        critic = init_critic(jax.random.fold_in(key, 1), config, model.face_size)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=tx.init(params),
-        ema=jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None,
-        critic=critic,
-        model=model,
-        tx=tx,
-        loss=config.loss,
-        ema_decay=config.optimizer.ema_decay,
-        remat=config.remat,
-    )
-
-
-def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Array:
-    """The loss that a config describes, a scalar."""
-    pixel = {"mae": losses.mae, "mse": losses.mse}[config.pixel]
-    total = pixel(output, target)
-    if config.dssim_weight:
-        structure = losses.dssim(output, target, step=config.dssim_step)
-        total = total + config.dssim_weight * structure
-    return total
-
-
-def to_float(faces: Array) -> Array:
-    """Scales uint8 faces to float32 in [0, 1]; float32 faces pass unchanged."""
-    if faces.dtype == jnp.uint8:
-        return faces.astype(jnp.float32) * jnp.float32(1 / 255)
-    return faces
 
 
 def train_step(
@@ -226,124 +97,6 @@ def train_step(
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
     metrics |= {"grad_norm": grad_norm, "skipped": 1 - finite.astype(jnp.int32)}
     return replace(kept, step=state.step + 1), metrics
-
-
-def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]:
-    """A batch's targets as the teacher swaps them.
-
-    The targets, not the warped faces: the teacher at its best is the example, and a
-    student undoes the warp as it does for its own side.
-
-    Args:
-        teacher: the network; no gradient reaches its parameters.
-        pairs: a batch in float32.
-
-    Returns:
-        ``swapped_a``, A's faces as B, and ``swapped_b``, B's as A.
-    """
-
-    def draw(side: Side, to: Side) -> Array:
-        faces = pairs[f"target_{side}"]
-        return swap_faces(teacher.model, teacher.params, faces, to=to, source=side)
-
-    drawn = {"swapped_a": draw("a", "b"), "swapped_b": draw("b", "a")}
-    return jax.lax.stop_gradient(drawn)
-
-
-def sum_losses(
-    params: Params, state: TrainState, pairs: dict[str, Array]
-) -> tuple[Array, tuple[Metrics, Params, Drawn]]:
-    """What a step minimises: A's loss plus B's, those of swaps, and the critic's.
-
-    Args:
-        params: those to differentiate by, in place of the state's.
-        state: the network, the loss and `remat`.
-        pairs: a batch in float32. With ``swapped_a`` and ``swapped_b``, see
-            `draw_swaps`, both directions' swaps are compared with them by the same
-            loss, times the config's `swap_weight`; codes must not be aligned.
-
-    Returns:
-        The sum; as metrics both sides' losses and, where swaps are compared, the mean
-        of both directions' as ``loss_swap``; and where codes are aligned, the batch's
-        mean of each side's codes and of their squares, else an empty dict; and faces
-        that each decoder drew, for the critic.
-    """
-    model = state.model
-
-    def encode(params: Params, faces: Array) -> tuple[Array, Array | None]:
-        if not model.align_codes:
-            return model.encode(params, faces), None
-        vectors = model.compress(params, faces)
-        return model.widen(params, vectors), vectors
-
-    def loss_of(
-        params: Params, code: Array, target: Array, side: Side
-    ) -> tuple[Array, Array]:
-        output = state.model.decode(params, code, side)
-        return reconstruction_loss(state.loss, output, target), output
-
-    if state.remat:
-        # Encoder and decoders apart: only one of the three has its activations alive
-        # at a time. One checkpoint around all would save nothing at its peak.
-        encode = jax.checkpoint(encode)
-        loss_of = jax.checkpoint(loss_of, static_argnums=3)
-    # A and B go through the encoder in one go: one large product, not two.
-    count = pairs["warped_a"].shape[0]
-    warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
-    code, vectors = encode(params, warped)
-    loss_a, drawn_a = loss_of(params, code[:count], pairs["target_a"], "a")
-    loss_b, drawn_b = loss_of(params, code[count:], pairs["target_b"], "b")
-    total, metrics = loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
-    if "swapped_a" in pairs:
-        both, _ = loss_of(params, code[:count], pairs["swapped_a"], "b")
-        both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")[0]
-        total = total + state.loss.swap_weight * both
-        metrics["loss_swap"] = both / 2
-    drawn: Drawn = {"a": drawn_a, "b": drawn_b}
-    if state.critic is not None:
-        fooling, drawn = jax.lax.cond(
-            state.step >= state.loss.critic_start,
-            partial(_fool, state),
-            lambda params, code, vectors, drawn: (jnp.zeros(()), drawn),
-            params,
-            code,
-            vectors,
-            drawn,
-        )
-        total = total + state.loss.critic_weight * fooling
-    codes: Params = {}
-    if vectors is not None:
-        vectors = jax.lax.stop_gradient(vectors).astype(jnp.float32)
-        for side, own in (("a", vectors[:count]), ("b", vectors[count:])):
-            codes[side] = {"mean": own.mean(0), "square": jnp.square(own).mean(0)}
-    return total, (metrics, codes, drawn)
-
-
-def _fool(
-    state: TrainState, params: Params, code: Array, vectors: Array | None, drawn: Drawn
-) -> tuple[Array, Drawn]:
-    """What the critic makes of drawn faces, and the faces: swaps and others by turns.
-
-    Swaps are what it is for: no target tells how they should look.
-    """
-    model, count = state.model, drawn["a"].shape[0]
-    ways: tuple[tuple[Side, Side, slice], ...] = (
-        ("b", "a", slice(count, None, 2)),
-        ("a", "b", slice(0, count, 2)),
-    )
-    shown: Drawn = {}
-    for source, to, place in ways:
-        if vectors is None:
-            part = code[place]
-        else:
-            # The moments are those of the state; no gradient reaches them.
-            codes = state.params["codes"]
-            moved = move_codes(vectors[place], codes[source], codes[to])
-            part = model.widen(params, moved)
-        swapped = model.decode(params, part, to)
-        shown[to] = jnp.concatenate([swapped, drawn[to][1::2]])
-    assert state.critic is not None
-    return fooling_loss(state.critic.params, shown), shown
 
 
 def _advance_critic(

@@ -47,7 +47,7 @@ from deepfake_jax.run import (
     write_run_config,
 )
 from deepfake_jax.setrecord import write_sets
-from deepfake_jax.step import Teacher, TrainState, init_state
+from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
 from deepfake_jax.teacher import (
     TeacherRun,

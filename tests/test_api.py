@@ -17,7 +17,9 @@ WITHOUT_JAX: Sequence[str] = (
     "hull skin occlusion masking seam flicker "
     "fidelity likeness expression holdout setrecord poisson multigrid multiband"
 ).split()
-WITHOUT_CV2: Sequence[str] = "models losses step parallel swap".split()
+WITHOUT_CV2: Sequence[str] = (
+    "models losses critic state objective step parallel swap".split()
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -28,6 +28,7 @@ from deepfake_jax.faceset import load_faces
 from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
+from deepfake_jax.objective import draw_swaps, reconstruction_loss, sum_losses, to_float
 from deepfake_jax.parallel import find_devices
 from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.run import (
@@ -38,16 +39,8 @@ from deepfake_jax.run import (
     write_run_config,
 )
 from deepfake_jax.setrecord import write_sets
-from deepfake_jax.step import (
-    Teacher,
-    TrainState,
-    draw_swaps,
-    init_state,
-    reconstruction_loss,
-    sum_losses,
-    to_float,
-    train_step,
-)
+from deepfake_jax.state import Teacher, TrainState, init_state
+from deepfake_jax.step import train_step
 from deepfake_jax.swap import make_swapper, swap_faces
 from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
 from deepfake_jax.train import train

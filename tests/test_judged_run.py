@@ -24,7 +24,7 @@ from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.scores import is_judgement
-from deepfake_jax.step import init_state
+from deepfake_jax.state import init_state
 from deepfake_jax.train import TrainResult, steps_of_dispatch, train
 
 Sets = tuple[Path, Path]

@@ -12,15 +12,9 @@ import optax
 import pytest
 
 from deepfake_jax.config import TrainConfig, config_from_dict
-from deepfake_jax.step import (
-    TrainState,
-    init_state,
-    jit_step,
-    make_optimizer,
-    pmap_step,
-    sum_losses,
-    train_step,
-)
+from deepfake_jax.objective import sum_losses
+from deepfake_jax.state import TrainState, init_state, make_optimizer
+from deepfake_jax.step import jit_step, pmap_step, train_step
 from deepfake_jax.swap import swap_faces
 
 # Tests share these where they can: each other state is compiled anew.

@@ -21,7 +21,8 @@ from deepfake_jax.benchmarks.machine import (
 )
 from deepfake_jax.config import TrainConfig
 from deepfake_jax.parallel import find_devices
-from deepfake_jax.step import StepFunction, TrainState, init_state
+from deepfake_jax.state import TrainState, init_state
+from deepfake_jax.step import StepFunction
 
 
 @dataclass(frozen=True)
