@@ -157,7 +157,9 @@ def _read_record(run: Path) -> dict[str, Any]:
 def student_config(
     teacher: TrainedRun, config: TrainConfig, *, width: int | None = None
 ) -> TrainConfig:
-    """A student's config: its network's width, no aligned codes, a weight of swaps.
+    """A student's config: its width, no aligned codes, no critic, a weight of swaps.
+
+    A critic would take more time than the student, which is shown sharp swaps anyway.
 
     Args:
         teacher: whose parameters count.
@@ -170,7 +172,8 @@ def student_config(
     """
     model = replace(config.model, align_codes=False)
     width = width or _choose_width(model, count_parameters(teacher.params))
-    loss = replace(config.loss, swap_weight=config.loss.swap_weight or 1.0)
+    weight = config.loss.swap_weight or 1.0
+    loss = replace(config.loss, swap_weight=weight, critic_weight=0.0)
     return replace(config, model=replace(model, width=width), loss=loss)
 
 
