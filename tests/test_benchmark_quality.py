@@ -120,7 +120,7 @@ def test_looking_takes_no_training_time(tmp_path: Path):
 
     def look(trained: TrainedRun, seconds: float) -> None:
         looks.append((trained.step, seconds))
-        time.sleep(0.5)
+        time.sleep(1)
         assert set(trained.params) == {"encoder", "decoder_a", "decoder_b"}
 
     # Every step comes after another of these times.
@@ -132,9 +132,10 @@ def test_looking_takes_no_training_time(tmp_path: Path):
     assert [step for step, _ in looks] == [1, 2, 3, 4]
     seconds = [at for _, at in looks]
     assert seconds == sorted(seconds) and seconds[0] > 0
-    assert result.seconds <= elapsed - 4 * 0.5
-    # A few milliseconds a step; the looks' half seconds would show.
-    assert seconds[3] - seconds[1] < 0.5
+    assert result.seconds <= elapsed - 4
+    # Two looks lie between, of a second each; steps take milliseconds, or half a second
+    # where the machine is busy.
+    assert seconds[3] - seconds[1] < 2
     # A finished run is looked at once more, at its end.
     train(a, b, tmp_path / "run", config, devices=1, observer=Observer([], look))
     assert [step for step, _ in looks[4:]] == [4]
