@@ -25,6 +25,8 @@ from .convert import convert_video as convert_video
 from .data import BatchLoader as BatchLoader
 from .data import make_batch as make_batch
 from .demo import run_demo as run_demo
+from .detail import match_detail as match_detail
+from .detail import measure_energies as measure_energies
 from .detect import Detection as Detection
 from .detect import make_detector as make_detector
 from .evaluate import evaluate as evaluate

@@ -13,16 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepfake_jax.align import crop_faces
 from deepfake_jax.checkpoint import list_checkpoints
 from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import Among, mean_color_shift
+from deepfake_jax.detail import measure_energies
 from deepfake_jax.faceset import FaceSet
 from deepfake_jax.holdout import Split, begin_split, resume_split, write_held
-from deepfake_jax.models.autoencoder import Params, Side
+from deepfake_jax.models.autoencoder import Params, Side, make_autoencoder
 from deepfake_jax.run import RunError, RunPaths, load_start
 from deepfake_jax.state import TrainState
 from deepfake_jax.teacher import TeacherRun
 
+_MEASURED = 64  # faces a side whose detail is measured
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -129,9 +132,24 @@ def describe_run(
     return {
         "model": asdict(config.model),
         "color_shift": shift.tolist(),
+        "detail": _note_detail(config, a, b, among),
         "identities": {
             side: faces.header["identity"]
             for side, faces in (("a", a), ("b", b))
             if "identity" in faces.header
         },
     }
+
+
+def _note_detail(
+    config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
+) -> dict[str, list[float]]:
+    """How much fine detail each side's training faces have; see `detail`."""
+    size = make_autoencoder(config.model).face_size
+    found: dict[str, list[float]] = {}
+    for side, faces, own in zip("ab", (a, b), among, strict=True):
+        # As many of any set: one program measures them.
+        picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
+        crops = crop_faces(np.asarray(faces.faces[picked]), size)
+        found[side] = [float(energy) for energy in measure_energies(crops)]
+    return found

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from deepfake_jax.clip import ClipFigures, measure_clip
+from deepfake_jax.detail import Energies
 from deepfake_jax.expression import measure_expression
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
@@ -64,7 +65,11 @@ class SideFigures:
 
 @dataclass(frozen=True)
 class SwapFigures:
-    """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`."""
+    """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`.
+
+    Swaps have their detail matched as `convert` does it unless told otherwise;
+    `drawn_sharpness` is that of the same faces as the network draws them.
+    """
 
     identity_transfer: float
     cos_to_target: float
@@ -76,6 +81,7 @@ class SwapFigures:
     gaze_error: float
     pose_error: float
     sharpness: float
+    drawn_sharpness: float
 
 
 @dataclass(frozen=True)
@@ -206,9 +212,17 @@ def evaluate_real(
         ValueError: both sides show one person.
     """
 
-    def draw(side: Side, to: Side) -> Crops:
-        swapper = make_swapper(trained.model, trained.params, to=to, source=side)
+    def draw(side: Side, to: Side, energies: Energies | None = None) -> Crops:
+        swapper = make_swapper(
+            trained.model, trained.params, to=to, source=side, energies=energies
+        )
         return swapper(real[side].crops)
+
+    def judge_swaps(side: Side, to: Side) -> SwapFigures:
+        swapped = draw(side, to, trained.energies.get(to))
+        figures = _judge_swaps(swapped, real[side], real[to], judge)
+        drawn = sharpness(draw(side, to), real[to].crops)
+        return replace(figures, drawn_sharpness=drawn)
 
     sides: dict[Side, SideFigures] = {}
     for side, own in real.items():
@@ -228,8 +242,8 @@ def evaluate_real(
         step=trained.step,
         a=sides["a"],
         b=sides["b"],
-        a_to_b=_judge_swaps(draw("a", "b"), real["a"], real["b"], judge),
-        b_to_a=_judge_swaps(draw("b", "a"), real["b"], real["a"], judge),
+        a_to_b=judge_swaps("a", "b"),
+        b_to_a=judge_swaps("b", "a"),
     )
 
 
@@ -250,7 +264,8 @@ def _judge_swaps(
         points, source.points, swapped_gaze=gazes, source_gaze=source.gazes
     )
     fine = sharpness(swapped, target.crops)
-    return SwapFigures(**vars(likeness), **vars(expression), sharpness=fine)
+    figures = vars(likeness) | vars(expression)
+    return SwapFigures(**figures, sharpness=fine, drawn_sharpness=fine)
 
 
 def describe(evaluation: Evaluation) -> str:
@@ -268,7 +283,7 @@ def describe(evaluation: Evaluation) -> str:
             f"{name}: identity transfer {swap.identity_transfer:.2f}, cosine "
             f"{swap.cos_to_target:.2f}, nearer to the target {swap.retrieval:.0%}, "
             f"expression error {swap.expression_error:.3f}, sharpness "
-            f"{swap.sharpness:.2f}"
+            f"{swap.sharpness:.2f} (as drawn {swap.drawn_sharpness:.2f})"
         )
     if evaluation.clip is not None:
         clip = evaluation.clip

@@ -214,7 +214,13 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
     origin = "a" if config.to == "b" else "b"
     identity = trained.identities.get(origin)
     return FrameSwapper(
-        make_swapper(trained.model, trained.params, to=config.to),
+        make_swapper(
+            trained.model,
+            trained.params,
+            to=config.to,
+            energies=trained.energies.get(config.to),
+            most_detail=config.detail,
+        ),
         trained.model.face_size,
         config,
         shift=trained.color_shift if origin == "a" else None,

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.align import crop_faces
+from deepfake_jax.detail import Energies
 from deepfake_jax.faceset import FaceSet
 from deepfake_jax.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.holdout import Split
@@ -58,6 +59,7 @@ class Gauge:
         splits: Mapping[Side, Split],
         *,
         color_shift: Float64[np.ndarray, "3"],
+        energies: Mapping[Side, Energies] | None = None,
     ):
         """Keeps references; the sets' pictures are not changed.
 
@@ -66,6 +68,7 @@ class Gauge:
             sets: of both sides, in their own colors.
             splits: what was held out of each; both sides must have some.
             color_shift: added to A's faces in training.
+            energies: see `run.TrainedRun`; swaps get this detail.
 
         Raises:
             ValueError: a side has no held-out face.
@@ -75,6 +78,7 @@ class Gauge:
         self._model = model
         self._sets, self._splits = sets, splits
         self._color_shift = color_shift
+        self._energies = energies or {}
 
     def warm_up(self, params: Params) -> None:
         """Does what only the first measurement has to do, so that others can be timed.
@@ -126,7 +130,10 @@ class Gauge:
         drawn: dict[tuple[Side, Side], Crops] = {}
         for to in self._crops:
             for side, crops in self._crops.items():
-                swapper = make_swapper(self._model, params, to=to, source=side)
+                energies = None if side == to else self._energies.get(to)
+                swapper = make_swapper(
+                    self._model, params, to=to, source=side, energies=energies
+                )
                 drawn[side, to] = swapper(crops)
         return drawn
 

@@ -120,6 +120,9 @@ class ConvertConfig:
     blend: BlendMethod = "alpha"
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
+    detail: Annotated[float, Field(ge=1, le=4)] = 2.0
+    """Raise the swapped face's fine detail to as much as the person's real faces have,
+    at most by this factor; 1 leaves it as the network draws it."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Sharpen the swapped face by this amount; 0.5 is mild."""
     steady: bool = True
@@ -154,5 +157,10 @@ def classic_options() -> ConvertConfig:
     points instead of its box, because runs are trained on aligned faces.
     """
     return ConvertConfig(
-        mask="classic", color="avg", blend="alpha", steady=False, landmarks="none"
+        mask="classic",
+        color="avg",
+        blend="alpha",
+        steady=False,
+        landmarks="none",
+        detail=1.0,
     )

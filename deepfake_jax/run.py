@@ -11,7 +11,8 @@ figures, ``preview.png`` and
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +31,14 @@ from deepfake_jax.config import (
     config_to_yaml,
     load_config,
 )
+from deepfake_jax.detail import Energies
 from deepfake_jax.files import write_whole
-from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+from deepfake_jax.models.autoencoder import (
+    Autoencoder,
+    Params,
+    Side,
+    make_autoencoder,
+)
 
 _log = logging.getLogger("deepfake_jax")
 
@@ -176,6 +183,8 @@ class TrainedRun:
         color_shift: grey levels added to A's faces in training, RGB.
         identities: mean face embedding of each side where its face set has one.
         model_hash: SHA-256 that names these very parameters.
+        energies: of each side's real faces' fine detail, see `detail.match_detail`;
+            empty in runs of versions that did not note them.
     """
 
     model: Autoencoder
@@ -184,6 +193,7 @@ class TrainedRun:
     color_shift: Float64[np.ndarray, "3"]
     identities: dict[str, Any]
     model_hash: str
+    energies: Mapping[Side, Energies] = field(default_factory=dict)
 
 
 def load_run(
@@ -235,4 +245,11 @@ def load_run(
         color_shift=np.asarray(extra["color_shift"], np.float64),
         identities=extra.get("identities", {}),
         model_hash=hashlib.sha256(files.encode()).hexdigest(),
+        energies=read_energies(extra),
     )
+
+
+def read_energies(extra: Mapping[str, Any]) -> dict[Side, Energies]:
+    """`TrainedRun.energies` of what `begin.describe_run` noted."""
+    noted: dict[Side, list[float]] = extra.get("detail", {})
+    return {side: np.asarray(pair, np.float32) for side, pair in noted.items()}

@@ -44,6 +44,7 @@ from deepfake_jax.run import (
     RunPaths,
     TrainedRun,
     check_run,
+    read_energies,
     write_run_config,
 )
 from deepfake_jax.setrecord import write_sets
@@ -272,7 +273,13 @@ class _Session:
         if held and self.config.judge_every:
             if self.devices.leads:
                 model = self.state.model
-                self.journal.gauge = Gauge(model, sets, self.splits, color_shift=shift)
+                self.journal.gauge = Gauge(
+                    model,
+                    sets,
+                    self.splits,
+                    color_shift=shift,
+                    energies=read_energies(self.extra),
+                )
         elif self.config.until:
             _log.warning(
                 "until %s: without held-out faces of both sides, or with judge_every "
@@ -405,6 +412,7 @@ class _Session:
                 color_shift=np.asarray(self.extra["color_shift"], np.float64),
                 identities=self.extra["identities"],
                 model_hash="",  # names a checkpoint, which this is not
+                energies=read_energies(self.extra),
             )
             self.observer.observe(now, seconds)
 
