@@ -6,6 +6,7 @@ not jump. Arithmetic on pixels is float32, clipped and rounded once, at the end.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -22,6 +23,11 @@ _ROUNDING = 1 / 12
 # Shares of the pixels whose levels describe a histogram. The outermost percent is left
 # out: single pixels would move it.
 _QUANTILES = (np.arange(64) + 0.5) / 64
+# Cells along each axis of the grid on which "border" holds colours.
+_CELLS = 16
+# Where the border of a feathered mask lies inside the mask that it is made of, and how
+# far to both sides of it colours count, as shares of the face's side.
+_DEPTH, _BAND = 0.07, 0.04
 
 _Stats = Float64[np.ndarray, "n"]
 
@@ -33,6 +39,8 @@ def measure_color(
 
     - "none": nothing, 0 numbers;
     - "avg": the mean of red, green and blue, 3;
+    - "border": the colours along the mask's border, carried inwards: what a grid of
+      16 x 16 cells has as red, green and blue, 768;
     - "reinhard": means, then standard deviations, of L*, a* and b*, 6;
     - "linear": the mean, then the covariance in RGB row by row, 12;
     - "histogram": 64 quantiles of red, then of green and blue, 192. The average of
@@ -54,6 +62,8 @@ def measure_color(
         return _measure_quantiles(face, mask)
     if method == "avg":
         return _measure_mean(cv2.split(face.astype(np.float32)), mask)
+    if method == "border":
+        return _measure_border(face, mask)
     if method == "linear":
         mean, covariance = _measure_moments(face.astype(np.float32), mask)
         return np.concatenate([mean, covariance.ravel()])
@@ -61,7 +71,8 @@ def measure_color(
         mean, covariance = _measure_moments(_to_lab(face), mask)
         return np.concatenate([mean, np.sqrt(np.maximum(np.diag(covariance), 0))])
     raise ValueError(
-        f"method must be none, avg, reinhard, linear or histogram, got {method!r}"
+        "method must be none, avg, border, reinhard, linear or histogram, got "
+        f"{method!r}"
     )
 
 
@@ -82,19 +93,26 @@ def match_color(
         ValueError: an unknown method, or statistics of another one.
 
     Reference:
-        "reinhard": Reinhard et al. 2001, "Color transfer between images", IEEE Computer
-        Graphics and Applications 21(5), in CIE L*a*b* (D65) instead of their l-alpha-
-        beta. "linear": the Monge-Kantorovich map of Pitie and Kokaram 2007, "The linear
-        Monge-Kantorovitch linear colour mapping for example-based colour transfer",
-        equation 8; it is symmetric and moves colours least. "histogram": the monotone
-        map between two cumulative histograms, for each channel (Gonzalez and Woods,
-        "Digital image processing", histogram specification).
+        "border": Farbman et al. 2009, "Coordinates for instant image cloning", whose
+        membrane is nearly that of a Poisson clone; here on a coarse grid, with inverse
+        distances (Shepard 1968) for weights. "reinhard": Reinhard et al. 2001, "Color
+        transfer between images", IEEE Computer Graphics and Applications 21(5), in CIE
+        L*a*b* (D65) instead of their l-alpha-beta. "linear": the Monge-Kantorovich map
+        of Pitie and Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping
+        for example-based colour transfer", equation 8; it is symmetric and moves
+        colours least. "histogram": the monotone map between two cumulative histograms,
+        for each channel (Gonzalez and Woods, "Digital image processing", histogram
+        specification).
     """
     _check_stats(old_stats, new_stats, method)
     if method == "none":
         return new_face
     if method == "avg":
         return _round(new_face + (old_stats - new_stats).astype(np.float32))
+    if method == "border":
+        cells = (old_stats - new_stats).reshape(_CELLS, _CELLS, 3).astype(np.float32)
+        size = new_face.shape[1::-1]
+        return _round(new_face + cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC))
     if method == "histogram":
         return _match_quantiles(new_face, old_stats, new_stats)
     if method == "reinhard":
@@ -154,6 +172,36 @@ def _measure_mean(channels: Sequence[Mask], mask: Mask | None) -> _Stats:
         return np.array([channel.mean(dtype=np.float64) for channel in channels])
     sums = np.array([weights @ channel.ravel() for channel in channels], np.float64)
     return sums / weights.sum(dtype=np.float64)
+
+
+def _measure_border(face: Face, mask: Mask | None) -> _Stats:
+    """Colours along the mask's border, and for each cell the mean of those near it."""
+    height, width = face.shape[:2]
+    shape = np.ones((height, width), np.uint8)
+    if mask is not None and (mask > 0.5).any():
+        shape = (mask > 0.5).astype(np.uint8)
+    # A frame of nothing around: a mask that fills the picture ends at its edges.
+    padded = cv2.copyMakeBorder(shape, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    # A small mask has no place as deep: the deepest that it has.
+    off = depth / width - min(_DEPTH, float(depth.max()) / width)
+    weights = np.exp(-np.square(off / np.float32(_BAND))) * shape
+    cells, dsize = np.empty((_CELLS**2, 4), np.float32), (_CELLS, _CELLS)
+    colors = face * weights[..., None]
+    area = cv2.INTER_AREA
+    cells[:, :3] = cv2.resize(colors, dsize, interpolation=area).reshape(-1, 3)
+    cells[:, 3] = cv2.resize(weights, dsize, interpolation=area).ravel()
+    spread = _inverse_distances() @ cells
+    return (spread[:, :3] / spread[:, 3:]).astype(np.float64).ravel()
+
+
+@cache
+def _inverse_distances() -> Float32[np.ndarray, "cells cells"]:
+    """How much each cell's colours count for each cell, by the cube of the distance."""
+    line = np.arange(_CELLS)
+    places = np.stack(np.meshgrid(line, line, indexing="ij"), axis=2).reshape(-1, 2)
+    apart = np.square(places[:, None] - places[None]).sum(2)
+    return ((apart + 1.0) ** -1.5).astype(np.float32)
 
 
 def _measure_moments(
@@ -264,7 +312,7 @@ def _check_mask(face: Face, mask: Mask | None) -> None:
 
 
 def _check_stats(old: _Stats, new: _Stats, method: ColorMethod) -> None:
-    counts = {"none": 0, "avg": 3, "reinhard": 6, "linear": 12}
+    counts = {"none": 0, "avg": 3, "border": 3 * _CELLS**2, "reinhard": 6, "linear": 12}
     counts["histogram"] = 3 * len(_QUANTILES)
     if method not in counts:
         raise ValueError(f"method must be one of {', '.join(counts)}, got {method!r}")

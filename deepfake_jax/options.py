@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 MaskName = Literal[
     "oval", "rectangle", "hull", "extended", "eyes-mouth", "eyes", "skin", "classic"
 ]
-ColorMethod = Literal["none", "avg", "reinhard", "linear", "histogram"]
+ColorMethod = Literal["none", "avg", "border", "reinhard", "linear", "histogram"]
 BlendMethod = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
 
 
@@ -115,12 +115,13 @@ class ConvertConfig:
     """Keep the original where the swap disagrees wildly with it, as where a hand or
     microphone is before the mouth."""
     color: ColorMethod = "avg"
-    """Match the colors of the face that is replaced: none, avg (mean), reinhard (mean
-    and spread in LAB), linear (mean and covariance) or histogram."""
+    """Match the colors of the face that is replaced: none, avg (mean), border (along
+    the mask's border, evenly carried inwards), reinhard (mean and spread in LAB),
+    linear (mean and covariance) or histogram."""
     blend: BlendMethod = "alpha"
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
-    detail: Annotated[float, Field(ge=1, le=4)] = 2.0
+    detail: Annotated[float, Field(ge=1, le=4)] = 3.0
     """Raise the swapped face's fine detail to as much as the person's real faces have,
     at most by this factor; 1 leaves it as the network draws it."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
