@@ -44,8 +44,8 @@ from .losses import mse as mse
 from .mask import combine_masks as combine_masks
 from .mask import erode_mask as erode_mask
 from .mask import feather_mask as feather_mask
-from .mask import oval_mask as oval_mask
-from .mask import rectangle_mask as rectangle_mask
+from .shapes import oval_mask as oval_mask
+from .shapes import rectangle_mask as rectangle_mask
 from .mask import smooth_mask as smooth_mask
 from .masking import MaskOptions as MaskOptions
 from .masking import build_mask as build_mask

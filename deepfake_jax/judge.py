@@ -21,7 +21,8 @@ from deepfake_jax.identity import (
 )
 from deepfake_jax.landmarks import Landmarker, make_landmarker
 from deepfake_jax.likeness import Embeddings, embed_face, face_points
-from deepfake_jax.mask import feather_mask, rectangle_mask
+from deepfake_jax.mask import feather_mask
+from deepfake_jax.shapes import rectangle_mask
 
 _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
 

@@ -15,15 +15,9 @@ from deepfake_jax.hull import (
     hull_mask,
     mean_landmarks,
 )
-from deepfake_jax.mask import (
-    classic_mask,
-    combine_masks,
-    erode_mask,
-    feather_mask,
-    oval_mask,
-    rectangle_mask,
-)
+from deepfake_jax.mask import classic_mask, combine_masks, erode_mask, feather_mask
 from deepfake_jax.options import MaskName
+from deepfake_jax.shapes import oval_mask, rectangle_mask
 from deepfake_jax.skin import MIN_SKIN, SkinSpace, skin_mask
 from deepfake_jax.types import Face, Landmarks, Mask
 

@@ -16,8 +16,9 @@ from deepfake_jax.blend import (
     place_face,
     sharpen_face,
 )
-from deepfake_jax.mask import feather_mask, oval_mask
+from deepfake_jax.mask import feather_mask
 from deepfake_jax.multiband import multiband_blend
+from deepfake_jax.shapes import oval_mask
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 

@@ -10,10 +10,9 @@ from deepfake_jax.mask import (
     combine_masks,
     erode_mask,
     feather_mask,
-    oval_mask,
-    rectangle_mask,
     smooth_mask,
 )
+from deepfake_jax.shapes import oval_mask, rectangle_mask
 
 MASKS = {"rectangle": rectangle_mask, "oval": oval_mask}
 HOW: list[Literal["product", "union", "minimum"]] = ["product", "union", "minimum"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.hull import hull_mask, mean_landmarks
-from deepfake_jax.mask import classic_mask, feather_mask, oval_mask, rectangle_mask
+from deepfake_jax.mask import classic_mask, feather_mask
 from deepfake_jax.masking import (
     CLASSIC_SIZE,
     MaskName,
@@ -15,6 +15,7 @@ from deepfake_jax.masking import (
     draw_mask,
     finish_mask,
 )
+from deepfake_jax.shapes import oval_mask, rectangle_mask
 from deepfake_jax.skin import skin_mask
 
 SIDE = 96
