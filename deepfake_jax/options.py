@@ -107,14 +107,14 @@ class ConvertConfig:
     """How several masks become one."""
     skin_space: Literal["rgb", "hsv", "ycrcb"] = "ycrcb"
     """Color space of the mask skin."""
-    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.02
+    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.05
     """Make the mask smaller by this share of the face's side; negative: larger."""
     feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.18
     """Width of the mask's soft border, as a share of the face."""
     guard: bool = False
     """Keep the original where the swap disagrees wildly with it, as where a hand or
     microphone is before the mouth."""
-    color: ColorMethod = "avg"
+    color: ColorMethod = "border"
     """Match the colors of the face that is replaced: none, avg (mean), border (along
     the mask's border, evenly carried inwards), reinhard (mean and spread in LAB),
     linear (mean and covariance) or histogram."""

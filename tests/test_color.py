@@ -14,6 +14,8 @@ from deepfake_jax.color import (
     measure_color,
     transfer_color,
 )
+from deepfake_jax.mask import feather_mask
+from deepfake_jax.shapes import oval_mask
 
 
 def test_own_colour_changes_nothing(rng: np.random.Generator):
@@ -95,7 +97,18 @@ def test_errors_name_both_shapes(unchecked: None):
         adjust_avg_color(old, old, mask=np.ones((6, 6), np.float32))
 
 
-METHODS: list[ColorMethod] = ["none", "avg", "reinhard", "linear", "histogram"]
+METHODS: list[ColorMethod] = [
+    "none",
+    "avg",
+    "border",
+    "reinhard",
+    "linear",
+    "histogram",
+]
+
+
+# Those that move every pixel of a color alike; "border" moves places.
+WHOLE = [method for method in METHODS if method != "border"]
 
 
 def draw_colors(rng: np.random.Generator, size: int = 64) -> np.ndarray:
@@ -126,7 +139,7 @@ def test_a_faces_own_color_is_kept(
         assert np.abs(out.astype(int) - face).max() <= 1
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WHOLE)
 def test_statistics_become_the_old_ones(rng: np.random.Generator, method: ColorMethod):
     old, new = draw_colors(rng), draw_colors(rng)[..., [0, 2, 1]]
     new = np.rint(60 + 0.6 * new).astype(np.uint8)
@@ -202,7 +215,7 @@ def test_histogram_is_the_reference(rng: np.random.Generator):
         assert np.all(np.diff(out[..., channel].ravel()[order].astype(int)) >= 0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WHOLE)
 def test_gains_are_limited(rng: np.random.Generator, method: ColorMethod):
     harsh = rng.integers(0, 2, (64, 64, 3), dtype=np.uint8) * 255
     faint = (120 + rng.integers(-2, 3, (64, 64, 3))).astype(np.uint8)
@@ -239,3 +252,62 @@ def test_statistics_are_checked(unchecked: None):
         measure_color(face, "lab")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="method must be.*'lab'"):
         match_color(face, stats, stats, "lab")  # type: ignore[arg-type]
+
+
+OVAL = feather_mask(oval_mask(160, width=0.8, height=0.9), 0.18)
+
+
+def light_from_left(face: np.ndarray, strength: float) -> np.ndarray:
+    ramp = np.linspace(strength, -strength, face.shape[1])[None, :, None]
+    return np.rint(np.clip(face + ramp, 0, 255)).astype(np.uint8)
+
+
+def step_at_border(old: np.ndarray, new: np.ndarray, mask: np.ndarray) -> float:
+    """Mean difference of faces where the mask is half shown."""
+    rim = (mask > 0.3) & (mask < 0.7)
+    assert rim.sum() > 500
+    blurred = [cv2.GaussianBlur(x.astype(np.float32), (0, 0), 4) for x in (old, new)]
+    return float(np.abs(blurred[0] - blurred[1])[rim].mean())
+
+
+def test_border_follows_light_from_one_side(rng: np.random.Generator):
+    old = light_from_left(draw_colors(rng, 160), 40)
+    new = light_from_left(draw_colors(rng, 160), -25)
+    steps = {
+        method: step_at_border(old, transfer_color(old, new, method, mask=OVAL), OVAL)
+        for method in METHODS
+    }
+    assert steps["border"] < 0.3 * min(steps[m] for m in METHODS if m != "border")
+
+
+def test_border_has_no_eye_for_the_middle(rng: np.random.Generator):
+    face = draw_colors(rng, 160)
+    beard = face.copy()
+    beard[60:100, 60:100] = 0
+    stats = [measure_color(x, "border", mask=OVAL) for x in (face, beard)]
+    assert stats[0].shape == (16 * 16 * 3,)
+    np.testing.assert_allclose(*stats, atol=0.5)
+    assert abs(measure_color(beard, "avg", mask=OVAL).mean() - face.mean()) > 5
+
+
+def test_border_changes_color_smoothly(rng: np.random.Generator):
+    # Flat colors: what is added has no edge of its own, and nowhere exceeds the border.
+    old = light_from_left(np.full((160, 160, 3), 128, np.uint8), 60)
+    new = np.full((160, 160, 3), 128, np.uint8)
+    moved = transfer_color(old, new, "border", mask=OVAL).astype(int)
+    assert np.abs(np.diff(moved, axis=0)).max() <= 1
+    assert np.abs(np.diff(moved, axis=1)).max() <= 3
+    assert old.min() - 2 <= moved.min() and moved.max() <= old.max() + 2
+    assert moved[80, :, 0].argmax() < 40 and moved[80, :, 0].argmin() > 110
+
+
+@pytest.mark.parametrize("size", [48, 64, 100, 256])
+def test_border_means_the_same_at_any_size(size: int, draw_face: Callable):
+    rng = np.random.default_rng(4)
+    face = cv2.GaussianBlur(draw_face(rng, 160), (0, 0), 4)
+    wanted = measure_color(face, "border", mask=OVAL)
+    small = cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(OVAL, (size, size), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(
+        measure_color(small, "border", mask=mask), wanted, atol=6
+    )
