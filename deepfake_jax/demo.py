@@ -103,7 +103,7 @@ def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
     config = replace(load_preset("lite"), steps=None, minutes=minutes, augment=augment)
     faces = out / "faces_a", out / "faces_b"
     # One device: lite's batch of 16 does not split over every number of GPUs.
-    trained = train(*faces, run, config, min_faces=1, devices=1)
+    trained = train(*faces, run, config, devices=1)
     if trained.interrupted:
         raise DemoError(f"stopped by {trained.interrupted} while training")
     lap("train")

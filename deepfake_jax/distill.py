@@ -92,7 +92,6 @@ def distill(
         find_set(teacher, "b") if b is None else b,
         run,
         config,
-        min_faces=1,  # as few as the teacher may have had
         devices=devices,
         teacher=teacher,
         observer=observer,

@@ -135,8 +135,8 @@ def evaluate(
     trained = load_run(run, checkpoint=checkpoint)
     folder = Path(run)
     sets: dict[Side, FaceSet] = {
-        "a": load_faces(find_set(folder, "a") if a is None else a, min_faces=1),
-        "b": load_faces(find_set(folder, "b") if b is None else b, min_faces=1),
+        "a": load_faces(find_set(folder, "a") if a is None else a),
+        "b": load_faces(find_set(folder, "b") if b is None else b),
     }
     splits = find_splits(folder, sets)
     found = evaluate_sets(trained, sets, splits, Judge(), most_faces=most_faces)

@@ -303,7 +303,7 @@ def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def load_faces(
-    folder: str | Path, *, min_faces: int = 2, memory_limit_mb: float = MEMORY_LIMIT_MB
+    folder: str | Path, *, min_faces: int = 1, memory_limit_mb: float = MEMORY_LIMIT_MB
 ) -> FaceSet:
     """Reads a whole face set, each picture decoded once.
 

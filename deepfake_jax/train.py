@@ -102,7 +102,7 @@ def train(
     run: str | Path,
     config: TrainConfig | None = None,
     *,
-    min_faces: int = 2,
+    min_faces: int = 1,
     devices: int | None = None,
     init: str | Path | None = None,
     init_decoders: bool = False,

@@ -116,8 +116,7 @@ def test_folder_of_pictures_that_is_no_set(made: Path):
         (3, '"text"', "line 4: expected an object"),
         (3, {"file": "000002.png"}, "line 4:.*missing.*source"),
         (3, asdict(make_record(2)) | {"surprise": 1}, "line 4:.*surprise"),
-        (2, None, "holds 1 face, training needs at least 2"),
-        (1, None, "holds 0 faces, training needs at least 2"),
+        (1, None, "holds 0 faces, training needs at least 1"),
     ],
 )
 def test_unusable_records(made: Path, number: int, line: Any, text: str):
