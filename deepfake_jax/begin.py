@@ -26,6 +26,12 @@ from deepfake_jax.state import TrainState
 from deepfake_jax.teacher import TeacherRun
 
 _MEASURED = 64  # faces a side whose detail is measured
+# Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
+_SMALL_SETS = (
+    (5, "enough for a likeness that hardly moves, like a mask"),
+    (30, "the mouth and the eyes follow roughly, and most poses are missing"),
+    (100, "enough for a first look, with faults where a pose or expression is new"),
+)
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -66,10 +72,27 @@ def split_faces(
     if goes_on:
         return splits
     if leads:
+        for side, split in splits.items():
+            _say_what_to_expect(side, len(split.train))
         chosen = {str(side): splits[side].held for side in sets}
         records = {str(side): faces.records for side, faces in sets.items()}
         write_held(run, {s: [records[s][i] for i in chosen[s]] for s in chosen})
     return splits
+
+
+def _say_what_to_expect(side: Side, count: int) -> None:
+    """Warns of a set too small for a good swap; what is said was seen on real faces."""
+    for below, outcome in _SMALL_SETS:
+        if count < below:
+            _log.warning(
+                "%s has %d face%s to train on: %s. Some hundred faces in varied poses, "
+                "expressions and light work best; extract more footage of this person",
+                side.upper(),
+                count,
+                "s" * (count != 1),
+                outcome,
+            )
+            return
 
 
 def load_parameters(

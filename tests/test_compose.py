@@ -139,7 +139,7 @@ def test_put_pixels_leaves_the_frame_that_it_was_given():
 
 
 def test_the_classic_works_at_160_pixels_and_is_not_feathered_again():
-    config = ConvertConfig(mask="classic", feather=0.4)
+    config = ConvertConfig(mask="classic", feather=0.4, color="avg")
     (swapped,) = paint(120, config).swap([(make_native(), [place(40, 20, 200)])])
     face = swapped.faces[0]
     assert face.old.shape == face.new.shape == (160, 160, 3)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_jax.faceset import FaceRecord, FaceSetError
+from deepfake_jax.begin import split_faces
+from deepfake_jax.config import TrainConfig
+from deepfake_jax.faceset import FaceRecord, FaceSet, FaceSetError
 from deepfake_jax.holdout import (
     GAP_SECONDS,
     HELD_NAME,
@@ -16,6 +18,7 @@ from deepfake_jax.holdout import (
     resume_split,
     write_held,
 )
+from deepfake_jax.models.autoencoder import Side
 
 
 def record(source: str, track: int, frame: int, rate: float = 25.0) -> FaceRecord:
@@ -142,4 +145,31 @@ def test_too_few_faces_hold_out_none(caplog):
         assert ("too few" in caplog.text) == (held == 0)
         caplog.clear()
     assert len(begin_split("b", film("one.mp4", 6), 0.0, seed=0).train) == 6
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "count, says",
+    [
+        (1, "B has 1 face to train on: enough for a likeness that hardly moves"),
+        (10, "B has 10 faces to train on: the mouth and the eyes follow roughly"),
+        (60, "B has 60 faces to train on: enough for a first look"),
+        (150, ""),
+    ],
+)
+def test_a_run_that_begins_says_what_to_expect_of_a_small_set(
+    tmp_path: Path, caplog, count: int, says: str
+):
+    header, shape = {"face_size": 256}, (256, 256, 3)
+    sets: dict[Side, FaceSet] = {}
+    for side, size in (("a", 200), ("b", count)):
+        faces = np.broadcast_to(np.uint8(0), (size, *shape))
+        records = tuple(film(f"{side}.mp4", size))
+        sets[side] = FaceSet(tmp_path, faces, records, header)
+    config = TrainConfig(holdout=0.0)
+    split_faces(tmp_path, sets, config, leads=True)
+    assert (says in caplog.text) if says else not caplog.text
+    assert "A has" not in caplog.text
+    caplog.clear()
+    split_faces(tmp_path, sets, config, leads=False)
     assert not caplog.text
