@@ -73,7 +73,8 @@ class LossConfig:
     """Weight of how far swaps are from a teacher's; for `distill` alone."""
     critic_weight: _NonNegative = 0.0
     """Weight of how far faces are from fooling a critic, which learns to tell drawn
-    faces from real ones: sharper faces, for half of the speed. 0 has none."""
+    faces from real ones: sharper faces, for half of the speed; with a hundred faces a
+    side swaps break (BENCHMARKS.md). 0 has none."""
     critic_start: Annotated[int, Field(ge=0)] = 0
     """Steps before the critic begins; while faces are blurred it has nothing to say."""
     critic_learning_rate: Annotated[float, Field(gt=0)] = 5e-4

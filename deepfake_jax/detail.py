@@ -1,11 +1,10 @@
 """Fine detail of drawn faces, raised to as much as real faces of the person have.
 
 A network that is unsure draws the mean of all that it thinks possible, and that is
-softer than any real face. Of faces that it never saw it is unsure most: a critic in
-training sees to it that swaps of the training faces are sharp, and those of others keep
-half of that. The edges are there, only weaker; so each drawn face's two finest bands
-are scaled to the energy that they have in real faces of the person, and no further than
-a given factor. Noise is not added: a band that the network left empty stays empty.
+softer than any real face, most of all for faces that it never saw. The edges are there,
+only weaker; so each drawn face's two finest bands are scaled to the energy that they
+have in real faces of the person, and no further than a given factor. Noise is not
+added: a band that the network left empty stays empty.
 
 Faces are float32 in [0, 1], NHWC. Bands are the differences of a face, the face blurred
 by (1, 2, 1) / 4 along both axes, and that blurred by (1, 0, 2, 0, 1) / 4.
