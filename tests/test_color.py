@@ -286,7 +286,7 @@ def test_border_has_no_eye_for_the_middle(rng: np.random.Generator):
     beard[60:100, 60:100] = 0
     stats = [measure_color(x, "border", mask=OVAL) for x in (face, beard)]
     assert stats[0].shape == (16 * 16 * 3,)
-    np.testing.assert_allclose(*stats, atol=0.5)
+    np.testing.assert_allclose(stats[0], stats[1], atol=0.5)
     assert abs(measure_color(beard, "avg", mask=OVAL).mean() - face.mean()) > 5
 
 

@@ -162,7 +162,8 @@ def test_a_run_that_begins_says_what_to_expect_of_a_small_set(
 ):
     header, shape = {"face_size": 256}, (256, 256, 3)
     sets: dict[Side, FaceSet] = {}
-    for side, size in (("a", 200), ("b", count)):
+    sizes: dict[Side, int] = {"a": 200, "b": count}
+    for side, size in sizes.items():
         faces = np.broadcast_to(np.uint8(0), (size, *shape))
         records = tuple(film(f"{side}.mp4", size))
         sets[side] = FaceSet(tmp_path, faces, records, header)
