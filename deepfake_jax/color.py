@@ -55,15 +55,40 @@ def measure_color(
     Raises:
         ValueError: an unknown method, or a mask of another shape.
     """
-    _check_mask(face, mask)
+    return _measure([face], method, mask)[0]
+
+
+def measure_pair(
+    old_face: Face, new_face: Face, method: ColorMethod, *, mask: Mask | None = None
+) -> tuple[_Stats, _Stats]:
+    """`measure_color` of two faces under one mask, in less time.
+
+    Raises:
+        ValueError: as `measure_color`; the shapes differ.
+    """
+    _check_shapes(old_face, new_face)
+    old, new = _measure([old_face, new_face], method, mask)
+    return old, new
+
+
+def _measure(
+    faces: Sequence[Face], method: ColorMethod, mask: Mask | None
+) -> list[_Stats]:
+    """`measure_color` of faces of one shape."""
+    _check_mask(faces[0], mask)
+    if method == "border":
+        weights = _weigh_border(faces[0].shape[:2], mask)
+        return [_measure_border(face, weights) for face in faces]
+    return [_measure_whole(face, method, mask) for face in faces]
+
+
+def _measure_whole(face: Face, method: ColorMethod, mask: Mask | None) -> _Stats:
     if method == "none":
         return np.zeros(0)
     if method == "histogram":
         return _measure_quantiles(face, mask)
     if method == "avg":
         return _measure_mean(cv2.split(face.astype(np.float32)), mask)
-    if method == "border":
-        return _measure_border(face, mask)
     if method == "linear":
         mean, covariance = _measure_moments(face.astype(np.float32), mask)
         return np.concatenate([mean, covariance.ravel()])
@@ -137,9 +162,7 @@ def transfer_color(
     Raises:
         ValueError: as `measure_color`; the shapes differ.
     """
-    _check_shapes(old_face, new_face)
-    old_stats = measure_color(old_face, method, mask=mask)
-    new_stats = measure_color(new_face, method, mask=mask)
+    old_stats, new_stats = measure_pair(old_face, new_face, method, mask=mask)
     return match_color(new_face, old_stats, new_stats, method)
 
 
@@ -174,9 +197,9 @@ def _measure_mean(channels: Sequence[Mask], mask: Mask | None) -> _Stats:
     return sums / weights.sum(dtype=np.float64)
 
 
-def _measure_border(face: Face, mask: Mask | None) -> _Stats:
-    """Colours along the mask's border, and for each cell the mean of those near it."""
-    height, width = face.shape[:2]
+def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
+    """How much each pixel counts for the colours along a mask's border."""
+    height, width = size
     shape = np.ones((height, width), np.uint8)
     if mask is not None and (mask > 0.5).any():
         shape = (mask > 0.5).astype(np.uint8)
@@ -185,7 +208,11 @@ def _measure_border(face: Face, mask: Mask | None) -> _Stats:
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     # A small mask has no place as deep: the deepest that it has.
     off = depth / width - min(_DEPTH, float(depth.max()) / width)
-    weights = np.exp(-np.square(off / np.float32(_BAND))) * shape
+    return np.exp(-np.square(off / np.float32(_BAND))) * shape
+
+
+def _measure_border(face: Face, weights: Mask) -> _Stats:
+    """Colours along the mask's border, and for each cell the mean of those near it."""
     cells, dsize = np.empty((_CELLS**2, 4), np.float32), (_CELLS, _CELLS)
     colors = face * weights[..., None]
     area = cv2.INTER_AREA

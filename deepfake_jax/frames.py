@@ -18,7 +18,7 @@ from deepfake_jax.align import (
     crop_faces,
     crop_matrix,
 )
-from deepfake_jax.color import measure_color
+from deepfake_jax.color import measure_pair
 from deepfake_jax.data import shift_color
 from deepfake_jax.identity import Embedding
 from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
@@ -179,6 +179,7 @@ class FrameSwapper:
         mask = self._draw(placed, old, new)
         weights = None if self._classic else _resize_mask(mask, size)
         method = self.config.color
+        old_color, new_color = measure_pair(old, new, method, mask=weights)
         return SwappedFace(
             placed=placed,
             region=region,
@@ -186,9 +187,9 @@ class FrameSwapper:
             old=old,
             new=new,
             mask=mask,
-            old_color=measure_color(old, method, mask=weights),
-            new_color=measure_color(new, method, mask=weights),
-            light=old.mean(axis=(0, 1)) - new.mean(axis=(0, 1)),
+            old_color=old_color,
+            new_color=new_color,
+            light=np.subtract(cv2.mean(old), cv2.mean(new))[:3],
         )
 
     def _draw(self, placed: PlacedFace, old: Face, new: Face) -> Mask:
