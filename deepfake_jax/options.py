@@ -107,7 +107,7 @@ class ConvertConfig:
     """How several masks become one."""
     skin_space: Literal["rgb", "hsv", "ycrcb"] = "ycrcb"
     """Color space of the mask skin."""
-    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.05
+    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.06
     """Make the mask smaller by this share of the face's side; negative: larger."""
     feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.18
     """Width of the mask's soft border, as a share of the face."""
