@@ -78,7 +78,9 @@ def _measure(
     _check_mask(faces[0], mask)
     if method == "border":
         weights = _weigh_border(faces[0].shape[:2], mask)
-        return [_measure_border(face, weights) for face in faces]
+        total, weights = _spread(weights), weights[..., None]
+        means = [_spread(face * weights) / total for face in faces]
+        return [mean.astype(np.float64).ravel() for mean in means]
     return [_measure_whole(face, method, mask) for face in faces]
 
 
@@ -137,7 +139,8 @@ def match_color(
     if method == "border":
         cells = (old_stats - new_stats).reshape(_CELLS, _CELLS, 3).astype(np.float32)
         size = new_face.shape[1::-1]
-        return _round(new_face + cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC))
+        shift = cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
+        return cv2.add(new_face, shift, dtype=cv2.CV_8U)  # clips and rounds
     if method == "histogram":
         return _match_quantiles(new_face, old_stats, new_stats)
     if method == "reinhard":
@@ -211,15 +214,12 @@ def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
     return np.exp(-np.square(off / np.float32(_BAND))) * shape
 
 
-def _measure_border(face: Face, weights: Mask) -> _Stats:
-    """Colours along the mask's border, and for each cell the mean of those near it."""
-    cells, dsize = np.empty((_CELLS**2, 4), np.float32), (_CELLS, _CELLS)
-    colors = face * weights[..., None]
-    area = cv2.INTER_AREA
-    cells[:, :3] = cv2.resize(colors, dsize, interpolation=area).reshape(-1, 3)
-    cells[:, 3] = cv2.resize(weights, dsize, interpolation=area).ravel()
-    spread = _inverse_distances() @ cells
-    return (spread[:, :3] / spread[:, 3:]).astype(np.float64).ravel()
+def _spread(
+    values: Float32[np.ndarray, "height width *channels"],
+) -> Float32[np.ndarray, "cells numbers"]:
+    """For each cell of a grid, the sum of the values near it."""
+    small = cv2.resize(values, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return _inverse_distances() @ small.reshape(_CELLS**2, -1)
 
 
 @cache

@@ -193,10 +193,13 @@ class FrameSwapper:
         )
 
     def _draw(self, placed: PlacedFace, old: Face, new: Face) -> Mask:
-        size = (MASK_SIZE, MASK_SIZE)
+        face = None
+        if "skin" in self._masks.names:
+            size = (MASK_SIZE, MASK_SIZE)
+            face = cv2.resize(old, size, interpolation=cv2.INTER_LINEAR)
         drawn = draw_mask(
             self._masks,
-            face=cv2.resize(old, size, interpolation=cv2.INTER_LINEAR),
+            face=face,
             landmarks=crop_landmarks(placed.landmarks, MASK_SIZE),
             mask_size=MASK_SIZE,
         )

@@ -15,6 +15,9 @@ from jaxtyping import Float32, UInt8
 
 from deepfake_jax.types import Face, Mask
 
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+_BOX = np.ones((3, 3), np.uint8)
+
 
 def feather_mask(mask: Mask, share: float) -> Mask:
     """Softens a mask's border inwards over about `share` of its side.
@@ -67,8 +70,10 @@ def erode_mask(mask: Mask, share: float) -> Mask:
     levels = levels if share > 0 else 255 - levels
     radius = abs(share) * mask.shape[0]
     whole = math.floor(radius)
-    near = _erode(levels, whole, outside=outside).astype(np.float32)
-    far = _erode(levels, whole + 1, outside=outside).astype(np.float32)
+    near = _erode(levels, whole, outside=outside)
+    further = _CROSS if _count_crosses(whole + 1) > _count_crosses(whole) else _BOX
+    far = _erode_by(near, further, 1, outside)
+    near, far = near.astype(np.float32), far.astype(np.float32)
     moved = (near + np.float32(radius - whole) * (far - near)) / 255
     return moved if share > 0 else 1 - moved
 
@@ -111,18 +116,29 @@ def _erode(
     A disc costs twice as much at 10 pixels, and its cost grows with the radius squared;
     the octagon takes up to 8 % more than a disc halfway between its sides.
     """
-    crosses = round((2 - math.sqrt(2)) * radius)  # a regular octagon's share
+    crosses = _count_crosses(radius)
     side = 2 * (radius - crosses) + 1
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    for kernel, times in ((np.ones((side, side), np.uint8), 1), (cross, crosses)):
-        levels = cv2.erode(
-            levels,
-            kernel,
-            iterations=times,
-            borderType=cv2.BORDER_CONSTANT,
-            borderValue=(outside,),
-        )
-    return levels
+    levels = _erode_by(levels, np.ones((side, side), np.uint8), 1, outside)
+    return _erode_by(levels, _CROSS, crosses, outside)
+
+
+def _count_crosses(radius: int) -> int:
+    return round((2 - math.sqrt(2)) * radius)  # a regular octagon's share
+
+
+def _erode_by(
+    levels: UInt8[np.ndarray, "height width"],
+    kernel: UInt8[np.ndarray, "rows columns"],
+    times: int,
+    outside: int,
+) -> UInt8[np.ndarray, "height width"]:
+    return cv2.erode(
+        levels,
+        kernel,
+        iterations=times,
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=(outside,),
+    )
 
 
 def classic_mask(height: int, width: int) -> Float32[np.ndarray, "height width"]:

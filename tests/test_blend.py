@@ -1,5 +1,6 @@
 """Pasting: exact outside the mask, faithful inside, safe at and beyond the edges."""
 
+from collections.abc import Callable
 from typing import get_args
 
 import cv2
@@ -351,3 +352,33 @@ def test_box_covers_what_the_face_touches(rng: np.random.Generator):
             inside[box] = False
             touched[box] = False
         assert not inside.any() and not touched.any()
+
+
+@pytest.mark.parametrize("faded", [True, False])
+def test_one_sampling_of_face_and_mask_is_as_good_as_two(
+    rng: np.random.Generator, draw_face: Callable, faded: bool
+):
+    # 64 pixels in 200: the face is doubled and has the size of a mask of 128.
+    frame = rng.integers(0, 256, (260, 240, 3), dtype=np.uint8)
+    matrix = turn_about((120, 130), side=200, degrees=-12, face_size=64)
+    face, mask = draw_face(rng, 64), oval_mask(128, width=0.9, height=0.9)
+    mask = feather_mask(mask, 0.18)
+    if not faded:
+        mask[:, 0] = 1  # what lies beyond the crop must not show it
+    placed = place_face(frame, face, mask, matrix)
+    assert placed is not None
+    inverse = cv2.invertAffineTransform(matrix)
+    half = (0.5 - 1) / 2  # of a mask's pixel in a face's
+    to_frame = inverse @ np.array([[0.5, 0, half], [0, 0.5, half], [0, 0, 1]])
+    to_frame[:, 2] -= placed.box[1].start, placed.box[0].start
+    size = placed.opacity.shape[::-1]
+    wanted = cv2.warpAffine(mask, to_frame, size, flags=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(placed.opacity, wanted, atol=1.6 / 255)
+    pasted = paste_face(frame, face, mask, matrix)
+    np.testing.assert_array_equal(pasted[:20, :20], frame[:20, :20])
+    rows, columns = placed.box
+    outside = placed.opacity == 0
+    np.testing.assert_array_equal(
+        pasted[rows, columns][outside], frame[rows, columns][outside]
+    )
+    assert (placed.opacity > 0.99).sum() > 5000
