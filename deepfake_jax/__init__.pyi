@@ -44,8 +44,6 @@ from .losses import mse as mse
 from .mask import combine_masks as combine_masks
 from .mask import erode_mask as erode_mask
 from .mask import feather_mask as feather_mask
-from .shapes import oval_mask as oval_mask
-from .shapes import rectangle_mask as rectangle_mask
 from .mask import smooth_mask as smooth_mask
 from .masking import MaskOptions as MaskOptions
 from .masking import build_mask as build_mask
@@ -62,6 +60,8 @@ from .run import TrainedRun as TrainedRun
 from .run import load_run as load_run
 from .seam import seam_error as seam_error
 from .skin import skin_mask as skin_mask
+from .shapes import oval_mask as oval_mask
+from .shapes import rectangle_mask as rectangle_mask
 from .state import TrainState as TrainState
 from .state import init_state as init_state
 from .step import jit_step as jit_step

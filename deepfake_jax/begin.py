@@ -28,8 +28,8 @@ from deepfake_jax.teacher import TeacherRun
 _MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
 _SMALL_SETS = (
-    (5, "enough for a likeness that hardly moves, like a mask"),
-    (30, "the mouth and the eyes follow roughly, and most poses are missing"),
+    (5, "a likeness in that pose and light; other ones come out wrong"),
+    (30, "most poses and expressions are missing, and come out wrong"),
     (100, "enough for a first look, with faults where a pose or expression is new"),
 )
 _log = logging.getLogger("deepfake_jax")
@@ -81,7 +81,10 @@ def split_faces(
 
 
 def _say_what_to_expect(side: Side, count: int) -> None:
-    """Warns of a set too small for a good swap; what is said was seen on real faces."""
+    """Warns of a set too small for a good swap.
+
+    Seen with 1, 10, 30 and some 75 faces a side; the limits between are estimates.
+    """
     for below, outcome in _SMALL_SETS:
         if count < below:
             _log.warning(

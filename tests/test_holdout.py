@@ -151,8 +151,8 @@ def test_too_few_faces_hold_out_none(caplog):
 @pytest.mark.parametrize(
     "count, says",
     [
-        (1, "B has 1 face to train on: enough for a likeness that hardly moves"),
-        (10, "B has 10 faces to train on: the mouth and the eyes follow roughly"),
+        (1, "B has 1 face to train on: a likeness in that pose"),
+        (10, "B has 10 faces to train on: most poses and expressions"),
         (60, "B has 60 faces to train on: enough for a first look"),
         (150, ""),
     ],
