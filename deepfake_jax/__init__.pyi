@@ -67,8 +67,9 @@ from .state import init_state as init_state
 from .step import jit_step as jit_step
 from .step import pmap_step as pmap_step
 from .step import train_step as train_step
-from .swap import make_swapper as make_swapper
 from .swap import swap_faces as swap_faces
+from .swapper import Swapper as Swapper
+from .swapper import make_swapper as make_swapper
 from .train import TrainResult as TrainResult
 from .train import train as train
 

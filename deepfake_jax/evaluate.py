@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from deepfake_jax.clip import ClipFigures, measure_clip
-from deepfake_jax.detail import Energies
 from deepfake_jax.expression import measure_expression
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
@@ -33,7 +32,7 @@ from deepfake_jax.likeness import measure_likeness
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.setrecord import find_set
-from deepfake_jax.swap import make_swapper
+from deepfake_jax.swapper import make_swapper
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
 
@@ -67,8 +66,9 @@ class SideFigures:
 class SwapFigures:
     """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`.
 
-    Swaps have their detail matched as `convert` does it unless told otherwise;
-    `drawn_sharpness` is that of the same faces as the network draws them.
+    Swaps have the detail of exemplars and their own matched, as `convert` does both
+    unless told otherwise; `drawn_sharpness` is that of the same faces as the network
+    draws them.
     """
 
     identity_transfer: float
@@ -77,6 +77,7 @@ class SwapFigures:
     retrieval: float
     expression_error: float
     motion_error: float
+    following: float
     mouth_error: float
     gaze_error: float
     pose_error: float
@@ -212,14 +213,19 @@ def evaluate_real(
         ValueError: both sides show one person.
     """
 
-    def draw(side: Side, to: Side, energies: Energies | None = None) -> Crops:
+    def draw(side: Side, to: Side, *, finished: bool = False) -> Crops:
         swapper = make_swapper(
-            trained.model, trained.params, to=to, source=side, energies=energies
+            trained.model,
+            trained.params,
+            to=to,
+            source=side,
+            energies=trained.energies.get(to) if finished else None,
+            exemplars=finished,
         )
-        return swapper(real[side].crops)
+        return swapper(real[side].crops, real[side].sample.landmarks)
 
     def judge_swaps(side: Side, to: Side) -> SwapFigures:
-        swapped = draw(side, to, trained.energies.get(to))
+        swapped = draw(side, to, finished=True)
         figures = _judge_swaps(swapped, real[side], real[to], judge)
         drawn = sharpness(draw(side, to), real[to].crops)
         return replace(figures, drawn_sharpness=drawn)
@@ -282,7 +288,8 @@ def describe(evaluation: Evaluation) -> str:
         lines.append(
             f"{name}: identity transfer {swap.identity_transfer:.2f}, cosine "
             f"{swap.cos_to_target:.2f}, nearer to the target {swap.retrieval:.0%}, "
-            f"expression error {swap.expression_error:.3f}, sharpness "
+            f"expression error {swap.expression_error:.3f}, following "
+            f"{swap.following:.2f}, sharpness "
             f"{swap.sharpness:.2f} (as drawn {swap.drawn_sharpness:.2f})"
         )
     if evaluation.clip is not None:

@@ -4,7 +4,6 @@ What is measured here of each face, `steady` evens out over time and `compose` u
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,12 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.align import (
+    FACE_SIZE,
     apply_affine,
     compose_affine,
     crop_faces,
     crop_matrix,
+    template_points,
 )
 from deepfake_jax.color import measure_pair
 from deepfake_jax.data import shift_color
@@ -28,7 +29,7 @@ from deepfake_jax.options import ConvertConfig, split_masks
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.region import Region, face_region, warp_region
 from deepfake_jax.run import TrainedRun
-from deepfake_jax.swap import make_swapper
+from deepfake_jax.swapper import Swapper, make_swapper
 from deepfake_jax.tone import tone_map
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
 from deepfake_jax.video import TimedFrame
@@ -39,7 +40,6 @@ _log = logging.getLogger("deepfake_jax")
 
 # A frame and the faces to swap in it.
 Found = tuple[TimedFrame, list[PlacedFace]]
-Network = Callable[[UInt8[Any, "n h w 3"]], UInt8[Any, "n h w 3"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class FrameSwapper:
 
     def __init__(
         self,
-        network: Network,
+        network: Swapper,
         crop_size: int,
         config: ConvertConfig,
         *,
@@ -116,7 +116,8 @@ class FrameSwapper:
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size
-        self._network(np.zeros((CHUNK, size, size, 3), np.uint8))
+        points = [template_points(FACE_SIZE, count=68)] * CHUNK
+        self._network(np.zeros((CHUNK, size, size, 3), np.uint8), points)
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:
         """Swaps the faces of a few frames as one batch."""
@@ -130,7 +131,7 @@ class FrameSwapper:
         faces = np.stack([face for *_, face, _ in jobs])
         crops = self._shrink(faces)
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
-        news = self._network(shifted)
+        news = self._network(shifted, [placed.landmarks for _, placed, *_ in jobs])
         made: dict[int, list[SwappedFace]] = {}
         for (timed, placed, region, face, raw), crop, new in zip(
             jobs, crops, news, strict=True
@@ -224,6 +225,8 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
             to=config.to,
             energies=trained.energies.get(config.to),
             most_detail=config.detail,
+            recall=config.recall,
+            exemplars=config.exemplars,
         ),
         trained.model.face_size,
         config,

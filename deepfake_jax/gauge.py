@@ -27,7 +27,7 @@ from deepfake_jax.judge import Crops, Faces, Sample, pick_sample, put_back
 from deepfake_jax.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.scores import score_figures
-from deepfake_jax.swap import make_swapper
+from deepfake_jax.swapper import make_swapper
 from deepfake_jax.weights import WEIGHTS, AssetError, find_asset, select_asset
 
 MOST_FACES = 32  # a side: one batch of the swapper
@@ -132,9 +132,14 @@ class Gauge:
             for side, crops in self._crops.items():
                 energies = None if side == to else self._energies.get(to)
                 swapper = make_swapper(
-                    self._model, params, to=to, source=side, energies=energies
+                    self._model,
+                    params,
+                    to=to,
+                    source=side,
+                    energies=energies,
+                    exemplars=side != to,
                 )
-                drawn[side, to] = swapper(crops)
+                drawn[side, to] = swapper(crops, self._samples[side].landmarks)
         return drawn
 
     @cached_property

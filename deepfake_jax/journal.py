@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from deepfake_jax.progress import Progress
 from deepfake_jax.run import RunPaths
 from deepfake_jax.scores import Scores
 from deepfake_jax.state import TrainState
-from deepfake_jax.swap import make_swapper
+from deepfake_jax.swapper import make_swapper
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 MORE_LOSSES = ("loss_swap", "loss_critic")  # of runs with a teacher, with a critic
@@ -78,6 +78,8 @@ class Journal:
             from a teacher's, and ``loss_critic``.
         skipped: updates of the run in all that were left out.
         skipped_in_row: how many of them just now.
+        memory: adds to parameters what swaps recall, in the leader's process; see
+            `examples.remember`.
         gauge: measures held-out faces in the leader's process, None where there are
             none or nobody asked.
         scores: what it found so far.
@@ -92,6 +94,7 @@ class Journal:
         self._earlier_seconds, self._start = 0.0, time.monotonic()
         self._progress: Progress | None = None
         self.gauge: Gauge | None = None
+        self.memory: Callable[[Params], Params] = lambda params: params
         self._gauge_is_warm = False
         self.scores = Scores(
             every=config.judge_every,
@@ -230,10 +233,12 @@ class Journal:
                 self.gauge.warm_up(params)
                 self._gauge_is_warm = True
             start = time.monotonic()
-            figures = self.gauge.measure(params)
+            remembered = self.memory(params)
+            figures = self.gauge.measure(remembered)
             if self.scores.is_best(figures) or not list_checkpoints(self._paths.best):
                 # What a swap needs, a quarter of what training does.
                 tree = {"step": np.int32(step), "params": params, "ema": None}
+                tree |= _bank_of(remembered)
                 save_best(
                     self._paths.best,
                     step,
@@ -288,10 +293,12 @@ class Journal:
             "skipped_in_row": self.skipped_in_row,
         }
         with self.meter.apart():
+            whole = self._devices.get_state(state)
+            bank = _bank_of(self.memory(whole.swap_params))
             save_checkpoint(
                 self._paths.checkpoints,
                 step,
-                state_arrays(self._devices.get_state(state)),
+                state_arrays(whole) | bank,
                 extra={**extra, **drop_nonfinite(known)},
                 # After a skipped update the parameters may be what causes it: such a
                 # state is added to the others and pushes none of them out.
@@ -309,7 +316,7 @@ class Journal:
             return
         with self.meter.apart():
             title = f"step {step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
-            params = self._devices.get_state(state.swap_params)
+            params = self.memory(self._devices.get_state(state.swap_params))
             rows = _draw_rows(state.model, params, faces)
             write_picture(self._paths.preview, draw_preview(rows, title=title))
             plot_losses(read_metrics(self._paths.metrics), self._paths.losses)
@@ -339,6 +346,11 @@ def state_arrays(state: TrainState) -> dict[str, Any]:
     if state.critic is not None:
         arrays["critic"] = state.critic
     return arrays
+
+
+def _bank_of(params: Params) -> dict[str, Any]:
+    """The part of a checkpoint that says what a swap recalls; empty without a bank."""
+    return {"bank": params["bank"]} if "bank" in params else {}
 
 
 def drop_nonfinite(line: dict[str, Any]) -> dict[str, Any]:

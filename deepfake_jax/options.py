@@ -121,6 +121,11 @@ class ConvertConfig:
     blend: BlendMethod = "alpha"
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
+    recall: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Draw swaps towards real faces of the person that the network learned from, chosen
+    by pose and expression: more is more of the person, less of the expression."""
+    exemplars: bool = True
+    """Lend swaps the fine detail of real faces of the person that look much alike."""
     detail: Annotated[float, Field(ge=1, le=4)] = 3.0
     """Raise the swapped face's fine detail to as much as the person's real faces have,
     at most by this factor; 1 leaves it as the network draws it."""
@@ -163,5 +168,7 @@ def classic_options() -> ConvertConfig:
         blend="alpha",
         steady=False,
         landmarks="none",
+        recall=0.0,
+        exemplars=False,
         detail=1.0,
     )

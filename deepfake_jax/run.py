@@ -178,7 +178,8 @@ class TrainedRun:
 
     Attributes:
         model: the network.
-        params: its parameters; the moving average where the run keeps one.
+        params: its parameters; the moving average where the run keeps one. With the
+            bank of codes where it keeps one, see `recall`.
         step: updates that they have had.
         color_shift: grey levels added to A's faces in training, RGB.
         identities: mean face embedding of each side where its face set has one.
@@ -232,6 +233,8 @@ def load_run(
     try:
         model = make_autoencoder(config_from_dict({"model": extra["model"]}).model)
         params = tree["ema"] or tree["params"]
+        if bank := tree.get("bank"):
+            params = {**params, "bank": bank}
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}: the checkpoint of step {manifest.get('step')} lacks {error}; "

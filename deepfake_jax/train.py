@@ -9,9 +9,10 @@ import logging
 import signal
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from deepfake_jax.checkpoint import (
 )
 from deepfake_jax.config import TrainConfig, config_to_yaml
 from deepfake_jax.data import Batch, BatchLoader, shift_color
+from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.journal import Dispatch, Journal, TrainingError, state_arrays
@@ -266,6 +268,7 @@ class _Session:
         self.faces = shift_color(a.faces, shift), b.faces
         self._begin_judging({"a": a, "b": b}, shift)
         if devices.leads:
+            self.journal.memory = self._make_memory({"a": a, "b": b}, shift)
             write_sets(run, {"a": a, "b": b})
 
     def _begin_judging(self, sets: dict[Side, FaceSet], shift: np.ndarray) -> None:
@@ -287,9 +290,19 @@ class _Session:
                 self.config.until,
             )
 
+    def _make_memory(
+        self, sets: dict[Side, FaceSet], shift: np.ndarray
+    ) -> Callable[[Params], Params]:
+        model = self.state.model
+        among = {side: split.train for side, split in self.splits.items()}
+        examples = gather_examples(sets, among, model.face_size, color_shift=shift)
+        return partial(remember, model, examples=examples)
+
     def _resume(self, state: TrainState) -> TrainState:
         restored = restore_checkpoint(
-            self.paths.checkpoints, state_arrays(state), optional=("ema", "critic")
+            self.paths.checkpoints,
+            state_arrays(state),
+            optional=("ema", "critic", "bank"),
         )
         if restored is None:
             self.journal.resume(0, None)
@@ -407,7 +420,9 @@ class _Session:
         with self.journal.off_the_clock():
             now = TrainedRun(
                 model=self.state.model,
-                params=self.devices.get_state(self.state.swap_params),
+                params=self.journal.memory(
+                    self.devices.get_state(self.state.swap_params)
+                ),
                 step=self.step,
                 color_shift=np.asarray(self.extra["color_shift"], np.float64),
                 identities=self.extra["identities"],

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepfake_jax.align import template_points
 from deepfake_jax.config import TrainConfig, config_from_dict
 from deepfake_jax.encode import VideoWriter
 from deepfake_jax.faceset import FaceRecord, make_header, write_record
@@ -27,10 +28,18 @@ def make_face(seed: int, tint: tuple[int, int, int] = (200, 150, 120)) -> Face:
 
 
 def write_face_set(
-    folder: Path, count: int, *, tint: tuple[int, int, int] = (200, 150, 120)
+    folder: Path,
+    count: int,
+    *,
+    tint: tuple[int, int, int] = (200, 150, 120),
+    points: int = 3,
 ) -> Path:
-    """A valid face set of cartoons."""
+    """A valid face set of cartoons, with 68 or 5 landmarks near the mean ones or 3."""
     folder.mkdir(parents=True)
+    rng = np.random.default_rng(count)
+    marks = np.array([(94.0, 80.0), (162.0, 80.0), (128.0, 118.0)])
+    if points != 3:
+        marks = template_points(256, count=points)
     records = []
     for index in range(count):
         name = f"000_{index:06d}_0.png"
@@ -43,7 +52,9 @@ def write_face_set(
                 time=index / 25,
                 box=(0.0, 0.0, 100.0, 100.0),
                 score=1.0,
-                landmarks=((94.0, 80.0), (162.0, 80.0), (128.0, 118.0)),
+                landmarks=tuple(
+                    map(tuple, marks + (points != 3) * rng.normal(0, 3, marks.shape))
+                ),
                 frame_to_face=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
                 size=256.0,
             )

@@ -37,7 +37,7 @@ def place(x: float, y: float, side: float, *, track: int = 0) -> PlacedFace:
 
 
 def paint(value: int, config: ConvertConfig) -> FrameSwapper:
-    return FrameSwapper(lambda faces: np.full_like(faces, value), 64, config)
+    return FrameSwapper(lambda faces, _=None: np.full_like(faces, value), 64, config)
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "rgb24"])
@@ -63,7 +63,7 @@ def test_only_pixels_under_the_mask_change(pixels: str):
 @pytest.mark.parametrize("size", [64, 192])
 def test_classic_mask_takes_a_network_of_any_size(size: int):
     config = replace(PLAIN, mask="classic")
-    swapper = FrameSwapper(lambda faces: np.full_like(faces, 200), size, config)
+    swapper = FrameSwapper(lambda faces, _=None: np.full_like(faces, 200), size, config)
     timed = picture_frame(make_native().frame)
     (swapped,) = swapper.swap([(timed, [place(60, 20, 200)])])
     (face,) = swapped.faces
@@ -86,7 +86,7 @@ def test_the_larger_of_crossing_faces_lies_on_top():
     answers = iter([50, 220])
     config = PLAIN
 
-    def network(faces: np.ndarray) -> np.ndarray:
+    def network(faces: np.ndarray, _: object = None, /) -> np.ndarray:
         return np.stack([np.full_like(face, next(answers)) for face in faces])
 
     swapper = FrameSwapper(network, 64, config)

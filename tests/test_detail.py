@@ -13,7 +13,7 @@ from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.options import ConvertConfig, classic_options
 from deepfake_jax.run import read_energies
 from deepfake_jax.shapes import oval_mask
-from deepfake_jax.swap import make_swapper
+from deepfake_jax.swapper import make_swapper
 
 COPY = Autoencoder(encoder=Same(), decoder=Same(), face_size=64)
 NOTHING = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}

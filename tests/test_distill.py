@@ -41,7 +41,8 @@ from deepfake_jax.run import (
 from deepfake_jax.setrecord import write_sets
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.step import train_step
-from deepfake_jax.swap import make_swapper, swap_faces
+from deepfake_jax.swap import swap_faces
+from deepfake_jax.swapper import make_swapper
 from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
 from deepfake_jax.train import train
 

@@ -29,7 +29,7 @@ def read_endless(closed: threading.Event) -> Iterator[TimedFrame]:
 
 def test_a_consumer_that_stops_ends_all_stages_and_keeps_the_faces(tmp_path):
     closed = threading.Event()
-    swapper = FrameSwapper(lambda faces: 255 - faces, 64, CONFIG)
+    swapper = FrameSwapper(lambda faces, _=None: 255 - faces, 64, CONFIG)
     log = FaceLog(tmp_path / "faces", overwrite=False)
     stream = swap_stream(read_endless(closed), lambda timed: [PLACED], swapper, log=log)
     before = threading.active_count()

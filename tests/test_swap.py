@@ -10,10 +10,11 @@ import pytest
 from flax import linen as nn
 from networks import Same
 
-from deepfake_jax import swap
+from deepfake_jax import swapper as swapper_module
 from deepfake_jax.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, Params
-from deepfake_jax.swap import BATCH_SIZES, make_swapper, swap_faces
+from deepfake_jax.swap import swap_faces
+from deepfake_jax.swapper import BATCH_SIZES, make_swapper
 
 
 class Layer(nn.Module):
@@ -79,7 +80,7 @@ def test_swap_of_a_face_does_not_depend_on_those_beside_it(
 
 def test_number_of_faces_does_not_recompile(params: Params, crops: np.ndarray):
     swapper = make_swapper(MODEL, params)
-    count: Callable[[], int] = vars(swap)["_swap_uint8"]._cache_size
+    count: Callable[[], int] = vars(swapper_module)["_draw"]._cache_size
     for n in BATCH_SIZES:
         swapper(crops[:n])
     compiled = count()

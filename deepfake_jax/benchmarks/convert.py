@@ -139,7 +139,7 @@ def judge_identity(clip: Clip, config: ConvertConfig) -> tuple[float, float]:
     """
     sides = clip.place(config).sides() * COVERAGE
     size = max(16, round(float(np.median(sides))))
-    swapper = FrameSwapper(lambda faces: faces, size, config)
+    swapper = FrameSwapper(lambda faces, _=None: faces, size, config)
     boxes, touched = [], []
     for frame, source, result in clip.swap(swapper):
         for face in frame.faces:
@@ -159,7 +159,7 @@ def time_face(
 ) -> float:
     """Milliseconds for a face of `_SIDE` pixels, one thread, but for the network."""
 
-    def answer(faces: np.ndarray) -> np.ndarray:
+    def answer(faces: np.ndarray, _: object = None, /) -> np.ndarray:
         return faces[:, :, ::-1]
 
     placement = clip.place(config)

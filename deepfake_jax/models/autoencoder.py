@@ -6,7 +6,9 @@ that every function of the package is pure in them. Faces are float32 in [0, 1],
 Nothing in the training makes the codes of A's and of B's faces alike: the encoder may
 tell who it sees, and a decoder then gets codes that it has never learned from. Networks
 that align codes keep, as ``"codes"``, the mean and variance of the bottleneck's vectors
-of each side. A swap moves the source's towards the target's, number by number.
+of each side. A swap moves the source's towards the target's, number by number, and
+then, where the parameters have a ``"bank"``, towards codes of real faces of the target,
+see `recall`.
 
 Reference:
     Sun and Saenko 2016, "Deep CORAL", of the same idea with whole covariances; Huang
@@ -26,6 +28,7 @@ from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.config import ModelConfig
 from deepfake_jax.models import lite, original
+from deepfake_jax.recall import RECALLED, recall_codes
 
 Params = dict[str, Any]
 Side = Literal["a", "b"]
@@ -109,6 +112,8 @@ class Autoencoder:
         *,
         source: Side | None = None,
         to: Side | None = None,
+        recall: float | Array = RECALLED,
+        landmarks: Float32[Array, "n m"] | None = None,
     ) -> Float[Array, "n ch cw c"]:
         """Faces of either person to their codes.
 
@@ -118,11 +123,19 @@ class Autoencoder:
             source: who they show. If codes are aligned, those of one side are moved to
                 where those of the other lie.
             to: whose decoder will read them; None leaves them where they are.
+            recall: how far they are then drawn to codes of real faces of `to`, 0 to 1;
+                see `recall.recall_codes`. Nothing without a bank.
+            landmarks: of the faces, for that.
         """
         if not self.align_codes or source is None or to is None or source == to:
             return jnp.asarray(self.encoder.apply({"params": params["encoder"]}, faces))
         vectors = self.compress(params, faces)
         moved = move_codes(vectors, params["codes"][source], params["codes"][to])
+        bank = params.get("bank", {})
+        if "codes" in bank.get(to, {}):
+            moved = recall_codes(
+                vectors, moved, bank[source], bank[to], recall, landmarks=landmarks
+            )
         return self.widen(params, moved)
 
     def compress(
@@ -191,5 +204,6 @@ def make_autoencoder(config: ModelConfig) -> Autoencoder:
 
 
 def count_parameters(params: Params) -> int:
-    """How many numbers a tree of parameters holds."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    """How many numbers a tree of parameters holds, without its bank."""
+    learned = {name: part for name, part in params.items() if name != "bank"}
+    return sum(leaf.size for leaf in jax.tree.leaves(learned))

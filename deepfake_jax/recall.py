@@ -1,0 +1,132 @@
+"""Real faces of the target, recalled while swapping: likeness without more training.
+
+A decoder draws best what it was trained with, the codes of its own person. The other
+person's codes, even moved to where its own lie on the whole, fall between those, and
+what it makes of them is a smeared face that resembles nobody well. So a run keeps a
+*bank*: the codes of real faces of each person, and what shape each has. For a face to
+swap, the faces of the target with the likest shapes are looked up, and its code is
+drawn part of the way to theirs.
+
+Shapes are landmarks less the person's mean ones, so that pose and expression count and
+not who it is. Whoever knows a face's landmarks gives them; else its shape is read from
+its code, by a linear map for each person that is fitted when the bank is built. That is
+less sure: a bank of 70 faces reads half as well what it has not seen.
+
+A bank is a part of the parameters, ``params["bank"]``; a run without one swaps as well,
+with less likeness. It also has some of the real faces themselves, see `exemplars`.
+
+Reference:
+    RVC, "Retrieval-based voice conversion", which mixes features of the target's
+    recordings into the source's; choosing them by shape instead of by the features
+    themselves is ours: those nearest in features pull everything to one mean face, see
+    BENCHMARKS.md. Hoerl and Kennard 1970, "Ridge regression", equation 2.1.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Float64
+
+from deepfake_jax.meanface import five_points
+from deepfake_jax.types import Landmarks
+
+# A person's "codes" [k, d] and their "shapes" [k, m], which are landmarks less their
+# mean, "middle" [m]; "mean" and "scale" [d] of the codes, and "readout" [d, m], which
+# maps codes so scaled to shapes. And "faces", real
+# ones [j, h, w, 3], uint8; these alone where a network does not align codes.
+Bank = dict[str, Any]
+
+RECALLED = 0.5  # share of the way to the recalled codes; see BENCHMARKS.md
+INNER = 2 * 51  # numbers of the landmarks inside of the face's outline
+_FIVE = 2 * 5
+_JAW = 17  # leading ones of 68 points, which follow the outline
+_WIDTH = 0.2  # of the kernel, as a share of the least squared distance
+_RIDGE = 0.1  # of the codes' variance
+_LEAST = 1e-3  # of the codes' deviation, and of squared distances
+
+
+def flatten_landmarks(
+    points: Landmarks | None, count: int
+) -> Float64[np.ndarray, " m"] | None:
+    """A face's landmarks as a bank compares them.
+
+    Args:
+        points: 68 or 5 of them, in the pixels of the face picture.
+        count: how many numbers: 102 are the 51 points inside of the face's outline,
+            which is more who it is than what it does; 10 are the five points.
+
+    Returns:
+        x and y of each; None where `points` cannot give so many.
+    """
+    if points is None:
+        return None
+    if count == INNER and len(points) == 68:
+        return np.asarray(points[_JAW:], np.float64).ravel()
+    if count == _FIVE and len(points) in (5, 68):
+        five = five_points(points) if len(points) == 68 else points
+        return np.asarray(five, np.float64).ravel()
+    return None
+
+
+def build_bank(
+    codes: Float32[np.ndarray, "k d"], landmarks: Float64[np.ndarray, "k m"]
+) -> Bank:
+    """What to recall of a person.
+
+    Args:
+        codes: of real faces, by the network that will swap.
+        landmarks: the faces', x and y, in any unit; see `flatten_landmarks`.
+    """
+    middle = landmarks.mean(axis=0)
+    shapes = landmarks - middle
+    mean, scale = codes.mean(axis=0), np.maximum(codes.std(axis=0), _LEAST)
+    scaled = (codes - mean).astype(np.float64) / scale
+    square = scaled.T @ scaled + _RIDGE * len(codes) * np.eye(codes.shape[1])
+    bank = {
+        "codes": codes,
+        "shapes": shapes,
+        "middle": middle,
+        "mean": mean,
+        "scale": scale,
+        "readout": np.linalg.solve(square, scaled.T @ shapes),
+    }
+    return {name: jnp.asarray(part, jnp.float32) for name, part in bank.items()}
+
+
+def recall_codes(
+    codes: Float[Array, "n d"],
+    moved: Float[Array, "n d"],
+    source: Bank,
+    target: Bank,
+    share: float | Array = RECALLED,
+    *,
+    landmarks: Float32[Array, "n m"] | None = None,
+) -> Float[Array, "n d"]:
+    """Draws codes towards those of the target's faces with the likest shapes; pure.
+
+    A recalled code is the mean of the target's, weighted by exp(-(d / least - 1) / 0.2)
+    of the squared distances d of shapes and the least of them: it changes gradually
+    with the face, which a nearest neighbour would not.
+
+    Args:
+        codes: of the source's faces.
+        moved: the same, moved to where the target's lie on the whole.
+        source: the bank of who the faces show.
+        target: of who they shall show.
+        share: of the way; 0 gives `moved`.
+        landmarks: of the source's faces, as those of the bank; None reads their shapes
+            from `codes`.
+    """
+    if landmarks is None:
+        scaled = codes.astype(jnp.float32) - source["mean"][None]
+        shapes = scaled / source["scale"][None] @ source["readout"]
+    else:
+        shapes = landmarks - source["middle"][None]
+    apart = jnp.square(shapes[:, None] - target["shapes"][None]).sum(2)
+    least = apart.min(1, keepdims=True)
+    weights = jax.nn.softmax(-(apart - least) / (_WIDTH * (least + _LEAST)), axis=1)
+    recalled = weights @ target["codes"]
+    start = moved.astype(jnp.float32)
+    return (start + share * (recalled - start)).astype(moved.dtype)

@@ -1,0 +1,175 @@
+"""Crops to finished swaps of any number, as all who show or judge swaps want them.
+
+The network draws in compiled batches of a few sizes; then, where it is asked for,
+exemplars lend detail on the CPU, and the detail of both is matched. Faces are uint8.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, UInt8
+
+from deepfake_jax.detail import MOST_GAIN, Energies, match_detail
+from deepfake_jax.exemplars import Exemplars
+from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.recall import RECALLED, Bank, flatten_landmarks
+from deepfake_jax.swap import other_side, swap_faces
+from deepfake_jax.types import Landmarks
+
+# Batches are padded to one of these, so that nothing recompiles in the middle.
+BATCH_SIZES = (1, 8, 32)
+
+
+@partial(jax.jit, static_argnames=("model", "to", "source"))
+def _draw(
+    params: Params,
+    faces: UInt8[Array, "n h w 3"],
+    landmarks: Float32[Array, "n m"] | None,
+    *,
+    model: Autoencoder,
+    to: Side,
+    source: Side | None,
+    energies: Float32[Array, "2"] | None,
+    most: float | Array,
+    recall: float | Array,
+) -> UInt8[Array, "n h w 3"]:
+    scaled = faces.astype(jnp.float32) * jnp.float32(1 / 255)
+    swapped = swap_faces(
+        model,
+        params,
+        scaled,
+        to=to,
+        source=source,
+        recall=recall,
+        landmarks=landmarks,
+    )
+    return _finish(swapped, energies, most)
+
+
+def _finish(
+    faces: Float32[Array, "n h w 3"],
+    energies: Float32[Array, "2"] | None,
+    most: float | Array,
+) -> UInt8[Array, "n h w 3"]:
+    """Matches the detail of faces in [0, 1], if asked, and rounds to uint8."""
+    if energies is not None:
+        faces = match_detail(faces, energies, most)
+    return jnp.round(jnp.clip(faces, 0, 1) * 255).astype(jnp.uint8)
+
+
+_finish_lent = jax.jit(_finish)
+
+
+@runtime_checkable
+class Swapper(Protocol):
+    """From any number of uint8 faces to their swaps; see `make_swapper`."""
+
+    def __call__(
+        self,
+        faces: UInt8[np.ndarray, "n h w 3"],
+        landmarks: Sequence[Landmarks | None] | None = None,
+        /,
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        """Swaps faces.
+
+        Args:
+            faces: crops, as the network learned from.
+            landmarks: of each, 68 or 5, in the pixels of the face picture that it was
+                cut from. If all are known, swaps follow poses and expressions more
+                surely.
+        """
+        ...
+
+
+def make_swapper(
+    model: Autoencoder,
+    params: Params,
+    *,
+    to: Side = "b",
+    source: Side | None = None,
+    energies: Energies | None = None,
+    most_detail: float = MOST_GAIN,
+    recall: float = RECALLED,
+    exemplars: bool = False,
+) -> Swapper:
+    """A compiled function from any number of uint8 faces to their swaps.
+
+    Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
+    rounded to uint8 there. For `to` and `source` see `swap_faces`.
+
+    Args:
+        model: the network.
+        params: its parameters.
+        to: as whom.
+        source: who the faces show.
+        energies: of the target's real faces, to match the swaps' fine detail with, see
+            `detail.match_detail`; None leaves them as the network draws them.
+        most_detail: the largest factor of that.
+        recall: see `swap_faces`.
+        exemplars: lend swaps the detail of real faces first, on the CPU, if the
+            parameters have a bank of them; see `exemplars`.
+    """
+    if most_detail == 1:
+        energies = None
+    bank = params.get("bank", {})
+    count = len(bank.get(source or other_side(to), {}).get("middle", ()))
+    if not model.align_codes:
+        source = None  # makes no difference: one program for both
+    core = {**params, "bank": {side: _without_faces(own) for side, own in bank.items()}}
+    draw = partial(
+        _draw, core, model=model, to=to, source=source, most=most_detail, recall=recall
+    )
+
+    def with_landmarks(faces: Any, landmarks: Any, energies: Energies | None) -> Any:
+        flat = [flatten_landmarks(points, count) for points in landmarks or ()]
+        known = [each for each in flat if each is not None]
+        if not known or len(known) < len(faces) or source == to:
+            unknown = partial(draw, landmarks=None, energies=energies)
+            return _in_batches(unknown, faces)
+        shapes = np.stack(known).astype(np.float32)
+        return _in_batches(partial(draw, energies=energies), faces, shapes)
+
+    def draw_plain(faces: Any, landmarks: Any = None, /) -> Any:
+        return with_landmarks(faces, landmarks, energies)
+
+    real = bank.get(to, {}).get("faces", ())
+    if not exemplars or not len(real):
+        return draw_plain
+    real = np.concatenate([real, real[:, :, ::-1]])
+    as_self = to if model.align_codes else None
+    own = partial(draw, landmarks=None, source=as_self, energies=None)
+    lender = Exemplars(real, _in_batches(own, real))
+
+    def draw_lent(faces: Any, landmarks: Any = None, /) -> Any:
+        drawn = with_landmarks(faces, landmarks, None)
+        lent = lender.lend(drawn.astype(np.float32)) / 255
+        finish = partial(_finish_lent, energies=energies, most=most_detail)
+        return _in_batches(finish, lent)
+
+    return draw_lent
+
+
+def _without_faces(bank: Bank) -> Bank:
+    return {name: part for name, part in bank.items() if name != "faces"}
+
+
+def _in_batches(draw: Callable[..., Any], *arrays: Any) -> UInt8[np.ndarray, "n h w 3"]:
+    """Gives faces, and what belongs to each, to a function in batches.
+
+    They have one of `BATCH_SIZES` and are filled up with zeros.
+    """
+    faces, pieces = arrays[0], []
+    for start in range(0, len(faces), BATCH_SIZES[-1]):
+        here = [each[start : start + BATCH_SIZES[-1]] for each in arrays]
+        count = len(here[0])
+        size = next(size for size in BATCH_SIZES if size >= count)
+        padded = [
+            np.pad(each, [(0, size - count)] + [(0, 0)] * (each.ndim - 1))
+            for each in here
+        ]
+        pieces.append(np.asarray(draw(*padded))[:count])
+    return np.concatenate(pieces) if pieces else np.empty(faces.shape, np.uint8)

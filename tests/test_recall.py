@@ -1,0 +1,296 @@
+"""Recalled codes: those of the target's faces with the likest shapes."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from footage import tiny_config, write_face_set
+
+from deepfake_jax.align import template_points
+from deepfake_jax.checkpoint import restore_checkpoint
+from deepfake_jax.config import ModelConfig
+from deepfake_jax.examples import gather_examples, remember
+from deepfake_jax.faceset import FaceRecord, FaceSet, load_faces, make_header
+from deepfake_jax.meanface import five_points
+from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
+from deepfake_jax.recall import Bank, build_bank, flatten_landmarks, recall_codes
+from deepfake_jax.run import RunPaths, load_run
+from deepfake_jax.swap import swap_faces
+from deepfake_jax.swapper import make_swapper
+from deepfake_jax.train import train
+
+WIDTH = 6  # of codes: four numbers of shape, two of who it is
+MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
+
+
+def make_person(
+    rng: np.random.Generator, n: int, who: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of a person and its shapes, which are a linear map of part of the codes."""
+    acts = rng.normal(size=(n, 4))
+    codes = np.concatenate([acts, np.full((n, 2), who)], axis=1)
+    codes += rng.normal(0, 0.01, codes.shape)
+    mix = np.random.default_rng(5).normal(size=(4, 10))
+    shapes = 20 * acts @ mix
+    return codes.astype(np.float32), shapes - shapes.mean(axis=0)
+
+
+@pytest.fixture
+def banks(rng: np.random.Generator) -> tuple[Bank, Bank]:
+    return build_bank(*make_person(rng, 300, -3.0)), build_bank(
+        *make_person(rng, 300, 3.0)
+    )
+
+
+def test_shapes_are_read_from_codes(rng: np.random.Generator):
+    codes, shapes = make_person(rng, 400, 1.0)
+    bank = jax.tree.map(np.asarray, build_bank(codes[:300], shapes[:300]))
+    scaled = (codes[300:] - bank["mean"]) / bank["scale"]
+    # What the ridge takes away is a tenth.
+    read = scaled @ bank["readout"]
+    truth = shapes[300:] - bank["middle"]
+    unexplained = np.square(read - truth).sum() / np.square(truth).sum()
+    assert unexplained < 0.03
+    assert {name: part.dtype for name, part in bank.items()} == dict.fromkeys(
+        bank, np.dtype(np.float32)
+    )
+
+
+def recall(codes, moved, *more):
+    return recall_codes(jnp.asarray(codes), jnp.asarray(moved), *more)
+
+
+def test_recalled_codes_are_the_targets_with_the_sources_shape(
+    rng: np.random.Generator, banks: tuple[Bank, Bank]
+):
+    codes, _ = make_person(rng, 50, -3.0)
+    found = np.asarray(recall(codes, codes, *banks, 1.0))
+    np.testing.assert_allclose(found[:, 4:], 3.0, atol=0.05)  # it is the target
+    kept = np.corrcoef(found[:, :4].ravel(), codes[:, :4].ravel())[0, 1]
+    assert kept > 0.8  # and does what the source does
+
+
+def test_given_landmarks_take_the_place_of_read_ones(
+    rng: np.random.Generator, banks: tuple[Bank, Bank]
+):
+    source, target = banks
+    known = np.asarray(target["shapes"])[:20] + np.asarray(source["middle"])
+    # Codes that say nothing: all is in the landmarks.
+    codes = np.zeros((20, WIDTH), np.float32)
+    find = partial(recall_codes, jnp.asarray(codes), jnp.asarray(codes), *banks, 1.0)
+    found = np.asarray(find(landmarks=jnp.asarray(known)))
+    np.testing.assert_allclose(found, target["codes"][:20], atol=0.05)
+    assert np.ptp(np.asarray(find()), axis=0).max() < 1e-5
+
+
+def test_landmarks_are_flat_numbers_of_the_inner_ones(rng: np.random.Generator):
+    points = rng.normal(size=(68, 2))
+    flat = flatten_landmarks(points, 102)
+    assert flat is not None
+    np.testing.assert_array_equal(flat.reshape(51, 2), points[17:])
+    np.testing.assert_array_equal(
+        flatten_landmarks(points, 10), five_points(points).ravel()
+    )
+    five = points[:5]
+    np.testing.assert_array_equal(flatten_landmarks(five, 10), five.ravel())
+    assert flatten_landmarks(five, 102) is None
+    assert flatten_landmarks(None, 102) is None
+    assert flatten_landmarks(points[:3], 10) is None
+
+
+def test_share_is_how_far_codes_go(rng: np.random.Generator, banks: tuple[Bank, Bank]):
+    codes, _ = make_person(rng, 5, -3.0)
+    once = jax.jit(recall)
+    moved = codes + np.float32(0.5)
+    ends = once(codes, moved, *banks, 0.0), once(codes, moved, *banks, 1.0)
+    np.testing.assert_array_equal(ends[0], moved)
+    half = once(codes, moved, *banks, 0.5)
+    np.testing.assert_allclose(half, (ends[0] + ends[1]) / 2, atol=1e-5)
+    assert half.dtype == np.float32
+    low = recall_codes(jnp.asarray(codes, jnp.bfloat16), jnp.asarray(moved), *banks)
+    assert np.isfinite(np.asarray(low)).all()
+
+
+def test_change_of_a_face_changes_what_is_recalled_gradually(
+    rng: np.random.Generator, banks: tuple[Bank, Bank]
+):
+    ends, _ = make_person(rng, 2, -3.0)
+    way = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    codes = ends[:1] + way * (ends[1:] - ends[:1])
+    found = np.asarray(recall(codes, codes, *banks, 1.0))
+    steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
+    whole = np.linalg.norm(found[-1] - found[0])
+    # A nearest neighbour would stay and then jump by the distance of two faces.
+    assert steps.max() < 0.1 * whole
+
+
+def test_bank_of_one_face_recalls_it():
+    codes = np.array([[1.0, 2], [1.5, 2.5]], np.float32)
+    shapes = np.array([[1.0, -1], [-1, 1]])
+    bank = build_bank(codes, shapes)
+    found = np.asarray(recall(codes - 5, codes - 5, bank, bank, 1.0))
+    assert np.isfinite(found).all()
+    assert (found >= 1 - 1e-4).all() and (found <= 2.5 + 1e-4).all()
+
+
+# Examples
+
+
+def make_set(rng: np.random.Generator, count: int, *, points: int = 68) -> FaceSet:
+    records = tuple(
+        FaceRecord(
+            file=f"{index}.png",
+            source="",
+            frame=index,
+            time=0.0,
+            box=(0.0, 0.0, 9.0, 9.0),
+            score=1.0,
+            landmarks=tuple(
+                map(
+                    tuple,
+                    template_points(256, count=points) + rng.normal(0, 3, (points, 2)),
+                )
+            ),
+            frame_to_face=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+            size=256.0,
+        )
+        for index in range(count)
+    )
+    faces = rng.integers(0, 255, (count, 256, 256, 3), np.uint8)
+    return FaceSet(Path(), faces, records, make_header([], "test"))
+
+
+def gather(sets: dict[str, FaceSet], **more):
+    among = {side: np.arange(len(faces.records)) for side, faces in sets.items()}
+    return gather_examples(sets, among, 64, color_shift=np.zeros(3), **more)
+
+
+def test_examples_come_with_their_mirror_images(rng: np.random.Generator):
+    sets = {"a": make_set(rng, 4), "b": make_set(rng, 5)}
+    found = gather(sets)
+    for side, count in (("a", 4), ("b", 5)):
+        crops, landmarks = found[side].crops, found[side].landmarks
+        assert crops.shape == (2 * count, 64, 64, 3)
+        np.testing.assert_array_equal(crops[count:], crops[:count, :, ::-1])
+        assert landmarks is not None and landmarks.shape == (2 * count, 2 * 51)
+        points = landmarks.reshape(-1, 51, 2)
+        whole = [np.array(r.landmarks)[17:] for r in sets[side].records]
+        np.testing.assert_allclose(points[:count], whole)
+        # 17 and 26 are the brows' outer ends, 48 and 54 the corners of the mouth.
+        for left, right in ((17, 26), (48, 54), (36, 45)):
+            one, other = points[:count, left - 17], points[count:, right - 17]
+            np.testing.assert_allclose(one[:, 0], 255 - other[:, 0], atol=1e-9)
+            np.testing.assert_allclose(one[:, 1], other[:, 1], atol=1e-9)
+
+
+def test_examples_are_of_the_chosen_faces_in_the_networks_colors(
+    rng: np.random.Generator,
+):
+    sets = {"a": make_set(rng, 9), "b": make_set(rng, 9)}
+    among = {"a": np.array([1, 2, 7, 8]), "b": np.array([0, 5])}
+    few = gather_examples(sets, among, 64, color_shift=np.zeros(3), most=2)
+    alone = {
+        side: replace(faces, faces=faces.faces[among[side][[0, -1]]])
+        for side, faces in sets.items()
+    }
+    for side, faces in alone.items():
+        kept = replace(
+            faces, records=tuple(sets[side].records[i] for i in among[side][[0, -1]])
+        )
+        np.testing.assert_array_equal(
+            few[side].crops, gather({"a": kept, "b": kept})["b"].crops
+        )
+    shifted = gather_examples(sets, among, 64, color_shift=np.full(3, 300.0), most=2)
+    assert (shifted["a"].crops == 255).all()
+    np.testing.assert_array_equal(shifted["b"].crops, few["b"].crops)
+
+
+def test_sides_have_the_landmarks_that_both_have(rng: np.random.Generator):
+    found = gather({"a": make_set(rng, 3), "b": make_set(rng, 3, points=5)})
+    for side in found.values():
+        assert side.landmarks is not None and side.landmarks.shape == (6, 10)
+
+
+def test_faces_without_landmarks_are_kept_as_pictures_alone(tmp_path: Path):
+    cartoons = load_faces(write_face_set(tmp_path / "a", 3))  # three landmarks each
+    found = gather({"a": cartoons, "b": cartoons})
+    assert found["a"].landmarks is None
+    remembered = remember(MODEL, MODEL.init(jax.random.key(0)), found)
+    assert list(remembered["bank"]["a"]) == ["faces"]
+    drawn = make_swapper(MODEL, remembered, exemplars=True)(found["a"].crops)
+    assert drawn.shape == found["a"].crops.shape
+
+
+def test_swaps_recall_what_the_parameters_remember(rng: np.random.Generator):
+    params = MODEL.init(jax.random.key(0))
+    examples = gather({"a": make_set(rng, 40), "b": make_set(rng, 70)})
+    remembered = remember(MODEL, params, examples)
+    assert remembered["bank"]["b"]["codes"].shape == (140, 16)
+    assert remembered["bank"]["b"]["faces"].shape == (64, 64, 64, 3)
+    assert count_parameters(remembered) == count_parameters(params)
+    faces = examples["a"].crops[:3].astype(np.float32) / 255
+    swap = partial(swap_faces, MODEL, faces=jnp.asarray(faces))
+    plain, recalled = swap(params), swap(remembered)
+    assert np.abs(np.asarray(plain - recalled)).max() > 1e-4
+    np.testing.assert_array_equal(swap(remembered, recall=0.0), plain)
+    # Faces redrawn as themselves are not swapped.
+    own = partial(swap, to="a", source="a")
+    np.testing.assert_array_equal(own(params), own(remembered))
+    whole = np.asarray(swap(remembered, recall=1.0))
+    drawn = make_swapper(MODEL, remembered, recall=1.0)(examples["a"].crops[:3])
+    np.testing.assert_allclose(drawn / 255, whole, atol=0.6 / 255)
+
+
+def test_swapper_looks_at_landmarks_where_all_are_known(rng: np.random.Generator):
+    sets = {"a": make_set(rng, 40), "b": make_set(rng, 40)}
+    examples = gather(sets)
+    # Untrained decoders draw grey; louder ones tell codes apart.
+    loud = jax.tree.map(lambda part: 4 * part, MODEL.init(jax.random.key(0)))
+    params = remember(MODEL, loud, examples)
+    swapper = make_swapper(MODEL, params, recall=1.0)
+    crops = examples["a"].crops[:9]
+    points = [np.array(record.landmarks) for record in sets["a"].records[:9]]
+    by_code, by_points = swapper(crops), swapper(crops, points)
+    np.testing.assert_array_equal(swapper(crops, [*points[:-1], None]), by_code)
+    assert np.abs(by_points.astype(int) - by_code).max() > 1
+    # Another face in the same pose recalls the same.
+    other = swapper(examples["a"].crops[20:29], points)
+    np.testing.assert_allclose(other, by_points, atol=1)
+
+
+def test_network_that_does_not_align_codes_keeps_pictures(rng: np.random.Generator):
+    examples = gather({"a": make_set(rng, 2), "b": make_set(rng, 2)})
+    model = make_autoencoder(ModelConfig(name="lite", width=8))
+    params = remember(model, model.init(jax.random.key(0)), examples)
+    assert {*params["bank"]["a"], *params["bank"]["b"]} == {"faces"}
+    faces = jnp.asarray(examples["a"].crops, jnp.float32) / 255
+    plain = {name: part for name, part in params.items() if name != "bank"}
+    np.testing.assert_array_equal(
+        swap_faces(model, params, faces), swap_faces(model, plain, faces)
+    )
+
+
+def test_run_keeps_the_bank_of_its_training_faces(tmp_path: Path):
+    a, b = (write_face_set(tmp_path / n, 20, points=68) for n in "ab")
+    config = tiny_config(
+        model={"name": "lite", "width": 8, "align_codes": True},
+        holdout=0.2,
+        judge_every=0,
+        steps=3,
+    )
+    run = tmp_path / "run"
+    train(a, b, run, config, devices=1)
+    first = load_run(run).params["bank"]
+    trained = 20 - 4  # less those beside the held-out ones
+    for side in "ab":
+        assert 4 < len(first[side]["codes"]) <= 2 * trained
+    # It goes on without the bank, and saves one of the new parameters.
+    train(a, b, run, replace(config, steps=5), devices=1)
+    second = load_run(run).params
+    assert np.abs(second["bank"]["a"]["codes"] - first["a"]["codes"]).max() > 0
+    tree, _ = restore_checkpoint(RunPaths(run).checkpoints) or ({}, {})
+    assert "bank" not in tree["params"] and "bank" not in tree["ema"]
