@@ -127,7 +127,7 @@ def test_a_judged_run_has_figures_and_a_best_checkpoint(straight: Path):
     found = load_run(straight, checkpoint="best")
     assert found.step == best["step"]
     # A swap needs nothing of the optimizer; the color is that of the run.
-    assert set(found.params) == {"encoder", "decoder_a", "decoder_b"}
+    assert set(found.params) == {"encoder", "decoder_a", "decoder_b", "bank"}
     np.testing.assert_array_equal(found.color_shift, load_run(straight).color_shift)
     # Losses above, figures below.
     assert read_picture(paths.losses).shape == (800, 700, 3)

@@ -16,7 +16,7 @@ from deepfake_jax.config import ModelConfig
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.meanface import five_points
-from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
+from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
 from deepfake_jax.recall import Bank, build_bank, flatten_landmarks, recall_codes
 from deepfake_jax.run import RunPaths, load_run
 from deepfake_jax.swap import swap_faces
@@ -164,15 +164,18 @@ def make_set(rng: np.random.Generator, count: int, *, points: int = 68) -> FaceS
     return FaceSet(Path(), faces, records, make_header([], "test"))
 
 
-def gather(sets: dict[str, FaceSet], **more):
-    among = {side: np.arange(len(faces.records)) for side, faces in sets.items()}
+def gather(sets: dict[Side, FaceSet], **more):
+    among: dict[Side, np.ndarray] = {
+        side: np.arange(len(faces.records)) for side, faces in sets.items()
+    }
     return gather_examples(sets, among, 64, color_shift=np.zeros(3), **more)
 
 
 def test_examples_come_with_their_mirror_images(rng: np.random.Generator):
-    sets = {"a": make_set(rng, 4), "b": make_set(rng, 5)}
+    sets: dict[Side, FaceSet] = {"a": make_set(rng, 4), "b": make_set(rng, 5)}
     found = gather(sets)
-    for side, count in (("a", 4), ("b", 5)):
+    for side in found:
+        count = len(sets[side].records)
         crops, landmarks = found[side].crops, found[side].landmarks
         assert crops.shape == (2 * count, 64, 64, 3)
         np.testing.assert_array_equal(crops[count:], crops[:count, :, ::-1])
@@ -190,8 +193,8 @@ def test_examples_come_with_their_mirror_images(rng: np.random.Generator):
 def test_examples_are_of_the_chosen_faces_in_the_networks_colors(
     rng: np.random.Generator,
 ):
-    sets = {"a": make_set(rng, 9), "b": make_set(rng, 9)}
-    among = {"a": np.array([1, 2, 7, 8]), "b": np.array([0, 5])}
+    sets: dict[Side, FaceSet] = {"a": make_set(rng, 9), "b": make_set(rng, 9)}
+    among: dict[Side, np.ndarray] = {"a": np.array([1, 2, 7, 8]), "b": np.array([0, 5])}
     few = gather_examples(sets, among, 64, color_shift=np.zeros(3), most=2)
     alone = {
         side: replace(faces, faces=faces.faces[among[side][[0, -1]]])
@@ -246,7 +249,7 @@ def test_swaps_recall_what_the_parameters_remember(rng: np.random.Generator):
 
 
 def test_swapper_looks_at_landmarks_where_all_are_known(rng: np.random.Generator):
-    sets = {"a": make_set(rng, 40), "b": make_set(rng, 40)}
+    sets: dict[Side, FaceSet] = {"a": make_set(rng, 40), "b": make_set(rng, 40)}
     examples = gather(sets)
     # Untrained decoders draw grey; louder ones tell codes apart.
     loud = jax.tree.map(lambda part: 4 * part, MODEL.init(jax.random.key(0)))
