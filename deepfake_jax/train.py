@@ -294,7 +294,7 @@ class _Session:
         self, sets: dict[Side, FaceSet], shift: np.ndarray
     ) -> Callable[[Params], Params]:
         model = self.state.model
-        among = {side: self.splits[side].train for side in sets}
+        among: dict[Side, np.ndarray] = {s: self.splits[s].train for s in sets}
         examples = gather_examples(sets, among, model.face_size, color_shift=shift)
         return partial(remember, model, examples=examples)
 

@@ -196,7 +196,7 @@ def test_examples_are_of_the_chosen_faces_in_the_networks_colors(
     sets: dict[Side, FaceSet] = {"a": make_set(rng, 9), "b": make_set(rng, 9)}
     among: dict[Side, np.ndarray] = {"a": np.array([1, 2, 7, 8]), "b": np.array([0, 5])}
     few = gather_examples(sets, among, 64, color_shift=np.zeros(3), most=2)
-    alone = {
+    alone: dict[Side, FaceSet] = {
         side: replace(faces, faces=faces.faces[among[side][[0, -1]]])
         for side, faces in sets.items()
     }
