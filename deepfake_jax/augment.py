@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, UInt8
 
 from deepfake_jax.align import COVERAGE, FACE_SIZE, umeyama
 from deepfake_jax.types import Face
@@ -300,6 +300,24 @@ def apply_cuts(
             cv2.remap(box, map_x, map_y, _LINEAR, dst=out[place], borderMode=_REPLICATE)
         cuts[:, start:stop] = pairs[:count].swapaxes(0, 1)
     return cuts
+
+
+def cut_points(
+    points: Float64[np.ndarray, "n p 2"], grids: Float64[np.ndarray, "n 5 5 2"]
+) -> tuple[Float64[np.ndarray, "n p 2"], Bool[np.ndarray, "n"]]:
+    """Where points of faces lie in targets that are cut out of them.
+
+    Args:
+        points: (x, y) in the faces' pixels.
+        grids: the targets', from `draw_cuts`: similarities, some mirrored.
+
+    Returns:
+        The points as shares of the targets' side, from the upper left corner; and which
+        targets are mirrored.
+    """
+    corner = grids[:, 0, 0]
+    axes = np.stack([grids[:, 0, -1] - corner, grids[:, -1, 0] - corner], axis=1)
+    return (points - corner[:, None]) @ np.linalg.inv(axes), np.linalg.det(axes) < 0
 
 
 def augment_faces(

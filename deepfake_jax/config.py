@@ -71,6 +71,10 @@ class LossConfig:
     """Pixels from one of its windows to the next; 2 takes half the time."""
     swap_weight: _NonNegative = 0.0
     """Weight of how far swaps are from a teacher's; for `distill` alone."""
+    shape_weight: _NonNegative = 0.0
+    """Weight of how far landmarks that one linear map reads from the codes of both
+    people are from where they lie: the same pose and expression then has like codes.
+    For networks that align codes."""
     critic_weight: _NonNegative = 0.0
     """Weight of how far faces are from fooling a critic, which learns to tell drawn
     faces from real ones: sharper faces, for half of the speed; with a hundred faces a
@@ -128,6 +132,9 @@ class TrainConfig:
     """Compute activations again in the backward pass instead of keeping them: a third
     more work. For networks or batches that do not fit on a GPU or TPU; on a CPU the
     convolutions' own buffers are larger, and it saves nothing."""
+    exemplars: Annotated[int, Field(ge=0)] = 64
+    """Real faces of each side that checkpoints keep, whose fine detail swaps borrow;
+    12 kB each. 0 keeps no picture of anyone."""
     log_every: _Positive = 10
     """Steps between lines of metrics.jsonl."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0

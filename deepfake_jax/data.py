@@ -12,13 +12,17 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.config import AugmentConfig
+from deepfake_jax.faceshape import FaceLandmarks, cut_shapes
 from deepfake_jax.mapped import allocate_like
 
-Batch = dict[str, UInt8[np.ndarray, "batch crop_size crop_size 3"]]
+Batch = dict[
+    str,
+    UInt8[np.ndarray, "batch crop_size crop_size 3"] | Float32[np.ndarray, "batch m"],
+]
 
 
 # Numbers of the faces to use, of A and of B.
@@ -78,6 +82,7 @@ def make_batch(
     crop_size: int = 64,
     rows: slice | None = None,
     among: Among | None = None,
+    landmarks: FaceLandmarks | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
 
@@ -93,9 +98,11 @@ def make_batch(
         crop_size: side of the pairs' pictures.
         rows: only these pairs of each side; they are the same as in the whole batch.
         among: which faces to draw from; all if None.
+        landmarks: of all faces.
 
     Returns:
-        ``warped_a``, ``target_a``, ``warped_b``, ``target_b``.
+        ``warped_a``, ``target_a``, ``warped_b``, ``target_b``; with landmarks also
+        ``shape_a`` and ``shape_b``, see `faceshape.cut_shapes`.
     """
     batch: Batch = {}
     for side, faces in enumerate((faces_a, faces_b)):
@@ -113,6 +120,10 @@ def make_batch(
         warped, target = apply_cuts(faces, chosen[share], grids[share], crop_size)
         name = "ab"[side]
         batch[f"warped_{name}"], batch[f"target_{name}"] = warped, target
+        if landmarks is not None:
+            points = landmarks[side]
+            shapes = cut_shapes(points, chosen[share], grids[share, 1])
+            batch[f"shape_{name}"] = shapes
     return batch
 
 
@@ -146,6 +157,7 @@ class BatchLoader:
         workers: int = 2,
         rows: slice | None = None,
         among: Among | None = None,
+        landmarks: FaceLandmarks | None = None,
     ):
         self._faces = faces_a, faces_b
         self._options: dict[str, Any] = {
@@ -155,6 +167,7 @@ class BatchLoader:
             "crop_size": crop_size,
             "rows": rows,
             "among": among,
+            "landmarks": landmarks,
         }
         self._ahead = 2 * workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")

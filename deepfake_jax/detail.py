@@ -34,6 +34,8 @@ def match_detail(
     faces: Float32[Array, "n h w 3"],
     energies: Float32[Array, "2"] | Energies,
     most: Float32[Array, ""] | float = MOST_GAIN,
+    *,
+    trust: Float32[Array, "n h w"] | None = None,
 ) -> Float32[Array, "n h w 3"]:
     """Raises each face's fine detail towards that of real faces; pure.
 
@@ -41,6 +43,8 @@ def match_detail(
         faces: as a decoder drew them.
         energies: of the person's real faces, see `measure_energies`.
         most: the largest factor that a band is scaled by; detail is never lowered.
+        trust: share of it that each place gets; all of it if None. Detail that is no
+            face's becomes a grimace when it is raised.
 
     Returns:
         The faces, which may leave [0, 1] by as much as their detail was raised. Bands
@@ -52,7 +56,8 @@ def match_detail(
     gains = jnp.sqrt((energies[:, None] + _LEAST) / (found + _LEAST))
     gains = jnp.clip(gains, 1, most)
     for band, gain in zip(bands, gains, strict=True):
-        faces = faces + (gain - 1)[:, None, None, None] * band
+        raised = (gain - 1)[:, None, None, None] * band
+        faces = faces + (raised if trust is None else trust[..., None] * raised)
     return faces
 
 

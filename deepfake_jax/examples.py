@@ -3,7 +3,7 @@
 See `recall` for what a bank is for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,24 +16,14 @@ from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 from deepfake_jax.align import FACE_SIZE, crop_faces
 from deepfake_jax.data import shift_color
 from deepfake_jax.faceset import FaceSet
+from deepfake_jax.faceshape import FIVE, INNER, flatten_landmarks, stack_landmarks
 from deepfake_jax.likeness import face_points
-from deepfake_jax.meanface import five_points
+from deepfake_jax.meanface import MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
-from deepfake_jax.recall import INNER, Bank, build_bank, flatten_landmarks
-from deepfake_jax.types import Landmarks
+from deepfake_jax.recall import Bank, build_bank
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
-_KEPT = 64  # of them are kept as pictures
 _BATCH = 64  # faces encoded at once
-_MIRRORED_5 = (1, 0, 2, 4, 3)
-_MIRRORED_68 = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +32,8 @@ class Examples:
 
     Attributes:
         crops: what the network is given, mirror images last.
-        landmarks: theirs, see `recall.flatten_landmarks`; None where faces have neither
-            68 nor 5 of them.
+        landmarks: theirs, see `faceshape.flatten_landmarks`; None where faces have
+            neither 68 nor 5 of them.
     """
 
     crops: UInt8[np.ndarray, "k h w 3"]
@@ -71,15 +61,12 @@ def gather_examples(
         The sides' examples.
     """
     picked = {side: _spread(among[side], most) for side in sets}
-    points = {
-        side: [face_points(faces.records[i]) for i in picked[side]]
-        for side, faces in sets.items()
-    }
-    counts = {
-        len(faces.records[i].landmarks)
-        for side, faces in sets.items()
-        for i in picked[side]
-    }
+    points = stack_landmarks(
+        {
+            side: [face_points(faces.records[i]) for i in picked[side]]
+            for side, faces in sets.items()
+        }
+    )
     examples: dict[Side, Examples] = {}
     for side, faces in sets.items():
         pictures = np.asarray(faces.faces[picked[side]])
@@ -87,9 +74,7 @@ def gather_examples(
             pictures = shift_color(pictures, color_shift)
         crops = crop_faces(pictures, face_size)
         crops = np.concatenate([crops, crops[:, :, ::-1]])
-        known = None
-        if counts <= {5, 68}:
-            known = _mirror(points[side], whole=counts == {68})
+        known = None if points is None else _mirror(points[side])
         examples[side] = Examples(crops, known)
     return examples
 
@@ -99,20 +84,22 @@ def _spread(among: Int64[np.ndarray, "n"], most: int) -> Int64[np.ndarray, "k"]:
     return among[np.linspace(0, len(among) - 1, count).round().astype(int)]
 
 
-def _mirror(points: Sequence[Landmarks], *, whole: bool) -> Float64[np.ndarray, "k m"]:
+def _mirror(points: Float64[np.ndarray, "k p 2"]) -> Float64[np.ndarray, "n m"]:
     """Flat landmarks of faces and of their mirror images."""
-    if not whole:
-        points = [five_points(each) if len(each) == 68 else each for each in points]
-    found = np.stack(points)
-    mirrored = found[:, list(_MIRRORED_68 if whole else _MIRRORED_5)].copy()
+    count = points.shape[1]
+    mirrored = points[:, list(MIRRORED[count])].copy()
     mirrored[..., 0] = FACE_SIZE - 1 - mirrored[..., 0]
-    count = INNER if whole else 2 * len(_MIRRORED_5)
-    flat = [flatten_landmarks(each, count) for each in (*found, *mirrored)]
+    numbers = INNER if count == 68 else FIVE
+    flat = [flatten_landmarks(each, numbers) for each in (*points, *mirrored)]
     return np.stack([each for each in flat if each is not None])
 
 
 def remember(
-    model: Autoencoder, params: Params, examples: Mapping[Side, Examples]
+    model: Autoencoder,
+    params: Params,
+    examples: Mapping[Side, Examples],
+    *,
+    pictures: int = 64,
 ) -> Params:
     """Parameters with the bank of some examples.
 
@@ -120,15 +107,19 @@ def remember(
         model: the network.
         params: its parameters; a bank that they have is replaced.
         examples: of both sides.
+        pictures: how many faces of a side are kept as pictures, too, at most.
     """
     bank: dict[str, Bank] = {}
     for side, own in examples.items():
         real = own.crops[: len(own.crops) // 2]
-        bank[side] = {"faces": real[_spread(np.arange(len(real)), _KEPT)]}
+        bank[side] = {}
+        if pictures:
+            bank[side]["faces"] = real[_spread(np.arange(len(real)), pictures)]
         if model.align_codes and own.landmarks is not None:
             codes = _encode(model, params, own.crops)
             bank[side] |= build_bank(codes, own.landmarks)
-    return {**params, "bank": bank}
+    learned = {name: part for name, part in params.items() if name != "bank"}
+    return {**learned, "bank": bank} if any(bank.values()) else learned
 
 
 def _encode(

@@ -31,6 +31,7 @@ _FLOW = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
 _REFLECT = cv2.BORDER_REFLECT
 
 Drawn = Float32[np.ndarray, "n h w 3"]
+Trust = Float32[np.ndarray, "n h w"]
 
 
 class Exemplars:
@@ -55,24 +56,25 @@ class Exemplars:
         self._weights = weights.astype(np.float32)
         self._small = self._flatten(self._drawn)
 
-    def lend(self, faces: Drawn) -> Drawn:
+    def lend(self, faces: Drawn) -> tuple[Drawn, Trust]:
         """Adds to drawn faces of the person the detail that exemplars have.
 
         Args:
             faces: as the network draws them, 0 to 255.
 
         Returns:
-            New pictures; they may leave 0 to 255.
+            New pictures, which may leave 0 to 255; and how well the exemplars agree
+            with the drawings at each place, in [0, 1]. Where it is low, the network has
+            drawn nothing that it has learned from.
         """
         if not len(faces):
-            return faces
+            return faces, faces[..., 0]
         apart = self._compare(self._flatten(faces))
         flow = cv2.DISOpticalFlow.create(_FLOW)
-        return np.stack(
-            [
-                self._lend(face, row, flow)
-                for face, row in zip(faces, apart, strict=True)
-            ]
+        pairs = zip(faces, apart, strict=True)
+        lent = [self._lend(face, row, flow) for face, row in pairs]
+        return np.stack([each[0] for each in lent]), np.stack(
+            [each[1] for each in lent]
         )
 
     def _lend(
@@ -80,7 +82,7 @@ class Exemplars:
         face: Float32[np.ndarray, "h w 3"],
         apart: Float32[np.ndarray, "k"],
         flow: cv2.DISOpticalFlow,
-    ) -> Float32[np.ndarray, "h w 3"]:
+    ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
         grey = _find_grey(np.clip(face, 0, 255).astype(np.uint8))
         detail, total = np.zeros_like(face), np.zeros(face.shape[:2], np.float32)
         least = apart.min() + _LEAST
@@ -103,7 +105,8 @@ class Exemplars:
             share = weight * cv2.exp(error * np.float32(-1 / _AGREEMENT**2))
             detail += share[..., None] * missing
             total += share
-        return face + detail / np.maximum(total, 1)[..., None]
+        lent = face + detail / np.maximum(total, 1)[..., None]
+        return lent, np.minimum(total, 1)
 
     def _flatten(self, faces: Drawn) -> Float32[np.ndarray, "n m"]:
         """Small pictures, weighted so that their squared distance is a mean error."""

@@ -84,7 +84,7 @@ class Gauge:
         """Does what only the first measurement has to do, so that others can be timed.
 
         Args:
-            params: any of the network.
+            params: any of the network, with a bank if those to come have one.
         """
         self._draw(params)
         _ = self._identities

@@ -40,7 +40,8 @@ from deepfake_jax.state import TrainState
 from deepfake_jax.swapper import make_swapper
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
-MORE_LOSSES = ("loss_swap", "loss_critic")  # of runs with a teacher, with a critic
+# Of runs that read shapes from codes, with a teacher, with a critic.
+MORE_LOSSES = ("loss_shape", "loss_swap", "loss_critic")
 _PREVIEW_FACES = 7
 _log = logging.getLogger("deepfake_jax")
 
@@ -230,7 +231,7 @@ class Journal:
         with self.meter.apart():
             params = self._devices.get_state(state.swap_params)
             if not self._gauge_is_warm:
-                self.gauge.warm_up(params)
+                self.gauge.warm_up(self.memory(params))
                 self._gauge_is_warm = True
             start = time.monotonic()
             remembered = self.memory(params)

@@ -11,6 +11,8 @@ Points follow the numbering of iBUG 300-W (Sagonas et al. 2013): jaw 0 to 16, br
 to 26, nose 27 to 35, eyes 36 to 47, lips 48 to 67.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -106,3 +108,17 @@ def five_points(
             landmarks[54],
         ]
     )
+
+
+# Which point each one is in a mirror image, of 5 and of 68.
+MIRRORED: Mapping[int, tuple[int, ...]] = {
+    5: (1, 0, 2, 4, 3),
+    68: (
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
+        *(64, 63, 62, 61, 60, 67, 66, 65),
+    ),
+}

@@ -67,13 +67,16 @@ def sum_losses(
         state: the network, the loss and `remat`.
         pairs: a batch in float32. With ``swapped_a`` and ``swapped_b``, see
             `draw_swaps`, both directions' swaps are compared with them by the same
-            loss, times the config's `swap_weight`; codes must not be aligned.
+            loss, times the config's `swap_weight`; codes must not be aligned. With
+            ``shape_a`` and ``shape_b``, see `faceshape.cut_shapes`, and aligned codes,
+            these are read from the codes by ``params["readout"]``.
 
     Returns:
         The sum; as metrics both sides' losses and, where swaps are compared, the mean
-        of both directions' as ``loss_swap``; and where codes are aligned, the batch's
-        mean of each side's codes and of their squares, else an empty dict; and faces
-        that each decoder drew, for the critic.
+        of both directions' as ``loss_swap``, and where shapes are read, how far they
+        are off on average, in shares of the face's side, as ``loss_shape``; and where
+        codes are aligned, the batch's mean of each side's codes and of their squares,
+        else an empty dict; and faces that each decoder drew, for the critic.
     """
     model = state.model
 
@@ -106,6 +109,12 @@ def sum_losses(
         both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")[0]
         total = total + state.loss.swap_weight * both
         metrics["loss_swap"] = both / 2
+    if "shape_a" in pairs and vectors is not None:
+        shapes = jnp.concatenate([pairs["shape_a"], pairs["shape_b"]])
+        readout = params["readout"][:, : shapes.shape[1]]
+        read = vectors.astype(jnp.float32) @ readout
+        metrics["loss_shape"] = jnp.mean(jnp.abs(read - shapes))
+        total = total + state.loss.shape_weight * metrics["loss_shape"]
     drawn: Drawn = {"a": drawn_a, "b": drawn_b}
     if state.critic is not None:
         fooling, drawn = jax.lax.cond(

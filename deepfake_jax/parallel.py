@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 
 from deepfake_jax.config import ConfigError
 from deepfake_jax.step import Device, StepFunction, jit_step, pmap_step
@@ -161,7 +161,7 @@ class Devices:
         return jax.tree.map(lambda leaf: leaf.addressable_shards[0].data[0], state)
 
     def put_batches(
-        self, batches: Sequence[Mapping[str, UInt8[np.ndarray, "n h w 3"]]], vote: int
+        self, batches: Sequence[Mapping[str, Shaped[np.ndarray, "n ..."]]], vote: int
     ) -> dict[str, Any]:
         """Puts the batches of one dispatch on the devices, without waiting.
 

@@ -29,45 +29,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64
 
-from deepfake_jax.meanface import five_points
-from deepfake_jax.types import Landmarks
-
 # A person's "codes" [k, d] and their "shapes" [k, m], which are landmarks less their
 # mean, "middle" [m]; "mean" and "scale" [d] of the codes, and "readout" [d, m], which
 # maps codes so scaled to shapes. And "faces", real
 # ones [j, h, w, 3], uint8; these alone where a network does not align codes.
 Bank = dict[str, Any]
 
-RECALLED = 0.5  # share of the way to the recalled codes; see BENCHMARKS.md
-INNER = 2 * 51  # numbers of the landmarks inside of the face's outline
-_FIVE = 2 * 5
-_JAW = 17  # leading ones of 68 points, which follow the outline
-_WIDTH = 0.2  # of the kernel, as a share of the least squared distance
+RECALLED = 0.5  # see BENCHMARKS.md
+_REACH = 0.5  # deviations that a code may stay away at a share of a half
+_WIDTH = 0.1  # of the kernel, as a share of the least squared distance
 _RIDGE = 0.1  # of the codes' variance
 _LEAST = 1e-3  # of the codes' deviation, and of squared distances
-
-
-def flatten_landmarks(
-    points: Landmarks | None, count: int
-) -> Float64[np.ndarray, " m"] | None:
-    """A face's landmarks as a bank compares them.
-
-    Args:
-        points: 68 or 5 of them, in the pixels of the face picture.
-        count: how many numbers: 102 are the 51 points inside of the face's outline,
-            which is more who it is than what it does; 10 are the five points.
-
-    Returns:
-        x and y of each; None where `points` cannot give so many.
-    """
-    if points is None:
-        return None
-    if count == INNER and len(points) == 68:
-        return np.asarray(points[_JAW:], np.float64).ravel()
-    if count == _FIVE and len(points) in (5, 68):
-        five = five_points(points) if len(points) == 68 else points
-        return np.asarray(five, np.float64).ravel()
-    return None
+_TINY = 1e-20
 
 
 def build_bank(
@@ -77,7 +50,7 @@ def build_bank(
 
     Args:
         codes: of real faces, by the network that will swap.
-        landmarks: the faces', x and y, in any unit; see `flatten_landmarks`.
+        landmarks: the faces', x and y, in any unit; see `faceshape.flatten_landmarks`.
     """
     middle = landmarks.mean(axis=0)
     shapes = landmarks - middle
@@ -104,18 +77,22 @@ def recall_codes(
     *,
     landmarks: Float32[Array, "n m"] | None = None,
 ) -> Float[Array, "n d"]:
-    """Draws codes towards those of the target's faces with the likest shapes; pure.
+    """Draws codes near to those of the target's faces with the likest shapes; pure.
 
-    A recalled code is the mean of the target's, weighted by exp(-(d / least - 1) / 0.2)
+    A recalled code is the mean of the target's, weighted by exp(-(d / least - 1) / 0.1)
     of the squared distances d of shapes and the least of them: it changes gradually
-    with the face, which a nearest neighbour would not.
+    with the face, which a nearest neighbour would not. A code may stay as it is within
+    (1 - share) / share / 2 deviations of the target's codes from the recalled one (root
+    mean square over its numbers), and is drawn straight to that limit from beyond: the
+    farther a code is from all that the target's decoder has learned from, the worse
+    that draws it.
 
     Args:
         codes: of the source's faces.
         moved: the same, moved to where the target's lie on the whole.
         source: the bank of who the faces show.
         target: of who they shall show.
-        share: of the way; 0 gives `moved`.
+        share: how much to recall, 0 to 1; 0 gives `moved`, 1 the recalled codes.
         landmarks: of the source's faces, as those of the bank; None reads their shapes
             from `codes`.
     """
@@ -128,5 +105,10 @@ def recall_codes(
     least = apart.min(1, keepdims=True)
     weights = jax.nn.softmax(-(apart - least) / (_WIDTH * (least + _LEAST)), axis=1)
     recalled = weights @ target["codes"]
-    start = moved.astype(jnp.float32)
-    return (start + share * (recalled - start)).astype(moved.dtype)
+    rest = moved.astype(jnp.float32) - recalled
+    deviations = jnp.square(rest / target["scale"][None]).mean(1, keepdims=True)
+    # Of the squares, so that a share of 0 divides nothing by 0.
+    allowed = jnp.square((1 - jnp.asarray(share, jnp.float32)) * _REACH)
+    found = jnp.square(jnp.asarray(share, jnp.float32)) * deviations
+    kept = jnp.sqrt(jnp.where(found > allowed, allowed / (found + _TINY), 1))
+    return (recalled + kept * rest).astype(moved.dtype)

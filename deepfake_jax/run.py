@@ -118,12 +118,11 @@ def check_run(folder: Path, config: TrainConfig) -> None:
             raise RunError(
                 f"{folder} is not empty and no run; name a new or empty folder as --run"
             )
-    elif (old := _describe_state(existing.model)) != (
-        new := _describe_state(config.model)
-    ):
+    elif (old := _describe_state(existing)) != (new := _describe_state(config)):
         raise RunError(
             f"{folder} was trained with the network {old}, but {new} is asked for; "
-            "give the same preset or model settings, or train into a new --run"
+            "give the same settings, or no --preset to keep the run's own, or train "
+            "into a new --run"
         )
     elif existing != config:
         _log.warning("%s: going on with changed settings", folder)
@@ -166,10 +165,13 @@ def _architecture(model: ModelConfig) -> str:
     return f"{model.name}, width {model.width}"
 
 
-def _describe_state(model: ModelConfig) -> str:
+def _describe_state(config: TrainConfig) -> str:
     """What decides the shapes of a whole state."""
-    codes = ", aligned codes" if model.align_codes else ""
-    return _architecture(model) + codes
+    told = _architecture(config.model)
+    if config.model.align_codes:
+        told += ", aligned codes"
+        told += ", their shapes learned" * (config.loss.shape_weight > 0)
+    return told
 
 
 @dataclass(frozen=True)

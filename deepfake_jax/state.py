@@ -13,6 +13,8 @@ from deepfake_jax.config import LossConfig, OptimizerConfig, TrainConfig
 from deepfake_jax.critic import Critic, init_critic
 from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
 
+SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `faceshape`; others have fewer
+
 
 @struct.dataclass
 class TrainState:
@@ -20,7 +22,8 @@ class TrainState:
 
     Attributes:
         step: updates so far.
-        params: ``{"encoder", "decoder_a", "decoder_b"}``, float32.
+        params: ``{"encoder", "decoder_a", "decoder_b"}``, float32; with aligned codes
+            also ``"codes"``, and where their shapes are learned, ``"readout"``.
         opt_state: optax's.
         ema: moving average of the parameters, or None if none is kept.
         critic: what tells drawn faces from real ones, or None.
@@ -99,6 +102,10 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     model = make_autoencoder(config.model)
     tx = _keep_optimizer(config.optimizer)
     params = _draw_parameters(key, model=model)
+    if config.loss.shape_weight and model.align_codes:
+        width = len(params["codes"]["a"]["mean"])
+        readout = jnp.zeros((width, SHAPE_NUMBERS), jnp.float32)
+        params = {**params, "readout": readout}
     critic = None
     if config.loss.critic_weight:
         # A key of its own: the network's parameters are the same without a critic.

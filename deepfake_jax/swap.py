@@ -31,7 +31,7 @@ def swap_faces(
         recall: how far codes are drawn to those of real faces of `to`, 0 to 1: more is
             more of the person and less of the expression. See `recall`; it makes no
             difference without a bank.
-        landmarks: of the faces, for that, as `recall.flatten_landmarks` gives them;
+        landmarks: of the faces, for that, as `faceshape.flatten_landmarks` gives them;
             None reads them from the codes, which is less sure.
     """
     code = model.encode(

@@ -15,13 +15,18 @@ from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.detail import MOST_GAIN, Energies, match_detail
 from deepfake_jax.exemplars import Exemplars
+from deepfake_jax.faceshape import flatten_landmarks
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
-from deepfake_jax.recall import RECALLED, Bank, flatten_landmarks
+from deepfake_jax.recall import RECALLED, Bank
 from deepfake_jax.swap import other_side, swap_faces
 from deepfake_jax.types import Landmarks
 
 # Batches are padded to one of these, so that nothing recompiles in the middle.
 BATCH_SIZES = (1, 8, 32)
+_SOURCE: Side = "a"  # what a swapper calls them, whoever they are
+_TARGET: Side = "b"
+_BANK_ROWS = 128  # a bank's codes are filled up to a multiple of this
+_FAR = 1e6  # pixels
 
 
 @partial(jax.jit, static_argnames=("model", "to", "source"))
@@ -47,17 +52,19 @@ def _draw(
         recall=recall,
         landmarks=landmarks,
     )
-    return _finish(swapped, energies, most)
+    return _finish(swapped, energies=energies, most=most)
 
 
 def _finish(
     faces: Float32[Array, "n h w 3"],
+    trust: Float32[Array, "n h w"] | None = None,
+    *,
     energies: Float32[Array, "2"] | None,
     most: float | Array,
 ) -> UInt8[Array, "n h w 3"]:
     """Matches the detail of faces in [0, 1], if asked, and rounds to uint8."""
     if energies is not None:
-        faces = match_detail(faces, energies, most)
+        faces = match_detail(faces, energies, most, trust=trust)
     return jnp.round(jnp.clip(faces, 0, 1) * 255).astype(jnp.uint8)
 
 
@@ -116,22 +123,32 @@ def make_swapper(
     if most_detail == 1:
         energies = None
     bank = params.get("bank", {})
-    count = len(bank.get(source or other_side(to), {}).get("middle", ()))
-    if not model.align_codes:
-        source = None  # makes no difference: one program for both
-    core = {**params, "bank": {side: _without_faces(own) for side, own in bank.items()}}
-    draw = partial(
-        _draw, core, model=model, to=to, source=source, most=most_detail, recall=recall
-    )
+    source = source or other_side(to)
+    count = len(bank.get(source, {}).get("middle", ()))
+    core = _take_parts(params, source, to)
+
+    def draw(shown: Side, energies: Energies | None, faces: Any, flat: Any) -> Any:
+        return _draw(
+            core,
+            faces,
+            flat,
+            model=model,
+            to=_TARGET,
+            source=shown if model.align_codes else None,
+            energies=energies,
+            most=most_detail,
+            recall=recall,
+        )
 
     def with_landmarks(faces: Any, landmarks: Any, energies: Energies | None) -> Any:
         flat = [flatten_landmarks(points, count) for points in landmarks or ()]
         known = [each for each in flat if each is not None]
-        if not known or len(known) < len(faces) or source == to:
-            unknown = partial(draw, landmarks=None, energies=energies)
-            return _in_batches(unknown, faces)
+        if source == to:
+            return _in_batches(partial(draw, _TARGET, energies, flat=None), faces)
+        if not known or len(known) < len(faces):
+            return _in_batches(partial(draw, _SOURCE, energies, flat=None), faces)
         shapes = np.stack(known).astype(np.float32)
-        return _in_batches(partial(draw, energies=energies), faces, shapes)
+        return _in_batches(partial(draw, _SOURCE, energies), faces, shapes)
 
     def draw_plain(faces: Any, landmarks: Any = None, /) -> Any:
         return with_landmarks(faces, landmarks, energies)
@@ -140,21 +157,41 @@ def make_swapper(
     if not exemplars or not len(real):
         return draw_plain
     real = np.concatenate([real, real[:, :, ::-1]])
-    as_self = to if model.align_codes else None
-    own = partial(draw, landmarks=None, source=as_self, energies=None)
+    own = partial(draw, _TARGET, None, flat=None)
     lender = Exemplars(real, _in_batches(own, real))
 
     def draw_lent(faces: Any, landmarks: Any = None, /) -> Any:
         drawn = with_landmarks(faces, landmarks, None)
-        lent = lender.lend(drawn.astype(np.float32)) / 255
+        lent, trust = lender.lend(drawn.astype(np.float32))
         finish = partial(_finish_lent, energies=energies, most=most_detail)
-        return _in_batches(finish, lent)
+        return _in_batches(finish, lent / 255, trust)
 
     return draw_lent
 
 
-def _without_faces(bank: Bank) -> Bank:
-    return {name: part for name, part in bank.items() if name != "faces"}
+def _take_parts(params: Params, source: Side, to: Side) -> Params:
+    """What a swap needs of a network's parameters, as if it were always from A to B.
+
+    So both directions share their compiled programs. The banks are filled up to some
+    multiple for that, with codes of faces that no face is like.
+    """
+    names: dict[str, Side] = {_SOURCE: source, _TARGET: to}
+    parts = {"encoder": params["encoder"], "decoder_b": params[f"decoder_{to}"]}
+    for group in ("codes", "bank"):
+        known = params.get(group, {})
+        parts[group] = {name: known[side] for name, side in names.items() if known}
+    for name, own in parts["bank"].items():
+        parts["bank"][name] = _fill_up(own)
+    return jax.tree.map(jnp.asarray, parts)
+
+
+def _fill_up(bank: Bank) -> Bank:
+    filled = {name: part for name, part in bank.items() if name != "faces"}
+    if "codes" in bank:
+        rows = [(0, -len(bank["codes"]) % _BANK_ROWS), (0, 0)]
+        filled["codes"] = np.pad(bank["codes"], rows)
+        filled["shapes"] = np.pad(bank["shapes"], rows, constant_values=_FAR)
+    return filled
 
 
 def _in_batches(draw: Callable[..., Any], *arrays: Any) -> UInt8[np.ndarray, "n h w 3"]:

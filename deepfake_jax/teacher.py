@@ -21,6 +21,7 @@ from deepfake_jax.state import Teacher
 
 TEACHER_NAME = "teacher.json"  # in a student's folder
 SHARE = 0.1  # of the teacher's parameters that a student has, at most
+_EXEMPLARS = 8  # real faces of a side that a student keeps, at most
 _WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
 
 
@@ -160,6 +161,7 @@ def student_config(
     """A student's config: its width, no aligned codes, no critic, a weight of swaps.
 
     A critic would take more time than the student, which is shown sharp swaps anyway.
+    It keeps fewer real faces: those of `lite` would be larger than itself.
 
     Args:
         teacher: whose parameters count.
@@ -173,8 +175,10 @@ def student_config(
     model = replace(config.model, align_codes=False)
     width = width or _choose_width(model, count_parameters(teacher.params))
     weight = config.loss.swap_weight or 1.0
-    loss = replace(config.loss, swap_weight=weight, critic_weight=0.0)
-    return replace(config, model=replace(model, width=width), loss=loss)
+    loss = replace(config.loss, swap_weight=weight, critic_weight=0.0, shape_weight=0.0)
+    kept = min(config.exemplars, _EXEMPLARS)
+    model = replace(model, width=width)
+    return replace(config, model=model, loss=loss, exemplars=kept)
 
 
 def _choose_width(model: ModelConfig, known: int) -> int:

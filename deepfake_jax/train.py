@@ -23,6 +23,7 @@ import numpy as np
 
 from deepfake_jax.begin import (
     describe_run,
+    find_landmarks,
     load_parameters,
     split_faces,
     start_with,
@@ -266,6 +267,7 @@ class _Session:
             self.teacher = devices.put_state(teacher.network)
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
+        self.landmarks = find_landmarks(config, a, b)
         self._begin_judging({"a": a, "b": b}, shift)
         if devices.leads:
             self.journal.memory = self._make_memory({"a": a, "b": b}, shift)
@@ -296,7 +298,8 @@ class _Session:
         model = self.state.model
         among: dict[Side, np.ndarray] = {s: self.splits[s].train for s in sets}
         examples = gather_examples(sets, among, model.face_size, color_shift=shift)
-        return partial(remember, model, examples=examples)
+        pictures = self.config.exemplars
+        return partial(remember, model, examples=examples, pictures=pictures)
 
     def _resume(self, state: TrainState) -> TrainState:
         restored = restore_checkpoint(
@@ -448,6 +451,7 @@ class _Session:
             workers=self.config.workers,
             rows=self.rows,
             among=self.among,
+            landmarks=self.landmarks,
         )
 
     def _result(self, interrupted: str | None) -> TrainResult:

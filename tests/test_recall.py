@@ -15,9 +15,10 @@ from deepfake_jax.checkpoint import restore_checkpoint
 from deepfake_jax.config import ModelConfig
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceRecord, FaceSet, load_faces, make_header
+from deepfake_jax.faceshape import flatten_landmarks
 from deepfake_jax.meanface import five_points
 from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
-from deepfake_jax.recall import Bank, build_bank, flatten_landmarks, recall_codes
+from deepfake_jax.recall import Bank, build_bank, recall_codes
 from deepfake_jax.run import RunPaths, load_run
 from deepfake_jax.swap import swap_faces
 from deepfake_jax.swapper import make_swapper

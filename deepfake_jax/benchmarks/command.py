@@ -37,6 +37,8 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
             result = _convert(command)
         case options.Quality():
             return _quality(command)
+        case options.Distill():
+            result = _distill(command)
         case options.All():
             return _all(command)
     print(json.dumps(to_json(result)) if command.json else format_result(result))
@@ -139,9 +141,24 @@ def _quality(command: options.Quality) -> int:
         seeds=options.parse_seeds(command.seeds),
         persons={"a": command.a_person, "b": command.b_person},
         devices=command.devices,
+        init=command.init,
     )
     print(json.dumps(to_json(result)) if command.json else format_quality(result))
     return 0
+
+
+def _distill(command: options.Distill) -> Any:
+    # Without the cache of compiled programs, as `_quality`.
+    from deepfake_jax.benchmarks.distill import measure_distill
+
+    return measure_distill(
+        command.teacher,
+        command.out,
+        options.make_config(command.preset, command.set),
+        minutes=command.minutes,
+        rounds=command.rounds,
+        devices=command.devices,
+    )
 
 
 def _all(command: options.All) -> int:

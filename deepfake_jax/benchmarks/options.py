@@ -250,6 +250,9 @@ class Quality:
     """Share of each side's faces to judge by and not train on."""
     seeds: str = "0"
     """Seeds of the runs, as 0,1,2: one run a seed, one after another, and medians."""
+    init: Path | None = None
+    """Each run starts with the encoder of this run: a warm start, to compare with
+    another measurement without."""
     devices: _Positive = 1
     """Devices that train."""
     a_person: str = "main"
@@ -257,6 +260,40 @@ class Quality:
     `extract` counts people, or the path of a picture of the person."""
     b_person: str = "main"
     """Likewise of B."""
+    json: _Json = False
+    """Print the result as one line of JSON."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Distill:
+    """Compare a distilled student with its teacher, and with itself untaught.
+
+    Example:
+        deepfake-jax benchmark distill --teacher run --minutes 8 --out small
+
+    Trains OUT/student as `distill` does, then OUT/alone: the same network, as many
+    steps, without a teacher. All three are judged as `evaluate` does on the faces that
+    the teacher held out. Prints for each its identity transfer and the other figures of
+    swaps, its size in MB (what a swap reads: parameters in float32, and the bank of
+    codes and real faces) and the faces a second that it swaps. The same command goes on
+    with an interrupted measurement.
+    """
+
+    teacher: Path
+    """Folder of the trained run to learn from; it stays as it is."""
+    out: Path
+    """Folder for the two runs."""
+    minutes: Annotated[float, Field(gt=0)]
+    """Training time of the student."""
+    preset: str = "lite"
+    """Network, loss and optimizer: a preset's name; the width follows from the
+    teacher's size."""
+    set: _Settings = ()
+    """Override one setting, as key.sub=value; may be given again."""
+    rounds: _Positive = 5
+    """Timings of the swaps; the median counts."""
+    devices: _Positive = 1
+    """Devices that train."""
     json: _Json = False
     """Print the result as one line of JSON."""
 
@@ -305,6 +342,7 @@ BenchmarkOptions = (
     | Annotated[Ratio, subcommand_of(Ratio)]
     | Annotated[Convert, subcommand_of(Convert)]
     | Annotated[Quality, subcommand_of(Quality)]
+    | Annotated[Distill, subcommand_of(Distill)]
     | Annotated[All, subcommand_of(All)]
 )
 
@@ -356,5 +394,7 @@ def check_options(options: Any) -> None:
     if isinstance(options, Quality):
         make_quality_config(options)
         parse_seeds(options.seeds)
+    elif isinstance(options, Distill):
+        make_config(options.preset, options.set)
     elif not isinstance(options, Loader | Convert | Poisson):
         make_config(options.preset, options.set, batch_size=options.batch_size)

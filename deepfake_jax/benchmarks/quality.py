@@ -93,6 +93,7 @@ def measure_quality(
     seeds: Sequence[int] = (0,),
     persons: Mapping[Side, str] | None = None,
     devices: int = 1,
+    init: Path | None = None,
 ) -> QualityFigures:
     """Trains a run a seed into ``out/run_SEED``, and judges it at even times.
 
@@ -107,6 +108,7 @@ def measure_quality(
         seeds: of the runs.
         persons: whose faces to extract; by default the person seen most.
         devices: to train on.
+        init: another run, whose encoder each run starts with; see `train.train`.
 
     Raises:
         QualityError: the folder holds something else, too few faces could be held out,
@@ -124,7 +126,7 @@ def measure_quality(
     machine = describe_machine()  # now: the checkout may be another at the end
     judge = Judge()  # before anything is written: its weights may not be had
     chosen: Mapping[Side, str] = persons or {"a": "main", "b": "main"}
-    _begin(out, sources, chosen, config)
+    _begin(out, sources, chosen, config, init)
     folders = {
         s: _find_faces(sources[s], out / f"faces_{s}", chosen[s]) for s in sources
     }
@@ -135,7 +137,7 @@ def measure_quality(
     for seed in seeds:
         run = out / f"run_{seed}"
         seeded = replace(config, seed=seed, steps=None, until="")
-        _Watch(run, seeded, sets, curve, judge).train(judgements, devices)
+        _Watch(run, seeded, sets, curve, judge).train(judgements, devices, init)
     return _sum_up(out, curve, seeds, machine)
 
 
@@ -144,18 +146,21 @@ def _begin(
     sources: Mapping[Side, Path],
     persons: Mapping[Side, str],
     config: TrainConfig,
+    init: Path | None,
 ) -> None:
     """Claims a folder for a measurement, or checks that it is that of this one."""
     settings = {k: v for k, v in config_to_dict(config).items() if k not in _FREE}
     request = {side: str(sources[side].resolve()) for side in _SIDES}
     request |= {f"{side}_person": persons[side] for side in _SIDES} | settings
+    if init is not None:
+        request["init"] = str(init.resolve())
     path = out / REQUEST_NAME
     if out.exists() and not out.is_dir():
         raise QualityError(f"--out {out} is a file; name a folder")
     if path.is_file():
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            odd = [name for name in request if known.get(name) != request[name]]
+            odd = [n for n in request | known if known.get(n) != request.get(n)]
         except (ValueError, AttributeError) as error:
             raise QualityError(
                 f"{path} is damaged ({error}); name a new --out"
@@ -212,7 +217,7 @@ class _Watch:
         self._curve, self._judge = curve, judge
         self._real: dict[Side, RealFaces] = {}
 
-    def train(self, judgements: int, devices: int) -> None:
+    def train(self, judgements: int, devices: int, init: Path | None) -> None:
         """Trains to the end; nothing where that was done before."""
         seed, minutes = self._config.seed, self._config.minutes
         assert minutes is not None
@@ -226,7 +231,13 @@ class _Watch:
         a, b = (self._sets[side].folder for side in _SIDES)
         observer = Observer(times, self._look)
         result = train(
-            a, b, self._run, self._config, devices=devices, observer=observer
+            a,
+            b,
+            self._run,
+            self._config,
+            devices=devices,
+            init=init,
+            observer=observer,
         )
         if result.interrupted:
             raise QualityError(

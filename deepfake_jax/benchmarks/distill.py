@@ -1,0 +1,229 @@
+"""A student against its teacher, and against its own network trained without one.
+
+The student learns for some minutes, then the same network alone takes as many steps on
+the same faces, and all three are judged on the faces that the teacher held out, as
+`evaluate` does.
+"""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from deepfake_jax.benchmarks.machine import Machine, describe_machine
+from deepfake_jax.benchmarks.quality import QualityError
+from deepfake_jax.config import TrainConfig
+from deepfake_jax.distill import distill
+from deepfake_jax.evaluate import Evaluation, evaluate_real, find_real, find_splits
+from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.judge import Judge, RealFaces
+from deepfake_jax.models.autoencoder import Side, count_parameters
+from deepfake_jax.run import TrainedRun, load_run, read_run_config
+from deepfake_jax.setrecord import find_set
+from deepfake_jax.swapper import Swapper, make_swapper
+from deepfake_jax.teacher import student_config
+from deepfake_jax.train import TrainResult, train
+
+_SIDES: tuple[Side, Side] = ("a", "b")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of the runs that are compared; figures are means of both directions.
+
+    Attributes:
+        parameters: of encoder and both decoders.
+        size_mb: of all that a swap reads, 1e6 bytes: parameters in float32, and the
+            bank of codes and real faces.
+        minutes: of training; None of the teacher.
+        step: updates.
+        identity_transfer: see `likeness.Likeness`.
+        retrieval: of the worse direction.
+        expression_error: see `expression.Expression`.
+        following: likewise.
+        sharpness: see `fidelity.sharpness`.
+        faces_per_second: swapped as `convert` does, all but finding and pasting them.
+        a_to_b: all figures of A's faces as B; see `evaluate.SwapFigures`.
+        b_to_a: of B's faces as A.
+    """
+
+    parameters: int
+    size_mb: float
+    minutes: float | None
+    step: int
+    identity_transfer: float
+    retrieval: float
+    expression_error: float
+    following: float
+    sharpness: float
+    faces_per_second: float
+    a_to_b: dict[str, float]
+    b_to_a: dict[str, float]
+
+
+@dataclass(frozen=True)
+class DistillFigures:
+    """What `measure_distill` found.
+
+    Attributes:
+        share_of_transfer: the student's identity transfer over the teacher's.
+        share_of_size: of `size_mb`, likewise.
+        alone_share: as `share_of_transfer`, of the network trained alone.
+        teacher: the run to learn from.
+        student: who learned from it.
+        alone: the same network, as many steps without it.
+        out: folder of both runs.
+        machine: where.
+    """
+
+    share_of_transfer: float
+    share_of_size: float
+    alone_share: float
+    teacher: Contestant
+    student: Contestant
+    alone: Contestant
+    out: str
+    machine: Machine
+
+
+def measure_distill(
+    teacher: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    minutes: float,
+    rounds: int = 5,
+    devices: int = 1,
+) -> DistillFigures:
+    """Trains ``out/student`` and ``out/alone``, and judges them and the teacher.
+
+    The same call goes on with one that was interrupted.
+
+    Args:
+        teacher: folder of the trained run; it must have held out faces of both sides.
+        out: folder of the two runs.
+        config: of the network alone; that of the student follows from it, its width
+            from the teacher's size.
+        minutes: of the student's training.
+        rounds: of timing; the median counts.
+        devices: to train on.
+
+    Raises:
+        QualityError: the teacher held out no faces, or a signal ended the training.
+        FaceSetError, AssetError, ConfigError, RunError, CheckpointError, TrainingError:
+            as of distilling, training and judging.
+    """
+    machine = describe_machine()
+    judge = Judge()
+    taught = load_run(teacher)
+    folders = {side: find_set(teacher, side) for side in _SIDES}
+    sets: dict[Side, FaceSet] = {side: load_faces(folders[side]) for side in _SIDES}
+    splits = find_splits(teacher, sets)
+    if not all(len(split.held) for split in splits.values()):
+        raise QualityError(
+            f"{teacher} held out no faces to compare by; train a teacher with a "
+            "--holdout above 0"
+        )
+    small = replace(student_config(taught, config), steps=None, minutes=minutes)
+    student = distill(teacher, out / "student", small, devices=devices)
+    _check_end(student)
+    known = read_run_config(teacher) or TrainConfig()
+    alone = train(
+        folders["a"],
+        folders["b"],
+        out / "alone",
+        replace(
+            config,
+            model=replace(config.model, width=small.model.width),
+            exemplars=small.exemplars,
+            steps=student.step,
+            minutes=None,
+            # The same faces are held out, and the same drawn for a step.
+            holdout=known.holdout,
+            seed=known.seed,
+        ),
+        devices=devices,
+    )
+    _check_end(alone)
+    real = find_real(taught, sets, splits, judge)
+    runs = [taught, load_run(out / "student"), load_run(out / "alone")]
+    rates = _time_swaps([make_finished(run) for run in runs], real, rounds)
+    times = [None, student.seconds / 60, alone.seconds / 60]
+    found = [
+        _describe(run, evaluate_real(run, real, judge), rate, spent)
+        for run, rate, spent in zip(runs, rates, times, strict=True)
+    ]
+    transfers = [each.identity_transfer for each in found]
+    return DistillFigures(
+        share_of_transfer=transfers[1] / transfers[0],
+        share_of_size=found[1].size_mb / found[0].size_mb,
+        alone_share=transfers[2] / transfers[0],
+        teacher=found[0],
+        student=found[1],
+        alone=found[2],
+        out=str(out),
+        machine=machine,
+    )
+
+
+def _check_end(result: TrainResult) -> None:
+    if result.interrupted:
+        raise QualityError(
+            f"{result.interrupted} after {result.seconds / 60:.1f} minutes of "
+            "training; the same command goes on from there"
+        )
+
+
+def make_finished(run: TrainedRun) -> Swapper:
+    """A run's swapper of A's faces as B, as `convert` uses it."""
+    return make_swapper(
+        run.model,
+        run.params,
+        to="b",
+        source="a",
+        energies=run.energies.get("b"),
+        exemplars=True,
+    )
+
+
+def _time_swaps(
+    swappers: list[Swapper], real: Mapping[Side, RealFaces], rounds: int
+) -> list[float]:
+    """Faces a second of each, in turns, medians; compilation is apart."""
+    crops, landmarks = real["a"].crops, real["a"].sample.landmarks
+    seconds: list[list[float]] = [[] for _ in swappers]
+    for number in range(rounds + 1):
+        for times, swapper in zip(seconds, swappers, strict=True):
+            start = time.perf_counter()
+            swapper(crops, landmarks)
+            if number:
+                times.append(time.perf_counter() - start)
+    return [len(crops) / statistics.median(times) for times in seconds]
+
+
+def _describe(
+    run: TrainedRun, found: Evaluation, rate: float, minutes: float | None
+) -> Contestant:
+    both: list[dict[str, Any]] = [vars(found.a_to_b), vars(found.b_to_a)]
+
+    def mean(name: str) -> float:
+        return statistics.mean(swaps[name] for swaps in both)
+
+    return Contestant(
+        parameters=count_parameters(run.params),
+        size_mb=sum(leaf.nbytes for leaf in jax.tree.leaves(run.params)) / 1e6,
+        minutes=minutes,
+        step=run.step,
+        identity_transfer=mean("identity_transfer"),
+        retrieval=min(swaps["retrieval"] for swaps in both),
+        expression_error=mean("expression_error"),
+        following=mean("following"),
+        sharpness=mean("sharpness"),
+        faces_per_second=rate,
+        a_to_b=both[0],
+        b_to_a=both[1],
+    )

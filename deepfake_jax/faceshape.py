@@ -1,0 +1,90 @@
+"""A face's shape: where its landmarks lie, less where its person's are on average.
+
+What is left is pose and expression, which A and B can have alike, and little of who it
+is. Landmarks are (x, y) in the pixels of the aligned face picture, 68 or 5 of a face.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from deepfake_jax.align import COVERAGE, FACE_SIZE
+from deepfake_jax.augment import cut_points
+from deepfake_jax.meanface import MIRRORED, five_points
+from deepfake_jax.types import Landmarks
+
+# Landmarks of all of A's faces and of all of B's.
+FaceLandmarks = tuple[Float64[np.ndarray, "n p 2"], Float64[np.ndarray, "m p 2"]]
+_JAW = 17  # leading ones of 68 points, which follow the outline
+INNER = 2 * (68 - _JAW)  # numbers of the landmarks inside of the face's outline
+FIVE = 2 * 5
+
+
+def flatten_landmarks(
+    points: Landmarks | None, count: int
+) -> Float64[np.ndarray, " m"] | None:
+    """A face's landmarks as shapes are compared.
+
+    Args:
+        points: 68 or 5 of them, in the pixels of the face picture.
+        count: how many numbers: 102 are the 51 points inside of the face's outline,
+            which is more who it is than what it does; 10 are the five points.
+
+    Returns:
+        x and y of each; None where `points` cannot give so many.
+    """
+    if points is None:
+        return None
+    if count == INNER and len(points) == 68:
+        return np.asarray(points[_JAW:], np.float64).ravel()
+    if count == FIVE and len(points) in (5, 68):
+        five = five_points(points) if len(points) == 68 else points
+        return np.asarray(five, np.float64).ravel()
+    return None
+
+
+def stack_landmarks(
+    sides: Mapping[str, Sequence[Landmarks]],
+) -> dict[str, Float64[np.ndarray, "n p 2"]] | None:
+    """Landmarks of both sides' faces, as many points of each.
+
+    Returns:
+        68 where all faces have them, else 5; None where some face has neither.
+    """
+    counts = {len(points) for side in sides.values() for points in side}
+    if not counts <= {5, 68}:
+        return None
+    if counts == {68}:
+        return {name: np.stack(side) for name, side in sides.items()}
+    return {
+        name: np.stack([five_points(p) if len(p) == 68 else p for p in side])
+        for name, side in sides.items()
+    }
+
+
+def cut_shapes(
+    landmarks: Float64[np.ndarray, "n p 2"],
+    chosen: Int64[np.ndarray, "k"],
+    grids: Float64[np.ndarray, "k 5 5 2"],
+) -> Float32[np.ndarray, "k m"]:
+    """Shapes of the faces in some targets, with how each target was turned and moved.
+
+    Args:
+        landmarks: of all of a person's faces.
+        chosen: which faces the targets are cut from.
+        grids: of the targets, see `augment.draw_cuts`.
+
+    Returns:
+        x and y of each point, as shares of the targets' side; of 68 points the 51
+        inside of the face's outline.
+    """
+    points, mirrored = cut_points(landmarks[chosen], grids)
+    partners = list(MIRRORED[landmarks.shape[1]])
+    points[mirrored] = points[mirrored][:, partners]
+    middle = landmarks.mean(axis=0) - (FACE_SIZE - 1) / 2
+    # Of the person and of the mirror image alike, or codes would have to tell them.
+    middle = (middle + middle[partners] * [-1, 1]) / 2
+    shapes = points - 0.5 - middle / (COVERAGE * FACE_SIZE)
+    inner = _JAW if landmarks.shape[1] == 68 else 0
+    return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)
