@@ -21,7 +21,6 @@ from deepfake_jax.detail import measure_energies
 from deepfake_jax.faceset import FaceSet
 from deepfake_jax.faceshape import FaceLandmarks, stack_landmarks
 from deepfake_jax.holdout import Split, begin_split, resume_split, write_held
-from deepfake_jax.likeness import face_points
 from deepfake_jax.models.autoencoder import Params, Side, make_autoencoder
 from deepfake_jax.run import RunError, RunPaths, load_start
 from deepfake_jax.state import TrainState
@@ -173,10 +172,7 @@ def find_landmarks(config: TrainConfig, a: FaceSet, b: FaceSet) -> FaceLandmarks
     """Landmarks of all faces, where a run learns their shapes; else None."""
     if not (config.loss.shape_weight and config.model.align_codes):
         return None
-    sides = {"a": a, "b": b}
-    points = {s: [face_points(r) for r in sides[s].records] for s in sides}
-    found = stack_landmarks(points)
-    return None if found is None else (found["a"], found["b"])
+    return stack_landmarks(a.records, b.records)
 
 
 def _note_detail(

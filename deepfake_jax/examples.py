@@ -17,7 +17,6 @@ from deepfake_jax.align import FACE_SIZE, crop_faces
 from deepfake_jax.data import shift_color
 from deepfake_jax.faceset import FaceSet
 from deepfake_jax.faceshape import FIVE, INNER, flatten_landmarks, stack_landmarks
-from deepfake_jax.likeness import face_points
 from deepfake_jax.meanface import MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.recall import Bank, build_bank
@@ -61,12 +60,8 @@ def gather_examples(
         The sides' examples.
     """
     picked = {side: _spread(among[side], most) for side in sets}
-    points = stack_landmarks(
-        {
-            side: [face_points(faces.records[i]) for i in picked[side]]
-            for side, faces in sets.items()
-        }
-    )
+    records = {s: [faces.records[i] for i in picked[s]] for s, faces in sets.items()}
+    points = stack_landmarks(records["a"], records["b"])
     examples: dict[Side, Examples] = {}
     for side, faces in sets.items():
         pictures = np.asarray(faces.faces[picked[side]])
@@ -74,7 +69,7 @@ def gather_examples(
             pictures = shift_color(pictures, color_shift)
         crops = crop_faces(pictures, face_size)
         crops = np.concatenate([crops, crops[:, :, ::-1]])
-        known = None if points is None else _mirror(points[side])
+        known = None if points is None else _mirror(points["ab".index(side)])
         examples[side] = Examples(crops, known)
     return examples
 

@@ -4,18 +4,22 @@ What is left is pose and expression, which A and B can have alike, and little of
 is. Landmarks are (x, y) in the pixels of the aligned face picture, 68 or 5 of a face.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from deepfake_jax.align import COVERAGE, FACE_SIZE
 from deepfake_jax.augment import cut_points
+from deepfake_jax.faceset import FaceRecord
+from deepfake_jax.likeness import face_points
 from deepfake_jax.meanface import MIRRORED, five_points
 from deepfake_jax.types import Landmarks
 
 # Landmarks of all of A's faces and of all of B's.
-FaceLandmarks = tuple[Float64[np.ndarray, "n p 2"], Float64[np.ndarray, "m p 2"]]
+FaceLandmarks = tuple[
+    Float64[np.ndarray, "n points 2"], Float64[np.ndarray, "m points 2"]
+]
 _JAW = 17  # leading ones of 68 points, which follow the outline
 INNER = 2 * (68 - _JAW)  # numbers of the landmarks inside of the face's outline
 FIVE = 2 * 5
@@ -45,22 +49,24 @@ def flatten_landmarks(
 
 
 def stack_landmarks(
-    sides: Mapping[str, Sequence[Landmarks]],
-) -> dict[str, Float64[np.ndarray, "n p 2"]] | None:
-    """Landmarks of both sides' faces, as many points of each.
+    a: Sequence[FaceRecord], b: Sequence[FaceRecord]
+) -> FaceLandmarks | None:
+    """Landmarks of A's faces and of B's, in their pictures, as many of each face.
 
     Returns:
         68 where all faces have them, else 5; None where some face has neither.
     """
-    counts = {len(points) for side in sides.values() for points in side}
+    counts = {len(face.landmarks) for face in (*a, *b)}
     if not counts <= {5, 68}:
         return None
-    if counts == {68}:
-        return {name: np.stack(side) for name, side in sides.items()}
-    return {
-        name: np.stack([five_points(p) if len(p) == 68 else p for p in side])
-        for name, side in sides.items()
-    }
+
+    def stack(faces: Sequence[FaceRecord]) -> Float64[np.ndarray, "_ _ 2"]:
+        points = map(face_points, faces)
+        if counts != {68}:
+            points = (five_points(p) if len(p) == 68 else p for p in points)
+        return np.stack(list(points))
+
+    return stack(a), stack(b)
 
 
 def cut_shapes(

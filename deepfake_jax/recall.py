@@ -40,7 +40,6 @@ _REACH = 0.5  # deviations that a code may stay away at a share of a half
 _WIDTH = 0.1  # of the kernel, as a share of the least squared distance
 _RIDGE = 0.1  # of the codes' variance
 _LEAST = 1e-3  # of the codes' deviation, and of squared distances
-_TINY = 1e-20
 
 
 def build_bank(
@@ -108,7 +107,9 @@ def recall_codes(
     rest = moved.astype(jnp.float32) - recalled
     deviations = jnp.square(rest / target["scale"][None]).mean(1, keepdims=True)
     # Of the squares, so that a share of 0 divides nothing by 0.
-    allowed = jnp.square((1 - jnp.asarray(share, jnp.float32)) * _REACH)
-    found = jnp.square(jnp.asarray(share, jnp.float32)) * deviations
-    kept = jnp.sqrt(jnp.where(found > allowed, allowed / (found + _TINY), 1))
+    part = jnp.asarray(share, jnp.float32)
+    allowed = (1 - part) * _REACH
+    found = jnp.square(part) * deviations
+    beyond = found > jnp.square(allowed)
+    kept = jnp.where(beyond, allowed / jnp.sqrt(jnp.where(beyond, found, 1)), 1)
     return (recalled + kept * rest).astype(moved.dtype)

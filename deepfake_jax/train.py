@@ -4,19 +4,16 @@
 one stopped, with the result of an uninterrupted run.
 """
 
-import json
 import logging
 import signal
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,32 +30,21 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.config import TrainConfig, config_to_yaml
+from deepfake_jax.claim import claim_run, compare_processes, fingerprint_run
+from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import Batch, BatchLoader, shift_color
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.gauge import Gauge
-from deepfake_jax.journal import Dispatch, Journal, TrainingError, state_arrays
+from deepfake_jax.journal import Dispatch, Journal, state_arrays
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.observer import Observer
 from deepfake_jax.parallel import Devices, find_devices
-from deepfake_jax.run import (
-    RunError,
-    RunPaths,
-    TrainedRun,
-    check_run,
-    read_energies,
-    write_run_config,
-)
+from deepfake_jax.run import RunPaths, TrainedRun, read_energies
 from deepfake_jax.setrecord import write_sets
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
-from deepfake_jax.teacher import (
-    TeacherRun,
-    check_teacher,
-    load_teacher,
-    write_teacher,
-)
+from deepfake_jax.teacher import TeacherRun, load_teacher
 
 _log = logging.getLogger("deepfake_jax")
 # What processes tell each other: a signal's number, or that the run has had its time or
@@ -168,7 +154,7 @@ def train(
             )
             taught = load_teacher(teacher, run, config)
             if place.leads:
-                stack.enter_context(_claim(run, config, taught))
+                stack.enter_context(claim_run(run, config, taught))
             stop = stack.enter_context(stop_signals())
             start = load_parameters(run, config, init, decoders=init_decoders)
             session = _Session(
@@ -185,45 +171,8 @@ def train(
         except Exception:
             place.meet(0, 0, 0)
             raise
-        _compare(place.meet(1, session.step, session.fingerprint), run)
+        compare_processes(place.meet(1, session.step, session.fingerprint), run)
         return session.train_until(stop)
-
-
-@contextmanager
-def _claim(
-    run: Path, config: TrainConfig, teacher: TeacherRun | None
-) -> Iterator[None]:
-    """Holds a run folder, which nobody else trains meanwhile."""
-    check_run(run, config)
-    check_teacher(run, teacher)
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(RunPaths(run).lock).acquire(timeout=0):
-            write_run_config(run, config)
-            write_teacher(run, teacher)
-            yield
-    except filelock.Timeout:
-        raise RunError(
-            f"another process is training {run}; wait for it or use another --run"
-        ) from None
-
-
-def _compare(told: Any, run: Path) -> None:
-    """Checks what the processes told each other: started, step, fingerprint."""
-    leader, others = told[0], list(enumerate(told))[1:]
-    for index, (started, step, fingerprint) in [(0, leader), *others]:
-        if not started:
-            raise TrainingError(f"process {index} could not start; see what it says")
-        if step != leader[1]:
-            raise TrainingError(
-                f"process {index} finds step {step} in {run}, process 0 step "
-                f"{leader[1]}; the run folder must be on a disk that all hosts see"
-            )
-        if fingerprint != leader[2]:
-            raise TrainingError(
-                f"process {index} has other settings or face sets than process 0; "
-                "start all with the same command and the same face sets"
-            )
 
 
 class _Session:
@@ -254,7 +203,7 @@ class _Session:
         self.among = self.splits["a"].train, self.splits["b"].train
         self.extra = describe_run(config, a, b, self.among, teacher)
         counts, told = map(len, self.among), "" if teacher is None else teacher.name
-        self.fingerprint = _fingerprint(config, self.extra, told, *counts)
+        self.fingerprint = fingerprint_run(config, self.extra, told, *counts)
         self.observer: Observer | None = None
         self.observed_step, self.observed_seconds = -1, 0.0
         state = init_state(jax.random.key(config.seed), config)
@@ -484,13 +433,3 @@ def steps_of_dispatch(config: TrainConfig, step: int) -> int:
     if room <= 0:
         return 0
     return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1
-
-
-def _fingerprint(
-    config: TrainConfig, extra: dict[str, Any], teacher: str, *counts: int
-) -> int:
-    """A number that differs where processes would train different things."""
-    # Hosts may differ in cores and memory.
-    settings = config_to_yaml(replace(config, workers=1, memory_limit_mb=0))
-    text = settings + json.dumps([extra["color_shift"], counts]) + teacher
-    return zlib.crc32(text.encode()) >> 1  # the sign's bit stays free

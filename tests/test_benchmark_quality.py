@@ -25,6 +25,7 @@ from deepfake_jax.config import ConfigError
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import evaluate
 from deepfake_jax.faceset import read_record, write_record
+from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.observer import Observer
 from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun, load_run
@@ -212,8 +213,42 @@ def test_a_measurement_speaks_json_and_is_gone_on_with(measured, capsys):
     again = run_json(capsys, args)
     assert again["curve"] == curve and load_run(run).step == result["step"]
     # Another measurement has no room there.
-    assert run_command([*args, "--set", "loss.pixel=mse"]) == 1
-    assert "other loss" in capsys.readouterr().err
+    for other, name in (("--set", "loss.pixel=mse"), ("--init", str(run))):
+        assert run_command([*args, other, name]) == 1
+        told = "init" if other == "--init" else "loss"
+        assert f"other {told}" in capsys.readouterr().err
+
+
+def test_a_measurement_can_start_from_another_run(measured, tmp_path, capsys, caplog):
+    args, out = measured
+    run_json(capsys, args)  # there already, unless this test is run alone
+    where, out = args.index("--out"), out / "run_3"
+    args = [*args[:where], "--out", str(tmp_path), *args[where + 2 :]]
+    result = run_json(capsys, [*args, "--init", str(out)])
+    assert result["step"] >= 1 and f"starting with encoder of {out}" in caplog.text
+
+
+def test_a_student_is_compared_with_its_teacher_and_itself(measured, tmp_path, capsys):
+    args, out = measured
+    run_json(capsys, args)
+    command = ["benchmark", "distill", "--teacher", str(out / "run_3"), "--json"]
+    command += ["--minutes", "0.02", "--width", "8", "--set", "batch_size=2"]
+    command += ["--rounds", "1", "--out", str(tmp_path)]
+    result = run_json(capsys, command)
+    teacher, student, alone = (result[n] for n in ("teacher", "student", "alone"))
+    assert student["step"] == alone["step"] >= 1 and teacher["minutes"] is None
+    assert student["parameters"] < teacher["parameters"]
+    # The same network, but for the moments of codes and the map that reads shapes.
+    assert 0 < alone["parameters"] - student["parameters"] < 5000
+    assert student["size_mb"] > 4e-6 * student["parameters"]  # real faces are in it
+    share = student["identity_transfer"] / teacher["identity_transfer"]
+    assert result["share_of_transfer"] == pytest.approx(share)
+    figures = asdict(evaluate(out / "run_3"))
+    assert teacher["a_to_b"] == pytest.approx(figures["a_to_b"], rel=1e-6)
+    for figure in ("faces_per_second", "sharpness"):
+        assert min(each[figure] for each in (teacher, student, alone)) > 0
+    held = {(tmp_path / n / HELD_NAME).read_text() for n in ("student", "alone")}
+    assert held == {(out / "run_3" / HELD_NAME).read_text()}
 
 
 @pytest.mark.usefixtures("detector_weights")

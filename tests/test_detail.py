@@ -70,6 +70,17 @@ def test_no_band_grows_by_more_than_the_factor(crops: np.ndarray):
     assert 0 < abs(np.asarray(change)).max() <= abs(np.asarray(once)).max() + 1e-6
 
 
+def test_detail_is_raised_where_it_is_trusted(crops: np.ndarray):
+    energies = measure_energies(crops)
+    soft = jnp.asarray(soften(crops, 1.0) / np.float32(255))
+    whole = match_detail(soft, energies) - soft
+    trust = np.zeros(soft.shape[:3], np.float32)
+    trust[:, :32], trust[:, 32:48] = 1, 0.5
+    change = match_detail(soft, energies, trust=jnp.asarray(trust)) - soft
+    np.testing.assert_allclose(change, whole * trust[..., None], atol=1e-6)
+    assert np.abs(whole).max() > 0.01
+
+
 def test_sharp_and_flat_faces_stay_as_they_are(crops: np.ndarray):
     sharp = jnp.asarray(crops / np.float32(255))
     calm = measure_energies(soften(crops, 3.0))

@@ -233,8 +233,10 @@ def test_a_student_is_as_wide_as_a_tenth_of_its_teacher_allows():
     assert count_model(config.model) <= whole / 10
     wider = replace(config.model, width=config.model.width + 2)
     assert count_model(wider) > whole / 10
-    assert config.loss == replace(lite.loss, swap_weight=1.0, critic_weight=0.0)
-    rest = {"model": lite.model, "loss": lite.loss}
+    told = {"swap_weight": 1.0, "critic_weight": 0.0, "shape_weight": 0.0}
+    assert config.loss == replace(lite.loss, **told)
+    assert config.exemplars < lite.exemplars
+    rest = {"model": lite.model, "loss": lite.loss, "exemplars": lite.exemplars}
     assert replace(config, **rest) == lite
     weighed = replace(lite, loss=replace(lite.loss, swap_weight=0.5))
     assert student_config(teacher, weighed, width=12).loss.swap_weight == 0.5

@@ -46,7 +46,8 @@ def test_drawing_of_an_exemplar_becomes_the_real_face(
     real: np.ndarray, exemplars: Exemplars
 ):
     drawn = np.stack([soften(face) for face in real]).astype(np.float32)
-    lent = exemplars.lend(drawn)
+    lent, trust = exemplars.lend(drawn)
+    assert trust.shape == drawn.shape[:3] and trust.min() > 0.9
     assert lent.dtype == np.float32 and lent.shape == drawn.shape
     for face, before, after in zip(real, drawn, lent, strict=True):
         assert inner_error(after, face) < 0.3 * inner_error(before, face)
@@ -55,7 +56,7 @@ def test_drawing_of_an_exemplar_becomes_the_real_face(
 def test_detail_moves_with_the_features(real: np.ndarray, exemplars: Exemplars):
     moved = shift(real[0], 2.0)
     drawn = soften(moved)[None].astype(np.float32)
-    lent = exemplars.lend(drawn)[0]
+    lent = exemplars.lend(drawn)[0][0]
     assert inner_error(lent, moved) < 0.6 * inner_error(drawn[0], moved)
     # Without the flow it would be laid two pixels beside.
     beside = drawn[0] + real[0] - soften(real[0]).astype(np.float32)
@@ -64,7 +65,8 @@ def test_detail_moves_with_the_features(real: np.ndarray, exemplars: Exemplars):
 
 def test_strange_face_gets_nothing(real: np.ndarray, exemplars: Exemplars):
     strange = 255 - soften(real[0])[None].astype(np.float32)
-    lent = exemplars.lend(strange)
+    lent, _ = exemplars.lend(strange)
+    assert exemplars.lend(np.zeros_like(strange))[1].mean() < 0.1
     assert (
         np.abs(lent - strange).mean() < 0.1 * np.abs(real[0] - soften(real[0])).mean()
     )
@@ -72,20 +74,25 @@ def test_strange_face_gets_nothing(real: np.ndarray, exemplars: Exemplars):
 
 def test_network_that_draws_all_lacks_nothing(real: np.ndarray):
     drawn = real[:2].astype(np.float32)
-    np.testing.assert_array_equal(Exemplars(real, real).lend(drawn), drawn)
+    np.testing.assert_array_equal(Exemplars(real, real).lend(drawn)[0], drawn)
 
 
 def test_one_face_lends_and_none_is_no_trouble(real: np.ndarray):
     one = Exemplars(real[:1], soften(real[0])[None])
     drawn = soften(real[0])[None].astype(np.float32)
-    assert inner_error(one.lend(drawn)[0], real[0]) < 0.3 * inner_error(
+    assert inner_error(one.lend(drawn)[0][0], real[0]) < 0.3 * inner_error(
         drawn[0], real[0]
     )
-    assert one.lend(drawn[:0]).shape == (0, SIZE, SIZE, 3)
+    assert [part.shape for part in one.lend(drawn[:0])] == [
+        (0, SIZE, SIZE, 3),
+        (0, SIZE, SIZE),
+    ]
 
 
 def test_faces_are_lent_to_one_by_one(real: np.ndarray, exemplars: Exemplars):
     drawn = np.stack([soften(shift(face, 1.0)) for face in real]).astype(np.float32)
-    both = exemplars.lend(drawn)
+    both, trust = exemplars.lend(drawn)
     for i, face in enumerate(drawn):
-        np.testing.assert_allclose(exemplars.lend(face[None])[0], both[i], atol=1e-2)
+        lent, trusted = exemplars.lend(face[None])
+        np.testing.assert_allclose(lent[0], both[i], atol=1e-2)
+        np.testing.assert_allclose(trusted[0], trust[i], atol=1e-3)

@@ -156,6 +156,7 @@ def _distill(command: options.Distill) -> Any:
         command.out,
         options.make_config(command.preset, command.set),
         minutes=command.minutes,
+        width=command.width,
         rounds=command.rounds,
         devices=command.devices,
     )

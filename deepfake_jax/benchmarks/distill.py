@@ -96,6 +96,7 @@ def measure_distill(
     config: TrainConfig,
     *,
     minutes: float,
+    width: int | None = None,
     rounds: int = 5,
     devices: int = 1,
 ) -> DistillFigures:
@@ -106,9 +107,9 @@ def measure_distill(
     Args:
         teacher: folder of the trained run; it must have held out faces of both sides.
         out: folder of the two runs.
-        config: of the network alone; that of the student follows from it, its width
-            from the teacher's size.
+        config: of the network alone; that of the student follows from it.
         minutes: of the student's training.
+        width: of both; None takes the widest of a tenth of the teacher's parameters.
         rounds: of timing; the median counts.
         devices: to train on.
 
@@ -128,7 +129,8 @@ def measure_distill(
             f"{teacher} held out no faces to compare by; train a teacher with a "
             "--holdout above 0"
         )
-    small = replace(student_config(taught, config), steps=None, minutes=minutes)
+    small = student_config(taught, config, width=width)
+    small = replace(small, steps=None, minutes=minutes)
     student = distill(teacher, out / "student", small, devices=devices)
     _check_end(student)
     known = read_run_config(teacher) or TrainConfig()

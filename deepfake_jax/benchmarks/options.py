@@ -286,8 +286,10 @@ class Distill:
     minutes: Annotated[float, Field(gt=0)]
     """Training time of the student."""
     preset: str = "lite"
-    """Network, loss and optimizer: a preset's name; the width follows from the
-    teacher's size."""
+    """Network, loss and optimizer: a preset's name."""
+    width: _Positive | None = None
+    """Width of the network; by default the widest that has a tenth of the teacher's
+    parameters."""
     set: _Settings = ()
     """Override one setting, as key.sub=value; may be given again."""
     rounds: _Positive = 5
