@@ -22,7 +22,7 @@ from deepfake_jax.shapes import oval_mask
 _LENDERS = 3  # exemplars for a swap
 _SMALL = 16  # pixels a side at which pictures are compared
 _WIDTH = 0.25  # of the lenders' kernel, as a share of the least squared distance
-_AGREEMENT = 25.5  # grey levels, RMS, by which drawing and swap may differ
+_AGREEMENT = 40.0  # grey levels, RMS, by which drawing and swap may differ
 _WINDOW = 7  # pixels a side over which they are to agree
 _LEAST = 1.0  # squared grey level
 _LEAST_WEIGHT = 0.05  # of the best lender's, below which one is not worth its flow

@@ -17,9 +17,8 @@ with less likeness. It also has some of the real faces themselves, see `exemplar
 
 Reference:
     RVC, "Retrieval-based voice conversion", which mixes features of the target's
-    recordings into the source's; choosing them by shape instead of by the features
-    themselves is ours: those nearest in features pull everything to one mean face, see
-    BENCHMARKS.md. Hoerl and Kennard 1970, "Ridge regression", equation 2.1.
+    recordings into the source's; choosing them by shape beside the features themselves
+    is ours. Hoerl and Kennard 1970, "Ridge regression", equation 2.1.
 """
 
 from typing import Any
@@ -31,13 +30,14 @@ from jaxtyping import Array, Float, Float32, Float64
 
 # A person's "codes" [k, d] and their "shapes" [k, m], which are landmarks less their
 # mean, "middle" [m]; "mean" and "scale" [d] of the codes, and "readout" [d, m], which
-# maps codes so scaled to shapes. And "faces", real
-# ones [j, h, w, 3], uint8; these alone where a network does not align codes.
+# maps codes so scaled to shapes. And "faces", real ones [j, h, w, 3], uint8; these alone
+# where a network does not align codes.
 Bank = dict[str, Any]
 
 RECALLED = 0.5  # see BENCHMARKS.md
 _REACH = 0.5  # deviations that a code may stay away at a share of a half
-_WIDTH = 0.1  # of the kernel, as a share of the least squared distance
+_CODES = 4.0  # weight of codes' distances beside that of shapes
+_WIDTH = 0.3  # of the kernel
 _RIDGE = 0.1  # of the codes' variance
 _LEAST = 1e-3  # of the codes' deviation, and of squared distances
 
@@ -76,15 +76,18 @@ def recall_codes(
     *,
     landmarks: Float32[Array, "n m"] | None = None,
 ) -> Float[Array, "n d"]:
-    """Draws codes near to those of the target's faces with the likest shapes; pure.
+    """Draws codes near to those of the target's faces that are likest; pure.
 
-    A recalled code is the mean of the target's, weighted by exp(-(d / least - 1) / 0.1)
-    of the squared distances d of shapes and the least of them: it changes gradually
-    with the face, which a nearest neighbour would not. A code may stay as it is within
-    (1 - share) / share / 2 deviations of the target's codes from the recalled one (root
-    mean square over its numbers), and is drawn straight to that limit from beyond: the
-    farther a code is from all that the target's decoder has learned from, the worse
-    that draws it.
+    A recalled code is the mean of the target's, weighted by exp(-d / 0.3). The distance
+    d of a face is a sum: the squared distance of shapes over the least of all faces',
+    and four times that of the moved code over its least. By shapes alone, faces that
+    nobody makes like the source would be a mean of faces that have little in common. It
+    changes gradually with the face, which a nearest neighbour would not.
+
+    A code may stay as it is within (1 - share) / share / 2 deviations of the target's
+    codes from the recalled one (root mean square over its numbers), and is drawn
+    straight to that limit from beyond: the farther a code is from all that the target's
+    decoder has learned from, the worse that draws it.
 
     Args:
         codes: of the source's faces.
@@ -100,12 +103,15 @@ def recall_codes(
         shapes = scaled / source["scale"][None] @ source["readout"]
     else:
         shapes = landmarks - source["middle"][None]
-    apart = jnp.square(shapes[:, None] - target["shapes"][None]).sum(2)
-    least = apart.min(1, keepdims=True)
-    weights = jax.nn.softmax(-(apart - least) / (_WIDTH * (least + _LEAST)), axis=1)
+    start, scale = moved.astype(jnp.float32), target["scale"][None]
+    by_shape = jnp.square(shapes[:, None] - target["shapes"][None]).sum(2)
+    by_code = start[:, None] - target["codes"][None]
+    by_code = jnp.square(by_code / scale[None]).mean(2)
+    apart = _over_least(by_shape) + _CODES * _over_least(by_code)
+    weights = jax.nn.softmax(-apart / _WIDTH, axis=1)
     recalled = weights @ target["codes"]
-    rest = moved.astype(jnp.float32) - recalled
-    deviations = jnp.square(rest / target["scale"][None]).mean(1, keepdims=True)
+    rest = start - recalled
+    deviations = jnp.square(rest / scale).mean(1, keepdims=True)
     # Of the squares, so that a share of 0 divides nothing by 0.
     part = jnp.asarray(share, jnp.float32)
     allowed = (1 - part) * _REACH
@@ -113,3 +119,7 @@ def recall_codes(
     beyond = found > jnp.square(allowed)
     kept = jnp.where(beyond, allowed / jnp.sqrt(jnp.where(beyond, found, 1)), 1)
     return (recalled + kept * rest).astype(moved.dtype)
+
+
+def _over_least(apart: Float32[Array, "n k"]) -> Float32[Array, "n k"]:
+    return apart / (apart.min(1, keepdims=True) + _LEAST)

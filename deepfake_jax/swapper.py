@@ -26,7 +26,7 @@ BATCH_SIZES = (1, 8, 32)
 _SOURCE: Side = "a"  # what a swapper calls them, whoever they are
 _TARGET: Side = "b"
 _BANK_ROWS = 128  # a bank's codes are filled up to a multiple of this
-_FAR = 1e6  # pixels
+_FAR = 1e6  # in what they are filled up with
 
 
 @partial(jax.jit, static_argnames=("model", "to", "source"))
@@ -189,8 +189,8 @@ def _fill_up(bank: Bank) -> Bank:
     filled = {name: part for name, part in bank.items() if name != "faces"}
     if "codes" in bank:
         rows = [(0, -len(bank["codes"]) % _BANK_ROWS), (0, 0)]
-        filled["codes"] = np.pad(bank["codes"], rows)
-        filled["shapes"] = np.pad(bank["shapes"], rows, constant_values=_FAR)
+        for name in ("codes", "shapes"):
+            filled[name] = np.pad(bank[name], rows, constant_values=_FAR)
     return filled
 
 

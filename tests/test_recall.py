@@ -277,9 +277,9 @@ def test_swapper_looks_at_landmarks_where_all_are_known(rng: np.random.Generator
     by_code, by_points = swapper(crops), swapper(crops, points)
     np.testing.assert_array_equal(swapper(crops, [*points[:-1], None]), by_code)
     assert np.abs(by_points.astype(int) - by_code).max() > 1
-    # Another face in the same pose recalls the same.
-    other = swapper(examples["a"].crops[20:29], points)
-    np.testing.assert_allclose(other, by_points, atol=1)
+    # What a face looks like does not say its pose then.
+    other = swapper(crops, points[::-1])
+    assert np.abs(by_points.astype(int) - other).max() > 1
 
 
 def test_both_directions_share_their_programs(rng: np.random.Generator):
