@@ -30,8 +30,8 @@ from jaxtyping import Array, Float, Float32, Float64
 
 # A person's "codes" [k, d] and their "shapes" [k, m], which are landmarks less their
 # mean, "middle" [m]; "mean" and "scale" [d] of the codes, and "readout" [d, m], which
-# maps codes so scaled to shapes. And "faces", real ones [j, h, w, 3], uint8; these alone
-# where a network does not align codes.
+# maps codes so scaled to shapes. And "faces", real ones [j, h, w, 3], uint8; these
+# alone where a network does not align codes.
 Bank = dict[str, Any]
 
 RECALLED = 0.5  # see BENCHMARKS.md
