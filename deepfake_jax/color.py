@@ -28,6 +28,8 @@ _CELLS = 16
 # Where the border of a feathered mask lies inside the mask that it is made of, and how
 # far to both sides of it colours count, as shares of the face's side.
 _DEPTH, _BAND = 0.07, 0.04
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_SOFTEST = 0.5  # factor that "border" softens a face's light by, at the most
 
 _Stats = Float64[np.ndarray, "n"]
 
@@ -40,7 +42,8 @@ def measure_color(
     - "none": nothing, 0 numbers;
     - "avg": the mean of red, green and blue, 3;
     - "border": the colours along the mask's border, carried inwards: what a grid of
-      16 x 16 cells has as red, green and blue, 768;
+      16 x 16 cells has as red, green and blue; and by how much the cells' brightness
+      inside of the mask differs from these, root mean square; 769;
     - "reinhard": means, then standard deviations, of L*, a* and b*, 6;
     - "linear": the mean, then the covariance in RGB row by row, 12;
     - "histogram": 64 quantiles of red, then of green and blue, 192. The average of
@@ -79,8 +82,12 @@ def _measure(
     if method == "border":
         weights = _weigh_border(faces[0].shape[:2], mask)
         total, weights = _spread(weights), weights[..., None]
-        means = [_spread(face * weights) / total for face in faces]
-        return [mean.astype(np.float64).ravel() for mean in means]
+        found = []
+        for face in faces:
+            cells = (_spread(face * weights) / total).reshape(_CELLS, _CELLS, 3)
+            contrast = _measure_contrast(face, cells, mask)
+            found.append(np.append(cells.astype(np.float64).ravel(), contrast))
+        return found
     return [_measure_whole(face, method, mask) for face in faces]
 
 
@@ -108,7 +115,9 @@ def match_color(
 ) -> Face:
     """Moves a face's colour so that what `measure_color` gave of it becomes another's.
 
-    Contrast changes by no more than `MAX_GAIN`, up or down.
+    Contrast changes by no more than `MAX_GAIN`, up or down. "border" softens a light
+    that is harder than the other face's, to a half at the most, and leaves features as
+    they are.
 
     Args:
         new_face: the swapped face, uint8 RGB.
@@ -137,9 +146,17 @@ def match_color(
     if method == "avg":
         return _round(new_face + (old_stats - new_stats).astype(np.float32))
     if method == "border":
-        cells = (old_stats - new_stats).reshape(_CELLS, _CELLS, 3).astype(np.float32)
+        old, new = (
+            each[:-1].reshape(_CELLS, _CELLS, 3).astype(np.float32)
+            for each in (old_stats, new_stats)
+        )
+        # Of two lights the harder one is softened, never the softer one hardened: that
+        # would raise what is wrong in a face, too.
+        gain = float(np.clip(old_stats[-1] / max(new_stats[-1], 1.0), _SOFTEST, 1))
+        light = _reduce(new_face) - new
         size = new_face.shape[1::-1]
-        shift = cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
+        shift = old - new - np.float32(1 - gain) * light
+        shift = cv2.resize(shift, size, interpolation=cv2.INTER_CUBIC)
         return cv2.add(new_face, shift, dtype=cv2.CV_8U)  # clips and rounds
     if method == "histogram":
         return _match_quantiles(new_face, old_stats, new_stats)
@@ -212,6 +229,23 @@ def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
     # A small mask has no place as deep: the deepest that it has.
     off = depth / width - min(_DEPTH, float(depth.max()) / width)
     return np.exp(-np.square(off / np.float32(_BAND))) * shape
+
+
+def _measure_contrast(
+    face: Face, cells: Float32[np.ndarray, "cells cells 3"], mask: Mask | None
+) -> float:
+    """How far the light on a face leaves that at its border, RMS inside of the mask."""
+    squares = np.square((_reduce(face) - cells) @ _LUMA).ravel()
+    if mask is None or not mask.any():
+        return float(np.sqrt(squares.mean()))
+    weights = cv2.resize(mask, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).ravel()
+    return float(np.sqrt(squares @ weights / weights.sum()))
+
+
+def _reduce(face: Face) -> Float32[np.ndarray, "cells cells 3"]:
+    """A face as the grid sees it: its light, and nothing that is narrower."""
+    small = cv2.resize(face, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32)
 
 
 def _spread(
@@ -339,7 +373,13 @@ def _check_mask(face: Face, mask: Mask | None) -> None:
 
 
 def _check_stats(old: _Stats, new: _Stats, method: ColorMethod) -> None:
-    counts = {"none": 0, "avg": 3, "border": 3 * _CELLS**2, "reinhard": 6, "linear": 12}
+    counts = {
+        "none": 0,
+        "avg": 3,
+        "border": 3 * _CELLS**2 + 1,
+        "reinhard": 6,
+        "linear": 12,
+    }
     counts["histogram"] = 3 * len(_QUANTILES)
     if method not in counts:
         raise ValueError(f"method must be one of {', '.join(counts)}, got {method!r}")

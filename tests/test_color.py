@@ -285,8 +285,8 @@ def test_border_has_no_eye_for_the_middle(rng: np.random.Generator):
     beard = face.copy()
     beard[60:100, 60:100] = 0
     stats = [measure_color(x, "border", mask=OVAL) for x in (face, beard)]
-    assert stats[0].shape == (16 * 16 * 3,)
-    np.testing.assert_allclose(stats[0], stats[1], atol=0.5)
+    assert stats[0].shape == (16 * 16 * 3 + 1,)
+    np.testing.assert_allclose(stats[0][:-1], stats[1][:-1], atol=0.5)
     assert abs(measure_color(beard, "avg", mask=OVAL).mean() - face.mean()) > 5
 
 
@@ -299,6 +299,43 @@ def test_border_changes_color_smoothly(rng: np.random.Generator):
     assert np.abs(np.diff(moved, axis=1)).max() <= 3
     assert old.min() - 2 <= moved.min() and moved.max() <= old.max() + 2
     assert moved[80, :, 0].argmax() < 40 and moved[80, :, 0].argmin() > 110
+
+
+def light_inside(face: np.ndarray) -> float:
+    """How much brighter the left cheek is than the right one."""
+    return float(face[70:90, 45:65].mean() - face[70:90, 95:115].mean())
+
+
+def test_border_softens_a_harder_light_and_hardens_none(rng: np.random.Generator):
+    flat = np.full((160, 160, 3), 128, np.uint8)
+    features = (
+        np.kron(rng.integers(-20, 21, (80, 80, 1)), np.ones((2, 2, 1)))
+        * OVAL[..., None]
+    )
+    cheeks = np.zeros((160, 160, 1))
+    cheeks[60:100, 40:70], cheeks[60:100, 90:120] = 60, -60
+    cheeks = cv2.GaussianBlur(cheeks, (0, 0), 8)[..., None]
+    soft = np.clip(flat + 0.6 * cheeks, 0, 255).astype(np.uint8)
+    hard = np.clip(flat + cheeks + features, 0, 255).astype(np.uint8)
+    softened = transfer_color(soft, hard, "border", mask=OVAL)
+    # To the other's light, but for what the features add to it.
+    assert light_inside(softened) == pytest.approx(light_inside(soft), rel=0.15)
+    assert light_inside(hard) > 1.5 * light_inside(soft)
+    inner = np.s_[65:95, 45:115]
+    edges = [
+        np.abs(np.diff(x[inner].astype(int), axis=1)).mean() for x in (softened, hard)
+    ]
+    assert edges[0] == pytest.approx(edges[1], rel=0.1)
+    # At most to a half of what is not the border's, and the other way round not at all.
+    stats = [measure_color(face, "border", mask=OVAL) for face in (flat, hard)]
+    unsoftened = match_color(hard, np.append(stats[0][:-1], 999.0), stats[1], "border")
+    halved = match_color(hard, *stats, "border")
+    assert light_inside(halved) == pytest.approx(light_inside(unsoftened) / 2, rel=0.15)
+    harder = [measure_color(face, "border", mask=OVAL) for face in (hard, soft)]
+    softest = [harder[0], np.append(harder[1][:-1], 0.0)]
+    np.testing.assert_array_equal(
+        match_color(soft, *harder, "border"), match_color(soft, *softest, "border")
+    )
 
 
 @pytest.mark.parametrize("size", [48, 64, 100, 256])
