@@ -122,8 +122,9 @@ class ConvertConfig:
     """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
     gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
     recall: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Draw swaps towards real faces of the person that the network learned from, chosen
-    by pose and expression: more is more of the person, less of the expression."""
+    """Draw swaps near to real faces of the person that the network learned from, those
+    likest in pose, expression and looks: more is more of the person, less of the
+    expression; 0 draws what the network makes of the source alone."""
     exemplars: bool = True
     """Lend swaps the fine detail of real faces of the person that look much alike."""
     detail: Annotated[float, Field(ge=1, le=4)] = 3.0

@@ -15,11 +15,12 @@ WITHOUT_JAX: Sequence[str] = (
     "video detect landmarks align augment mask color blend pictures track identity "
     "region scene find pose tone quality query sheet scan people writers patch "
     "hull skin occlusion masking seam flicker "
-    "fidelity likeness expression holdout setrecord poisson multigrid multiband shapes"
+    "faceshape exemplars fidelity likeness expression holdout setrecord poisson "
+    "multigrid multiband shapes"
 ).split()
 WITHOUT_CV2: Sequence[str] = (
-    "models losses critic state objective step parallel swap detail shapes".split()
-)
+    "models losses critic state objective step parallel recall swap detail shapes"
+).split()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -329,12 +329,13 @@ def test_border_softens_a_harder_light_and_hardens_none(rng: np.random.Generator
     # At most to a half of what is not the border's, and the other way round not at all.
     stats = [measure_color(face, "border", mask=OVAL) for face in (flat, hard)]
     unsoftened = match_color(hard, np.append(stats[0][:-1], 999.0), stats[1], "border")
-    halved = match_color(hard, *stats, "border")
+    halved = match_color(hard, stats[0], stats[1], "border")
     assert light_inside(halved) == pytest.approx(light_inside(unsoftened) / 2, rel=0.15)
-    harder = [measure_color(face, "border", mask=OVAL) for face in (hard, soft)]
-    softest = [harder[0], np.append(harder[1][:-1], 0.0)]
+    old, new = (measure_color(face, "border", mask=OVAL) for face in (hard, soft))
+    flattest = np.append(new[:-1], 0.0)
     np.testing.assert_array_equal(
-        match_color(soft, *harder, "border"), match_color(soft, *softest, "border")
+        match_color(soft, old, new, "border"),
+        match_color(soft, old, flattest, "border"),
     )
 
 
