@@ -24,7 +24,10 @@ _SMALL = 16  # pixels a side at which pictures are compared
 _WIDTH = 0.25  # of the lenders' kernel, as a share of the least squared distance
 _AGREEMENT = 40.0  # grey levels, RMS, by which drawing and swap may differ
 _WINDOW = 7  # pixels a side over which they are to agree
+_FINE = cv2.INTER_CUBIC  # linear would take away a part of what is lent
+_CHOICE = 8  # power of the lenders' shares that decides who lends
 _LEAST = 1.0  # squared grey level
+_TINY = 1e-30
 _LEAST_WEIGHT = 0.05  # of the best lender's, below which one is not worth its flow
 _SHRINK = 2  # drawings are soft: their flow is found at half of the size
 _FLOW = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
@@ -84,7 +87,7 @@ class Exemplars:
         flow: cv2.DISOpticalFlow,
     ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
         grey = _find_grey(np.clip(face, 0, 255).astype(np.uint8))
-        detail, total = np.zeros_like(face), np.zeros(face.shape[:2], np.float32)
+        looks, places = [], []
         least = apart.min() + _LEAST
         for index in np.argsort(apart)[:_LENDERS]:
             weight = np.exp(-(apart[index] + _LEAST - least) / (_WIDTH * least))
@@ -92,21 +95,26 @@ class Exemplars:
                 break
             start = np.zeros((*grey.shape, 2), np.float32)
             motion = flow.calc(grey, self._greys[index], start)
-            motion = cv2.resize(motion, total.shape, interpolation=cv2.INTER_LINEAR)
-            moved = self._places + _SHRINK * motion
-            x, y = cv2.split(moved)
+            motion = cv2.resize(motion, face.shape[:2], interpolation=cv2.INTER_LINEAR)
+            x, y = cv2.split(self._places + _SHRINK * motion)
             look, missing = (
-                cv2.remap(pictures[index], x, y, cv2.INTER_LINEAR, borderMode=_REFLECT)
-                for pictures in (self._drawn, self._missing)
+                cv2.remap(pictures[index], x, y, how, borderMode=_REFLECT)
+                for pictures, how in (
+                    (self._drawn, cv2.INTER_LINEAR),
+                    (self._missing, _FINE),
+                )
             )
             apart_here = look - face
             error = np.einsum("hwc,hwc->hw", apart_here, apart_here) / 3
             error = cv2.blur(error, (_WINDOW, _WINDOW))
-            share = weight * cv2.exp(error * np.float32(-1 / _AGREEMENT**2))
-            detail += share[..., None] * missing
-            total += share
-        lent = face + detail / np.maximum(total, 1)[..., None]
-        return lent, np.minimum(total, 1)
+            looks.append(missing)
+            places.append(weight * cv2.exp(error * np.float32(-1 / _AGREEMENT**2)))
+        shares = np.stack(places)
+        trust = np.minimum(shares.sum(axis=0), 1)
+        # Mostly the best at each place: a mean of several has less of the finest.
+        chosen = shares**_CHOICE
+        chosen *= trust / np.maximum(chosen.sum(axis=0), _TINY)
+        return face + np.einsum("khw,khwc->hwc", chosen, np.stack(looks)), trust
 
     def _flatten(self, faces: Drawn) -> Float32[np.ndarray, "n m"]:
         """Small pictures, weighted so that their squared distance is a mean error."""

@@ -127,7 +127,7 @@ class ConvertConfig:
     expression; 0 draws what the network makes of the source alone."""
     exemplars: bool = True
     """Lend swaps the fine detail of real faces of the person that look much alike."""
-    detail: Annotated[float, Field(ge=1, le=4)] = 3.0
+    detail: Annotated[float, Field(ge=1, le=4)] = 1.5
     """Raise the swapped face's fine detail to as much as the person's real faces have,
     at most by this factor; 1 leaves it as the network draws it."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0

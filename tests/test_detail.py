@@ -54,7 +54,8 @@ def test_soft_faces_get_near_the_energies_of_real_ones(crops: np.ndarray):
     energies, soft = measure_energies(crops), soften(crops, 0.55)
     before = measure_energies(soft)
     assert (before < 0.8 * energies).all()
-    matched = np.asarray(match_detail(jnp.asarray(soft / np.float32(255)), energies))
+    scaled = jnp.asarray(soft / np.float32(255))
+    matched = np.asarray(match_detail(scaled, energies, 3.0))
     after = measure_energies(np.rint(255 * matched.clip(0, 1)).astype(np.uint8))
     # The bands overlap: what the finest is given is found in the next one, too.
     assert (after > (before + energies) / 2).all() and (after < 1.6 * energies).all()

@@ -63,6 +63,22 @@ def test_detail_moves_with_the_features(real: np.ndarray, exemplars: Exemplars):
     assert inner_error(lent, moved) < 0.6 * inner_error(beside, moved)
 
 
+def energy(face: np.ndarray) -> float:
+    detail = cv2.Laplacian(face.astype(np.float32).mean(2), cv2.CV_32F)
+    return float(np.square(detail[12:-12, 12:-12]).mean())
+
+
+def test_detail_moved_by_parts_of_a_pixel_stays_fine(
+    real: np.ndarray, exemplars: Exemplars
+):
+    # By a cubic, for a line between two pixels is no detail any more.
+    matrix = np.array([[1, 0, 0.5], [0, 1, 0.5]])
+    moved = cv2.warpAffine(real[0], matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
+    linear = cv2.warpAffine(real[0], matrix, (SIZE, SIZE))
+    lent, _ = exemplars.lend(soften(moved)[None].astype(np.float32))
+    assert energy(linear) < 0.6 * energy(moved) < 0.9 * energy(lent[0])
+
+
 def test_strange_face_gets_nothing(real: np.ndarray, exemplars: Exemplars):
     strange = 255 - soften(real[0])[None].astype(np.float32)
     lent, _ = exemplars.lend(strange)
