@@ -230,11 +230,11 @@ class Journal:
         known = self.scores.plateau
         with self.meter.apart():
             params = self._devices.get_state(state.swap_params)
+            remembered = self.memory(params)
             if not self._gauge_is_warm:
-                self.gauge.warm_up(self.memory(params))
+                self.gauge.warm_up(remembered)
                 self._gauge_is_warm = True
             start = time.monotonic()
-            remembered = self.memory(params)
             figures = self.gauge.measure(remembered)
             if self.scores.is_best(figures) or not list_checkpoints(self._paths.best):
                 # What a swap needs, a quarter of what training does.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -11,15 +12,18 @@ from footage import write_face_set
 from networks import Same, Still
 
 from deepfake_jax.align import crop_faces
+from deepfake_jax.config import ModelConfig
 from deepfake_jax.evaluate import evaluate_sets
+from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceSet, load_faces
 from deepfake_jax.fidelity import BEST_PSNR, measure_reconstruction, sharpness
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.holdout import Split, hold_out
 from deepfake_jax.judge import Judge
-from deepfake_jax.models.autoencoder import Autoencoder, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.scores import ERROR_WEIGHT
+from deepfake_jax.swapper import _draw, _finish_lent
 
 SIZE = 64
 
@@ -48,6 +52,29 @@ def no_weights(monkeypatch, tmp_path: Path) -> Iterator[None]:
 def make_gauge(sets: Any, splits: Any, decoder: nn.Module) -> Gauge:
     model = Autoencoder(encoder=Same(), decoder=decoder, face_size=SIZE)
     return Gauge(model, sets, splits, color_shift=np.zeros(3))
+
+
+def test_nothing_compiles_after_warming_up(sets: Any, splits: Any):
+    # Or a run would take the first judgement for a slow one, and judge seldom.
+    model = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
+    gauge = Gauge(model, sets, splits, color_shift=np.zeros(3))
+    among: dict[Side, np.ndarray] = {
+        side: split.train for side, split in splits.items()
+    }
+    examples = gather_examples(sets, among, SIZE, color_shift=np.zeros(3))
+    first, second = (
+        remember(model, model.init(jax.random.key(seed)), examples) for seed in (0, 1)
+    )
+    programs = count_programs()
+    gauge.warm_up(first)
+    assert count_programs() > programs
+    programs = count_programs()
+    gauge.measure(second)
+    assert count_programs() == programs
+
+
+def count_programs() -> int:
+    return sum(getattr(f, "_cache_size")() for f in (_draw, _finish_lent))  # noqa: B009
 
 
 def still(sets: dict[Side, FaceSet]) -> dict[str, Any]:
