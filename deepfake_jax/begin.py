@@ -168,9 +168,18 @@ def describe_run(
     }
 
 
-def find_landmarks(config: TrainConfig, a: FaceSet, b: FaceSet) -> FaceLandmarks | None:
-    """Landmarks of all faces, where a run learns their shapes; else None."""
-    if not (config.loss.shape_weight and config.model.align_codes):
+def find_landmarks(
+    config: TrainConfig, a: FaceSet, b: FaceSet, *, taught: bool = False
+) -> FaceLandmarks | None:
+    """Landmarks of all faces, where a run learns their shapes; else None.
+
+    Args:
+        config: the run's.
+        a: A's faces.
+        b: B's.
+        taught: whether the run has a teacher, who recalls by them.
+    """
+    if not (taught or (config.loss.shape_weight and config.model.align_codes)):
         return None
     return stack_landmarks(a.records, b.records)
 

@@ -16,6 +16,9 @@ from deepfake_jax.state import Teacher, TrainState
 from deepfake_jax.swap import swap_faces
 
 Metrics = dict[str, Any]
+# `align.COVERAGE` of `align.FACE_SIZE`, which import OpenCV: pixels of a face picture
+# that the network sees.
+CROP_SIDE = 160.0
 
 
 def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Array:
@@ -43,15 +46,29 @@ def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]
 
     Args:
         teacher: the network; no gradient reaches its parameters.
-        pairs: a batch in float32.
+        pairs: a batch in float32; where it has shapes, the teacher recalls by them, as
+            a conversion does by landmarks.
 
     Returns:
         ``swapped_a``, A's faces as B, and ``swapped_b``, B's as A.
     """
 
+    bank = teacher.params.get("bank", {})
+
     def draw(side: Side, to: Side) -> Array:
-        faces = pairs[f"target_{side}"]
-        return swap_faces(teacher.model, teacher.params, faces, to=to, source=side)
+        faces, landmarks = pairs[f"target_{side}"], None
+        if f"shape_{side}" in pairs and "middle" in bank.get(side, {}):
+            middle, shapes = bank[side]["middle"], pairs[f"shape_{side}"]
+            if shapes.shape[1] == len(middle):
+                landmarks = CROP_SIDE * shapes + middle[None]
+        return swap_faces(
+            teacher.model,
+            teacher.params,
+            faces,
+            to=to,
+            source=side,
+            landmarks=landmarks,
+        )
 
     drawn = {"swapped_a": draw("a", "b"), "swapped_b": draw("b", "a")}
     return jax.lax.stop_gradient(drawn)

@@ -216,7 +216,7 @@ class _Session:
             self.teacher = devices.put_state(teacher.network)
         shift = np.asarray(self.extra["color_shift"])
         self.faces = shift_color(a.faces, shift), b.faces
-        self.landmarks = find_landmarks(config, a, b)
+        self.landmarks = find_landmarks(config, a, b, taught=teacher is not None)
         self._begin_judging({"a": a, "b": b}, shift)
         if devices.leads:
             self.journal.memory = self._make_memory({"a": a, "b": b}, shift)

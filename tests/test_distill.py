@@ -13,6 +13,7 @@ import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
 
+from deepfake_jax.align import COVERAGE, FACE_SIZE
 from deepfake_jax.begin import describe_run, split_faces
 from deepfake_jax.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.cli import run_command
@@ -28,9 +29,16 @@ from deepfake_jax.faceset import load_faces
 from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
-from deepfake_jax.objective import draw_swaps, reconstruction_loss, sum_losses, to_float
+from deepfake_jax.objective import (
+    CROP_SIDE,
+    draw_swaps,
+    reconstruction_loss,
+    sum_losses,
+    to_float,
+)
 from deepfake_jax.parallel import find_devices
 from deepfake_jax.preview import plot_losses, read_metrics
+from deepfake_jax.recall import build_bank
 from deepfake_jax.run import (
     RunError,
     RunPaths,
@@ -112,6 +120,41 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_of_it():
     other = Teacher(params=draw_params(2), model=TINTS)
     _, metrics = train_step(state, pairs, teacher=other)
     assert float(metrics["loss_swap"]) > 0.01
+
+
+def test_a_teacher_recalls_by_the_shapes_of_a_batch():
+    model = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
+    rng = np.random.default_rng(3)
+    # Untrained decoders draw grey; louder ones tell codes apart.
+    params = jax.tree.map(lambda part: 4 * part, model.init(jax.random.key(0)))
+    params["bank"] = {
+        side: build_bank(
+            rng.normal(0, 3, (20, 16)).astype(np.float32), rng.normal(100, 9, (20, 102))
+        )
+        for side in "ab"
+    }
+    teacher = Teacher(params=params, model=model)
+    pairs = {
+        f"target_{side}": jnp.asarray(rng.uniform(0, 1, (3, 64, 64, 3)), jnp.float32)
+        for side in "ab"
+    }
+    shapes = jnp.asarray(rng.normal(0, 0.05, (3, 102)), jnp.float32)
+    plain = draw_swaps(teacher, pairs)["swapped_a"]
+    told = draw_swaps(teacher, pairs | {"shape_a": shapes})["swapped_a"]
+    assert CROP_SIDE == COVERAGE * FACE_SIZE
+    expected = swap_faces(
+        model,
+        params,
+        pairs["target_a"],
+        to="b",
+        source="a",
+        landmarks=CROP_SIDE * shapes + params["bank"]["a"]["middle"][None],
+    )
+    np.testing.assert_allclose(told, expected, atol=1e-6)
+    assert np.abs(told - plain).max() > 1e-3
+    # Shapes of five points say nothing to a bank of 51.
+    few = draw_swaps(teacher, pairs | {"shape_a": shapes[:, :10]})["swapped_a"]
+    np.testing.assert_array_equal(few, plain)
 
 
 def test_swaps_are_drawn_as_a_conversion_draws_them():
