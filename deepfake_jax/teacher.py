@@ -22,6 +22,8 @@ from deepfake_jax.state import Teacher
 TEACHER_NAME = "teacher.json"  # in a student's folder
 SHARE = 0.1  # of the teacher's parameters that a student has, at most
 _EXEMPLARS = 8  # real faces of a side that a student keeps, at most
+# Largest random transforms of a student's faces; see BENCHMARKS.md.
+_MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
 _WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
 
 
@@ -161,7 +163,8 @@ def student_config(
     """A student's config: its width, no aligned codes, no critic, a weight of swaps.
 
     A critic would take more time than the student, which is shown sharp swaps anyway.
-    It keeps fewer real faces: those of `lite` would be larger than itself.
+    It keeps fewer real faces: those of `lite` would be larger than itself. And faces
+    are turned and moved less: a teacher that recalls upright faces turns them back.
 
     Args:
         teacher: whose parameters count.
@@ -177,8 +180,10 @@ def student_config(
     weight = config.loss.swap_weight or 1.0
     loss = replace(config.loss, swap_weight=weight, critic_weight=0.0, shape_weight=0.0)
     kept = min(config.exemplars, _EXEMPLARS)
+    most = {name: min(getattr(config.augment, name), _MOVES[name]) for name in _MOVES}
+    augment = replace(config.augment, **most)
     model = replace(model, width=width)
-    return replace(config, model=model, loss=loss, exemplars=kept)
+    return replace(config, model=model, augment=augment, loss=loss, exemplars=kept)
 
 
 def _choose_width(model: ModelConfig, known: int) -> int:

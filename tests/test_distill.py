@@ -279,7 +279,10 @@ def test_a_student_is_as_wide_as_a_tenth_of_its_teacher_allows():
     told = {"swap_weight": 1.0, "critic_weight": 0.0, "shape_weight": 0.0}
     assert config.loss == replace(lite.loss, **told)
     assert config.exemplars < lite.exemplars
+    assert config.augment.rotation < lite.augment.rotation
+    assert config.augment.warp_scale == lite.augment.warp_scale
     rest = {"model": lite.model, "loss": lite.loss, "exemplars": lite.exemplars}
+    rest |= {"augment": lite.augment}
     assert replace(config, **rest) == lite
     weighed = replace(lite, loss=replace(lite.loss, swap_weight=0.5))
     assert student_config(teacher, weighed, width=12).loss.swap_weight == 0.5
