@@ -161,7 +161,7 @@ def _begin(
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             odd = [n for n in request | known if known.get(n) != request.get(n)]
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError) as error:  # no JSON, or no object
             raise QualityError(
                 f"{path} is damaged ({error}); name a new --out"
             ) from None
