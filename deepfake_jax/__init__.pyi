@@ -17,9 +17,9 @@ from .color import adjust_avg_color as adjust_avg_color
 from .color import match_color as match_color
 from .color import measure_color as measure_color
 from .color import transfer_color as transfer_color
-from .config import TrainConfig as TrainConfig
-from .config import load_config as load_config
-from .config import load_preset as load_preset
+from .train_config import TrainConfig as TrainConfig
+from .train_config import load_config as load_config
+from .train_config import load_preset as load_preset
 from .convert import ConvertResult as ConvertResult
 from .convert import convert_video as convert_video
 from .data import BatchLoader as BatchLoader
@@ -57,9 +57,9 @@ from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
 from .multiband import multiband_blend as multiband_blend
 from .occlusion import occlusion_mask as occlusion_mask
-from .options import ConvertConfig as ConvertConfig
-from .options import ExtractConfig as ExtractConfig
-from .options import classic_options as classic_options
+from .convert_config import ConvertConfig as ConvertConfig
+from .convert_config import ExtractConfig as ExtractConfig
+from .convert_config import classic_options as classic_options
 from .parallel import setup_distributed as setup_distributed
 from .poisson import seamless_clone as seamless_clone
 from .run import TrainedRun as TrainedRun

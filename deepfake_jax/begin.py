@@ -15,7 +15,6 @@ import numpy as np
 
 from deepfake_jax.align import crop_faces
 from deepfake_jax.checkpoint import list_checkpoints
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import Among, mean_color_shift
 from deepfake_jax.detail import measure_energies
 from deepfake_jax.faceset import FaceSet
@@ -25,6 +24,7 @@ from deepfake_jax.models.autoencoder import Params, Side, make_autoencoder
 from deepfake_jax.run import RunError, RunPaths, load_start
 from deepfake_jax.state import TrainState
 from deepfake_jax.teacher import TeacherRun
+from deepfake_jax.train_config import TrainConfig
 
 _MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.

@@ -36,15 +36,15 @@ from deepfake_jax.commands import (
     Preview,
     Train,
 )
-from deepfake_jax.config import (
+from deepfake_jax.convert_config import ConvertConfig, classic_options
+from deepfake_jax.describe import describe_conversion, describe_extraction
+from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,
     load_config,
     load_preset,
     override_config,
 )
-from deepfake_jax.describe import describe_conversion, describe_extraction
-from deepfake_jax.options import ConvertConfig, classic_options
 from deepfake_jax.weights import get_cache_dir
 
 DEFAULT_PRESET = "lite"

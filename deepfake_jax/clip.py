@@ -16,6 +16,7 @@ from deepfake_jax.align import (
     warp_face,
 )
 from deepfake_jax.compose import compose_frame, finish_face
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.flicker import Flicker, FlickerMeter
 from deepfake_jax.frames import (
     CHUNK,
@@ -24,7 +25,6 @@ from deepfake_jax.frames import (
     SwappedFrame,
     make_frame_swapper,
 )
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.place import Placement, place_faces
 from deepfake_jax.run import TrainedRun

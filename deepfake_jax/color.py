@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from deepfake_jax.options import ColorMethod
+from deepfake_jax.convert_config import ColorMethod
 from deepfake_jax.types import Face, Mask
 
 # Contrast is at most tripled or divided by three: a flat face, or a mask of a few

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from deepfake_jax.benchmarks.options import BenchmarkOptions
-from deepfake_jax.config import TrainConfig
-from deepfake_jax.options import ConvertConfig, ExtractConfig
+from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.train_config import TrainConfig
 
 Flat = tyro.conf.arg(name="")
 

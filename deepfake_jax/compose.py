@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float32, UInt8
 from deepfake_jax.align import compose_affine
 from deepfake_jax.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.color import match_color
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.frames import SwappedFace, SwappedFrame, mask_options
 from deepfake_jax.masking import finish_mask
 from deepfake_jax.native import convert_to_rgb
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.patch import can_paste, paste_native
 from deepfake_jax.region import Region, cut_region
 from deepfake_jax.types import Face, Frame, Mask

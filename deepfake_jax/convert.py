@@ -18,11 +18,11 @@ from deepfake_jax.conversion import (
     ConvertResult,
     explain_no_face,
 )
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.convert_folder import convert_folder
 from deepfake_jax.extract import own_version
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance import (

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from deepfake_jax.augment import apply_cuts, draw_cuts
-from deepfake_jax.config import AugmentConfig
 from deepfake_jax.faceshape import FaceLandmarks, cut_shapes
 from deepfake_jax.mapped import allocate_like
+from deepfake_jax.train_config import AugmentConfig
 
 Batch = dict[
     str,

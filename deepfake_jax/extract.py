@@ -7,6 +7,7 @@ killed or interrupted extraction left there is gone on with by the same command.
 import shutil
 from pathlib import Path
 
+from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.faceset import RECORD_NAME, list_sets
 from deepfake_jax.gather import (
     ExtractError,
@@ -15,7 +16,6 @@ from deepfake_jax.gather import (
     NothingLeftError,
     own_version,
 )
-from deepfake_jax.options import ExtractConfig
 from deepfake_jax.people import (
     PersonError,
 )

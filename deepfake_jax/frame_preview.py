@@ -21,13 +21,18 @@ from deepfake_jax.align import (
 )
 from deepfake_jax.compose import compose_frame, finish_face
 from deepfake_jax.conversion import ConvertError
+from deepfake_jax.convert_config import (
+    BlendMethod,
+    ColorMethod,
+    ConvertConfig,
+    MaskName,
+)
 from deepfake_jax.frames import (
     FrameSwapper,
     SwappedFace,
     SwappedFrame,
     make_frame_swapper,
 )
-from deepfake_jax.options import BlendMethod, ColorMethod, ConvertConfig, MaskName
 from deepfake_jax.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.place import PlacedFace, place_faces, read_placement
 from deepfake_jax.preview import put_text

@@ -20,12 +20,12 @@ from deepfake_jax.align import (
     template_points,
 )
 from deepfake_jax.color import measure_pair
+from deepfake_jax.convert_config import ConvertConfig, split_masks
 from deepfake_jax.data import shift_color
 from deepfake_jax.identity import Embedding
 from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.native import read_tags
 from deepfake_jax.occlusion import occlusion_mask
-from deepfake_jax.options import ConvertConfig, split_masks
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.region import Region, face_region, warp_region
 from deepfake_jax.run import TrainedRun

@@ -16,9 +16,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.facefiles import FaceWriter, recall_pictures
 from deepfake_jax.faceset import RECORD_NAME, make_header
-from deepfake_jax.options import ExtractConfig
 from deepfake_jax.people import (
     People,
     choose_persons,

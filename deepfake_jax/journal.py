@@ -20,7 +20,6 @@ from jaxtyping import UInt8
 
 from deepfake_jax.align import crop_faces
 from deepfake_jax.checkpoint import list_checkpoints, save_best, save_checkpoint
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.files import write_whole
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.meter import Meter
@@ -38,6 +37,7 @@ from deepfake_jax.run import RunPaths
 from deepfake_jax.scores import Scores
 from deepfake_jax.state import TrainState
 from deepfake_jax.swapper import make_swapper
+from deepfake_jax.train_config import TrainConfig
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 # Of runs that read shapes from codes, with a teacher, with a critic.

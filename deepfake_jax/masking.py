@@ -8,6 +8,7 @@ network redraws, float32 in [0, 1].
 from dataclasses import dataclass
 from typing import Literal
 
+from deepfake_jax.convert_config import MaskName
 from deepfake_jax.hull import (
     extended_mask,
     eyes_mask,
@@ -16,7 +17,6 @@ from deepfake_jax.hull import (
     mean_landmarks,
 )
 from deepfake_jax.mask import classic_mask, combine_masks, erode_mask, feather_mask
-from deepfake_jax.options import MaskName
 from deepfake_jax.shapes import oval_mask, rectangle_mask
 from deepfake_jax.skin import MIN_SKIN, SkinSpace, skin_mask
 from deepfake_jax.types import Face, Landmarks, Mask

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.align import FACE_SIZE, apply_affine
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -28,7 +29,6 @@ from deepfake_jax.faceset import (
     read_lines,
 )
 from deepfake_jax.identity import Embedding
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.people import (
     People,
     PersonError,

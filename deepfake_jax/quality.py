@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.align import COVERAGE, FACE_SIZE, apply_affine
-from deepfake_jax.options import ExtractConfig
+from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.track import TrackedFace
 from deepfake_jax.types import Face
 

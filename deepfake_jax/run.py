@@ -24,13 +24,6 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.config import (
-    ModelConfig,
-    TrainConfig,
-    config_from_dict,
-    config_to_yaml,
-    load_config,
-)
 from deepfake_jax.detail import Energies
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import (
@@ -38,6 +31,13 @@ from deepfake_jax.models.autoencoder import (
     Params,
     Side,
     make_autoencoder,
+)
+from deepfake_jax.train_config import (
+    ModelConfig,
+    TrainConfig,
+    config_from_dict,
+    config_to_yaml,
+    load_config,
 )
 
 _log = logging.getLogger("deepfake_jax")

@@ -31,7 +31,6 @@ from deepfake_jax.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.claim import claim_run, compare_processes, fingerprint_run
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import Batch, BatchLoader, shift_color
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceSet, load_faces
@@ -45,6 +44,7 @@ from deepfake_jax.setrecord import write_sets
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
 from deepfake_jax.teacher import TeacherRun, load_teacher
+from deepfake_jax.train_config import TrainConfig
 
 _log = logging.getLogger("deepfake_jax")
 # What processes tell each other: a signal's number, or that the run has had its time or

@@ -21,7 +21,6 @@ from deepfake_jax.benchmarks.curve import (
 from deepfake_jax.benchmarks.options import parse_seeds
 from deepfake_jax.benchmarks.quality import measure_quality
 from deepfake_jax.cli import run_command
-from deepfake_jax.config import ConfigError
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import evaluate
 from deepfake_jax.faceset import read_record, write_record
@@ -31,6 +30,7 @@ from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
+from deepfake_jax.train_config import ConfigError
 
 # `tiny_config`, whose step other tests compile, too.
 _SETTINGS = "model.width=8 batch_size=2 optimizer.learning_rate=1e-3"

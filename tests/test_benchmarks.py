@@ -42,7 +42,7 @@ from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
 from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
 from deepfake_jax.cli import parse_command, run_command
 from deepfake_jax.commands import Benchmark
-from deepfake_jax.config import ModelConfig, config_from_dict
+from deepfake_jax.train_config import ModelConfig, config_from_dict
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
 TINY_FLAGS = ["--set", "model.width=8", "--batch-size", "2"]

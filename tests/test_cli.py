@@ -10,7 +10,7 @@ from footage import tiny_config, write_face_set, write_pan
 
 from deepfake_jax.cli import parse_command, run_command
 from deepfake_jax.commands import Train
-from deepfake_jax.config import ConfigError, TrainConfig, config_to_yaml
+from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.video import probe_video
 
 COMMANDS = (

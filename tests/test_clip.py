@@ -11,8 +11,8 @@ from flax import linen as nn
 from footage import write_pan
 
 from deepfake_jax.clip import ClipError, ClipFigures, measure_clip
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.run import TrainedRun
 
 

@@ -8,10 +8,10 @@ import pytest
 from av import VideoFrame
 
 from deepfake_jax.compose import compose_frame, finish_face, join_frames, put_pixels
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.facelog import FaceLog, FaceLogError
 from deepfake_jax.frames import FrameSwapper
 from deepfake_jax.native import convert_to_rgb
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.pictures import read_picture
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.source import picture_frame

@@ -17,13 +17,6 @@ from deepfake_jax.align import COVERAGE, FACE_SIZE
 from deepfake_jax.begin import describe_run, split_faces
 from deepfake_jax.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.cli import run_command
-from deepfake_jax.config import (
-    ConfigError,
-    ModelConfig,
-    TrainConfig,
-    config_to_yaml,
-    load_preset,
-)
 from deepfake_jax.distill import distill
 from deepfake_jax.faceset import load_faces
 from deepfake_jax.holdout import HELD_NAME
@@ -53,6 +46,13 @@ from deepfake_jax.swap import swap_faces
 from deepfake_jax.swapper import make_swapper
 from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
 from deepfake_jax.train import train
+from deepfake_jax.train_config import (
+    ConfigError,
+    ModelConfig,
+    TrainConfig,
+    config_to_yaml,
+    load_preset,
+)
 
 # What is lost and learned, on networks of a few parameters
 

@@ -13,7 +13,6 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.align import FACE_SIZE
 from deepfake_jax.augment import apply_cuts, cut_points, draw_cuts
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.data import make_batch
 from deepfake_jax.faceset import load_faces
 from deepfake_jax.faceshape import cut_shapes, flatten_landmarks, stack_landmarks
@@ -23,6 +22,7 @@ from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.state import SHAPE_NUMBERS, init_state
 from deepfake_jax.train import train
+from deepfake_jax.train_config import TrainConfig
 
 STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale": 0.0}
 

@@ -12,7 +12,6 @@ from footage import write_face_set
 from networks import Same, Still
 
 from deepfake_jax.align import crop_faces
-from deepfake_jax.config import ModelConfig
 from deepfake_jax.evaluate import evaluate_sets
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceSet, load_faces
@@ -24,6 +23,7 @@ from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.scores import ERROR_WEIGHT
 from deepfake_jax.swapper import _draw, _finish_lent
+from deepfake_jax.train_config import ModelConfig
 
 SIZE = 64
 

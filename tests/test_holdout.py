@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from deepfake_jax.begin import split_faces
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.faceset import FaceRecord, FaceSet, FaceSetError
 from deepfake_jax.holdout import (
     GAP_SECONDS,
@@ -19,6 +18,7 @@ from deepfake_jax.holdout import (
     write_held,
 )
 from deepfake_jax.models.autoencoder import Side
+from deepfake_jax.train_config import TrainConfig
 
 
 def record(source: str, track: int, frame: int, rate: float = 25.0) -> FaceRecord:

@@ -17,7 +17,6 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.faceset import read_record
 from deepfake_jax.holdout import HELD_NAME, resume_split
 from deepfake_jax.pictures import read_picture, write_picture
@@ -26,6 +25,7 @@ from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.scores import is_judgement
 from deepfake_jax.state import init_state
 from deepfake_jax.train import TrainResult, steps_of_dispatch, train
+from deepfake_jax.train_config import TrainConfig
 
 Sets = tuple[Path, Path]
 

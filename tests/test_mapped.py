@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from footage import write_face_set
 
-from deepfake_jax.config import AugmentConfig
 from deepfake_jax.data import make_batch, mean_color_shift, shift_color
 from deepfake_jax.faceset import load_faces
 from deepfake_jax.mapped import allocate_like, allocate_pictures, is_mapped
+from deepfake_jax.train_config import AugmentConfig
 
 
 @pytest.fixture(autouse=True)

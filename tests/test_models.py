@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepfake_jax.config import ModelConfig
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
     Params,
@@ -19,6 +18,7 @@ from deepfake_jax.models.autoencoder import (
     move_codes,
 )
 from deepfake_jax.models.original import pixel_shuffle
+from deepfake_jax.train_config import ModelConfig
 
 WIDTH = 8
 

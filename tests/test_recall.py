@@ -12,7 +12,6 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.align import template_points
 from deepfake_jax.checkpoint import restore_checkpoint
-from deepfake_jax.config import ModelConfig
 from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.faceset import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
@@ -21,6 +20,7 @@ from deepfake_jax.run import RunPaths, load_run
 from deepfake_jax.swap import swap_faces
 from deepfake_jax.swapper import _draw, make_swapper
 from deepfake_jax.train import train
+from deepfake_jax.train_config import ModelConfig
 
 WIDTH = 6  # of codes: four numbers of shape, two of who it is
 MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.frames import FrameSwapper
-from deepfake_jax.options import ConvertConfig
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.stream import swap_stream
 from deepfake_jax.video import TimedFrame

@@ -20,12 +20,12 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.config import TrainConfig, config_to_yaml
 from deepfake_jax.journal import TrainingError
 from deepfake_jax.pictures import read_picture
 from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.train import TrainResult, steps_of_dispatch, train
+from deepfake_jax.train_config import TrainConfig, config_to_yaml
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ from deepfake_jax.blend import face_box
 from deepfake_jax.clip import Clip
 from deepfake_jax.compose import compose_frame
 from deepfake_jax.convert import convert_video
+from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
-from deepfake_jax.options import ConvertConfig, classic_options
 from deepfake_jax.run import load_run
 from deepfake_jax.video import TimedFrame
 

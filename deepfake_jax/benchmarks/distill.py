@@ -16,7 +16,6 @@ import jax
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality import QualityError
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.distill import distill
 from deepfake_jax.evaluate import Evaluation, evaluate_real, find_real, find_splits
 from deepfake_jax.faceset import FaceSet, load_faces
@@ -27,6 +26,7 @@ from deepfake_jax.setrecord import find_set
 from deepfake_jax.swapper import Swapper, make_swapper
 from deepfake_jax.teacher import student_config
 from deepfake_jax.train import TrainResult, train
+from deepfake_jax.train_config import TrainConfig
 
 _SIDES: tuple[Side, Side] = ("a", "b")
 

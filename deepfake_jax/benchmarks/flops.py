@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepfake_jax.config import ModelConfig
 from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.train_config import ModelConfig
 
 
 def count_layers(

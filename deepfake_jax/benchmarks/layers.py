@@ -16,7 +16,6 @@ from flax import linen as nn
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_rows
-from deepfake_jax.config import TrainConfig
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.blocks import block_kernel, conv_blocks, to_blocks
 from deepfake_jax.models.conv import Conv, Form, choose_form
@@ -27,6 +26,7 @@ from deepfake_jax.models.winograd import (
     multiplies_bfloat16,
     winograd,
 )
+from deepfake_jax.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import tyro
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from deepfake_jax.config import (
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,
     load_preset,
     override_config,
 )
-from deepfake_jax.options import ConvertConfig
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]

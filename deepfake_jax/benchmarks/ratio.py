@@ -17,7 +17,7 @@ from typing import Any
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine, peak_memory_mb
 from deepfake_jax.benchmarks.step import StepRunner
-from deepfake_jax.config import TrainConfig
+from deepfake_jax.train_config import TrainConfig
 
 PRECISIONS = ("float32", "bfloat16")
 _KEEP = 0.75  # of the best form's rate in the first round

@@ -26,9 +26,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
-from deepfake_jax.config import ModelConfig
 from deepfake_jax.models import lite, original
 from deepfake_jax.recall import RECALLED, recall_codes
+from deepfake_jax.train_config import ModelConfig
 
 Params = dict[str, Any]
 Side = Literal["a", "b"]

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from deepfake_jax.config import (
+from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,
     config_from_dict,
@@ -22,7 +23,6 @@ from deepfake_jax.config import (
     load_preset,
     override_config,
 )
-from deepfake_jax.options import ConvertConfig, ExtractConfig
 
 CHANGED = {
     "model": {"width": 32, "precision": "bfloat16"},
