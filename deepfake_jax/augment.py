@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, UInt8
 
-from deepfake_jax.align import COVERAGE, FACE_SIZE, umeyama
+from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, umeyama
 from deepfake_jax.types import Face
 
 Crop = UInt8[np.ndarray, "crop_size crop_size 3"]

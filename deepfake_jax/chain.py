@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.align import (
+from deepfake_jax.detect import Detection
+from deepfake_jax.imaging.align import (
     apply_affine,
     invert_affine,
     template_points,
     umeyama,
 )
-from deepfake_jax.detect import Detection
 from deepfake_jax.landmarks import Shape
 from deepfake_jax.track import FoundFace, box_overlap
 

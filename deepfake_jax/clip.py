@@ -8,13 +8,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.align import (
-    FACE_SIZE,
-    apply_affine,
-    compose_affine,
-    invert_affine,
-    warp_face,
-)
 from deepfake_jax.compose import compose_frame, finish_face
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.flicker import Flicker, FlickerMeter
@@ -24,6 +17,13 @@ from deepfake_jax.frames import (
     SwappedFace,
     SwappedFrame,
     make_frame_swapper,
+)
+from deepfake_jax.imaging.align import (
+    FACE_SIZE,
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    warp_face,
 )
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.place import Placement, place_faces

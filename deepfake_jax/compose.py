@@ -8,11 +8,11 @@ import numpy as np
 from av import VideoFrame
 from jaxtyping import Bool, Float32, UInt8
 
-from deepfake_jax.align import compose_affine
-from deepfake_jax.blend import blend_pictures, place_face, sharpen_face
-from deepfake_jax.color import match_color
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.frames import SwappedFace, SwappedFrame, mask_options
+from deepfake_jax.imaging.align import compose_affine
+from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
+from deepfake_jax.imaging.color import match_color
 from deepfake_jax.masking import finish_mask
 from deepfake_jax.native import convert_to_rgb
 from deepfake_jax.patch import can_paste, paste_native

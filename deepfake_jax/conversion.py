@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_jax.align import COVERAGE
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.frames import FrameSwapper
+from deepfake_jax.imaging.align import COVERAGE
 from deepfake_jax.people import PersonError
 from deepfake_jax.place import (
     Placement,

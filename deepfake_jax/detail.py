@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
 
 Energies = Float32[np.ndarray, "2"]
 

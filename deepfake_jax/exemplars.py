@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
 
 _LENDERS = 3  # exemplars for a swap
 _SMALL = 16  # pixels a side at which pictures are compared

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.align import FACE_SIZE
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.faceset import (
     DROPPED_NAME,
@@ -19,6 +18,7 @@ from deepfake_jax.faceset import (
     encode_record,
     make_record,
 )
+from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.quality import find_fault, measure_quality
 from deepfake_jax.region import face_region, warp_region
 from deepfake_jax.scanlog import parse_checked

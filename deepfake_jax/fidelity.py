@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
 from deepfake_jax.types import Face
 
 Crops = UInt8[np.ndarray, "n side side 3"]

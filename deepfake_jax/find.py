@@ -31,14 +31,14 @@ from deepfake_jax.chain import (
 )
 from deepfake_jax.detect import Detection, Searcher, search_sides
 from deepfake_jax.identity import CropEmbedder, Embedding, cut_embedding_crop
+from deepfake_jax.imaging.face_template import five_points
+from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.landmarks import (
     Landmarker,
     Shape,
     window_of_box,
     window_of_landmarks,
 )
-from deepfake_jax.meanface import five_points
-from deepfake_jax.pose import estimate_pose
 from deepfake_jax.region import Region, cut_region
 from deepfake_jax.scene import Thumbnail, is_cut, make_thumbnail
 from deepfake_jax.track import MAX_GAP, FoundFace, FrameFaces, box_overlap

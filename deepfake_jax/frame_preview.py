@@ -12,13 +12,6 @@ from typing import get_args
 import cv2
 import numpy as np
 
-from deepfake_jax.align import (
-    COVERAGE,
-    FACE_SIZE,
-    apply_affine,
-    invert_affine,
-    warp_face,
-)
 from deepfake_jax.compose import compose_frame, finish_face
 from deepfake_jax.conversion import ConvertError
 from deepfake_jax.convert_config import (
@@ -32,6 +25,13 @@ from deepfake_jax.frames import (
     SwappedFace,
     SwappedFrame,
     make_frame_swapper,
+)
+from deepfake_jax.imaging.align import (
+    COVERAGE,
+    FACE_SIZE,
+    apply_affine,
+    invert_affine,
+    warp_face,
 )
 from deepfake_jax.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.place import PlacedFace, place_faces, read_placement

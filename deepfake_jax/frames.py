@@ -11,7 +11,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from deepfake_jax.align import (
+from deepfake_jax.convert_config import ConvertConfig, split_masks
+from deepfake_jax.data import shift_color
+from deepfake_jax.identity import Embedding
+from deepfake_jax.imaging.align import (
     FACE_SIZE,
     apply_affine,
     compose_affine,
@@ -19,13 +22,10 @@ from deepfake_jax.align import (
     crop_matrix,
     template_points,
 )
-from deepfake_jax.color import measure_pair
-from deepfake_jax.convert_config import ConvertConfig, split_masks
-from deepfake_jax.data import shift_color
-from deepfake_jax.identity import Embedding
+from deepfake_jax.imaging.color import measure_pair
+from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.native import read_tags
-from deepfake_jax.occlusion import occlusion_mask
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.region import Region, face_region, warp_region
 from deepfake_jax.run import TrainedRun

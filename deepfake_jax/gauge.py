@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.align import crop_faces
 from deepfake_jax.detail import Energies
 from deepfake_jax.faceset import FaceSet
 from deepfake_jax.fidelity import measure_detail, measure_reconstruction
@@ -23,6 +22,7 @@ from deepfake_jax.identity import (
     make_crop_embedder,
     mean_embedding,
 )
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.judge import Crops, Faces, Sample, pick_sample, put_back
 from deepfake_jax.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side

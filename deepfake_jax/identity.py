@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from deepfake_jax.align import ARCFACE_POINTS, umeyama
 from deepfake_jax.detect import Detection
+from deepfake_jax.imaging.align import ARCFACE_POINTS, umeyama
 from deepfake_jax.region import Region, warp_region
 from deepfake_jax.types import Face, Frame
 from deepfake_jax.weights import get_weights

@@ -18,10 +18,10 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from deepfake_jax.align import crop_faces
 from deepfake_jax.checkpoint import list_checkpoints, save_best, save_checkpoint
 from deepfake_jax.files import write_whole
 from deepfake_jax.gauge import Gauge
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.meter import Meter
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.parallel import Devices

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from deepfake_jax.align import (
+from deepfake_jax.imaging.align import (
     apply_affine,
     invert_affine,
     template_points,

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from deepfake_jax.align import FACE_SIZE, apply_affine, template_points
 from deepfake_jax.faceset import FaceRecord
 from deepfake_jax.identity import (
     CropEmbedder,
     Embedding,
     cut_embedding_crop,
 )
-from deepfake_jax.meanface import five_points
+from deepfake_jax.imaging.align import FACE_SIZE, apply_affine, template_points
+from deepfake_jax.imaging.face_template import five_points
 from deepfake_jax.region import Region
 from deepfake_jax.types import Face, Landmarks
 

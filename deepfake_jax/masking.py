@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deepfake_jax.convert_config import MaskName
-from deepfake_jax.hull import (
+from deepfake_jax.imaging.landmark_masks import (
     extended_mask,
     eyes_mask,
     eyes_mouth_mask,
     hull_mask,
     mean_landmarks,
 )
-from deepfake_jax.mask import classic_mask, combine_masks, erode_mask, feather_mask
-from deepfake_jax.shapes import oval_mask, rectangle_mask
-from deepfake_jax.skin import MIN_SKIN, SkinSpace, skin_mask
+from deepfake_jax.imaging.mask import (
+    classic_mask,
+    combine_masks,
+    erode_mask,
+    feather_mask,
+)
+from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
+from deepfake_jax.imaging.skin_mask import MIN_SKIN, SkinSpace, skin_mask
 from deepfake_jax.types import Face, Landmarks, Mask
 
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face

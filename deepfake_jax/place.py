@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.align import FACE_SIZE, apply_affine
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faceset import (
     DROPPED_NAME,
@@ -29,6 +28,7 @@ from deepfake_jax.faceset import (
     read_lines,
 )
 from deepfake_jax.identity import Embedding
+from deepfake_jax.imaging.align import FACE_SIZE, apply_affine
 from deepfake_jax.people import (
     People,
     PersonError,

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.align import COVERAGE, FACE_SIZE, apply_affine
 from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, apply_affine
 from deepfake_jax.track import TrackedFace
 from deepfake_jax.types import Face
 

@@ -16,7 +16,12 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation
 from jaxtyping import Float
 
-from deepfake_jax.align import apply_affine, compose_affine, invert_affine, warp_face
+from deepfake_jax.imaging.align import (
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    warp_face,
+)
 from deepfake_jax.native import convert_part, convert_to_rgb, read_tags, source_options
 from deepfake_jax.patch import can_paste, cut_native
 from deepfake_jax.planes import is_quick

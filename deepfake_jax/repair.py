@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.align import FACE_SIZE
 from deepfake_jax.facefiles import PEOPLE_SHEET, PERSON_FOLDER, file_crc
 from deepfake_jax.faceset import (
     DROPPED_NAME,
@@ -22,6 +21,7 @@ from deepfake_jax.faceset import (
     make_record,
     write_record,
 )
+from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.pictures import PictureError, list_pictures, read_picture
 
 _NO_FACES = ("sheet_", PEOPLE_SHEET)  # how pictures begin that are none of a set

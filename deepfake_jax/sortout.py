@@ -19,9 +19,9 @@ from deepfake_jax.faceset import (
     read_lines,
 )
 from deepfake_jax.identity import mean_embedding
+from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
 from deepfake_jax.people import People
 from deepfake_jax.pictures import write_picture
-from deepfake_jax.sheet import Row, Tile, draw_sheet, spread
 
 _BUFFER = 500  # lines of all persons that wait to be written
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.align import (
+from deepfake_jax.imaging.align import (
     COVERAGE,
     FACE_SIZE,
     apply_affine,
@@ -20,7 +20,7 @@ from deepfake_jax.align import (
     invert_affine,
     umeyama,
 )
-from deepfake_jax.pose import Pose, estimate_pose
+from deepfake_jax.imaging.head_pose import Pose, estimate_pose
 from deepfake_jax.types import Affine, Landmarks
 from deepfake_jax.video import TimedFrame
 

@@ -5,13 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.align import (
-    apply_affine,
-    compose_affine,
-    crop_faces,
-    crop_matrix,
-    invert_affine,
-)
 from deepfake_jax.augment import (
     GRID,
     apply_cuts,
@@ -25,6 +18,13 @@ from deepfake_jax.augment import (
     random_warp,
     warp_maps,
     warp_targets,
+)
+from deepfake_jax.imaging.align import (
+    apply_affine,
+    compose_affine,
+    crop_faces,
+    crop_matrix,
+    invert_affine,
 )
 
 CENTRE = np.full(2, 127.5)

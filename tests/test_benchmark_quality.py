@@ -10,7 +10,6 @@ import cv2
 import pytest
 from footage import tiny_config, write_face_set, write_pan
 
-from deepfake_jax.align import frame_to_face_matrix, warp_face
 from deepfake_jax.benchmarks.curve import (
     Curve,
     find_retrieval_minutes,
@@ -25,6 +24,7 @@ from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import evaluate
 from deepfake_jax.faceset import read_record, write_record
 from deepfake_jax.holdout import HELD_NAME
+from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.observer import Observer
 from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun, load_run

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.align import template_points
 from deepfake_jax.chain import (
     Chain,
     Taken,
@@ -13,8 +12,9 @@ from deepfake_jax.chain import (
     strays,
 )
 from deepfake_jax.detect import Detection
+from deepfake_jax.imaging.align import template_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, five_points
 from deepfake_jax.landmarks import Shape
-from deepfake_jax.meanface import MEAN_FACE, five_points
 
 
 def make_detection(x: float, *, side: float = 80.0) -> Detection:

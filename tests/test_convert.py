@@ -13,13 +13,13 @@ from av import VideoFrame
 from footage import tiny_config, write_face_set, write_pan
 from networks import Same
 
-from deepfake_jax.blend import face_box
 from deepfake_jax.compose import compose_frame
 from deepfake_jax.convert import ConvertError, convert_video
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.detect import make_detector
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.identity import make_embedder
+from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.pictures import (
     read_picture,

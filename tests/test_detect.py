@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.align import frame_to_face_matrix, template_points, warp_face
 from deepfake_jax.detect import make_detector
 from deepfake_jax.identity import (
     SAME_PERSON,
@@ -12,6 +11,7 @@ from deepfake_jax.identity import (
     make_embedder,
     mean_embedding,
 )
+from deepfake_jax.imaging.align import frame_to_face_matrix, template_points, warp_face
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

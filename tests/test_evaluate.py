@@ -12,12 +12,6 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import Same, Still
 
-from deepfake_jax.align import (
-    apply_affine,
-    crop_faces,
-    frame_to_face_matrix,
-    warp_face,
-)
 from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import (
     describe,
@@ -26,6 +20,12 @@ from deepfake_jax.evaluate import (
 )
 from deepfake_jax.faceset import FaceSet, load_faces, read_record, write_record
 from deepfake_jax.holdout import Split, find_held, write_held
+from deepfake_jax.imaging.align import (
+    apply_affine,
+    crop_faces,
+    frame_to_face_matrix,
+    warp_face,
+)
 from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.models.autoencoder import Autoencoder, Side
 from deepfake_jax.pictures import read_picture, write_picture

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.align import template_points
 from deepfake_jax.expression import (
     Expression,
     eye_distance,
@@ -12,6 +11,7 @@ from deepfake_jax.expression import (
     measure_expression,
     mouth_opening,
 )
+from deepfake_jax.imaging.align import template_points
 
 MEAN = template_points(256, count=68)
 EYES = float(eye_distance(MEAN[None])[0])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from footage import write_pan
 
-from deepfake_jax.align import apply_affine, template_points
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.extract import ExtractError, extract_faces
 from deepfake_jax.faceset import FaceSetError, load_faces
+from deepfake_jax.imaging.align import apply_affine, template_points
 from deepfake_jax.pictures import PictureError, write_picture
 from deepfake_jax.source import SourceError
 from deepfake_jax.video import VideoError, read_frames

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepfake_jax.flicker import Flicker, FlickerMeter
-from deepfake_jax.mask import feather_mask
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask import feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
 
 MASK = feather_mask(oval_mask(256), 0.15)
 Paste = Callable[[np.ndarray, int], np.ndarray]

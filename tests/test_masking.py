@@ -5,8 +5,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from deepfake_jax.hull import hull_mask, mean_landmarks
-from deepfake_jax.mask import classic_mask, feather_mask
+from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
+from deepfake_jax.imaging.mask import classic_mask, feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
+from deepfake_jax.imaging.skin_mask import skin_mask
 from deepfake_jax.masking import (
     CLASSIC_SIZE,
     MaskName,
@@ -15,8 +17,6 @@ from deepfake_jax.masking import (
     draw_mask,
     finish_mask,
 )
-from deepfake_jax.shapes import oval_mask, rectangle_mask
-from deepfake_jax.skin import skin_mask
 
 SIDE = 96
 LANDMARKS = mean_landmarks(SIDE)

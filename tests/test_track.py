@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from deepfake_jax.align import apply_affine, invert_affine, template_points
-from deepfake_jax.meanface import MEAN_FACE
+from deepfake_jax.imaging.align import apply_affine, invert_affine, template_points
+from deepfake_jax.imaging.face_template import MEAN_FACE
 from deepfake_jax.track import (
     MAX_GAP,
     RADIUS,

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
-from deepfake_jax.poisson import poisson_blend, seamless_clone
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
+from deepfake_jax.imaging.poisson import poisson_blend, seamless_clone
 from deepfake_jax.types import Frame, Mask
 
 

@@ -5,14 +5,14 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from deepfake_jax.mask import (
+from deepfake_jax.imaging.mask import (
     classic_mask,
     combine_masks,
     erode_mask,
     feather_mask,
     smooth_mask,
 )
-from deepfake_jax.shapes import oval_mask, rectangle_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
 
 MASKS = {"rectangle": rectangle_mask, "oval": oval_mask}
 HOW: list[Literal["product", "union", "minimum"]] = ["product", "union", "minimum"]

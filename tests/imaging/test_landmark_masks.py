@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.hull import (
+from deepfake_jax.imaging.landmark_masks import (
     extended_mask,
     eyes_mask,
     eyes_mouth_mask,
@@ -11,7 +11,7 @@ from deepfake_jax.hull import (
     hull_mask,
     mean_landmarks,
 )
-from deepfake_jax.mask import feather_mask
+from deepfake_jax.imaging.mask import feather_mask
 
 MASKS = {
     "hull": hull_mask,

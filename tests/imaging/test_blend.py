@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.align import apply_affine, invert_affine, warp_face
-from deepfake_jax.blend import (
+from deepfake_jax.imaging.align import apply_affine, invert_affine, warp_face
+from deepfake_jax.imaging.blend import (
     Blend,
     alpha_blend,
     blend_pictures,
@@ -17,9 +17,9 @@ from deepfake_jax.blend import (
     place_face,
     sharpen_face,
 )
-from deepfake_jax.mask import feather_mask
-from deepfake_jax.multiband import multiband_blend
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask import feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
+from deepfake_jax.imaging.multiband import multiband_blend
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.color import (
+from deepfake_jax.imaging.color import (
     MAX_GAIN,
     ColorMethod,
     adjust_avg_color,
@@ -14,8 +14,8 @@ from deepfake_jax.color import (
     measure_color,
     transfer_color,
 )
-from deepfake_jax.mask import feather_mask
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask import feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
 
 
 def test_own_colour_changes_nothing(rng: np.random.Generator):

@@ -10,10 +10,10 @@ from deepfake_jax.benchmarks.poisson import (
     clone_by_opencv,
     draw_pair,
 )
-from deepfake_jax.mask import feather_mask
-from deepfake_jax.multigrid import plan_grids, solve_poisson
-from deepfake_jax.poisson import Gradients, poisson_blend, seamless_clone
-from deepfake_jax.shapes import oval_mask
+from deepfake_jax.imaging.mask import feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask
+from deepfake_jax.imaging.poisson import Gradients, poisson_blend, seamless_clone
+from deepfake_jax.imaging.poisson_solver import plan_grids, solve_poisson
 
 
 def draw_noise(rng: np.random.Generator, *shape: int) -> np.ndarray:

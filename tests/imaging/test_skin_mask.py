@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.skin import MIN_SKIN, SkinSpace, find_skin, skin_mask
+from deepfake_jax.imaging.skin_mask import MIN_SKIN, SkinSpace, find_skin, skin_mask
 
 SPACES: list[SkinSpace] = ["rgb", "hsv", "ycrcb"]
 SKIN, WALL = (200, 140, 115), (70, 90, 150)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from deepfake_jax.multigrid import plan_grids, solve_poisson
+from deepfake_jax.imaging.poisson_solver import plan_grids, solve_poisson
 from deepfake_jax.types import Frame, Mask
 
 Gradients = Literal["new", "mixed"]

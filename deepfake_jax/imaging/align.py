@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from deepfake_jax.meanface import MEAN_FACE, STABLE_POINTS
+from deepfake_jax.imaging.face_template import MEAN_FACE, STABLE_POINTS
 from deepfake_jax.types import Affine, Face, Frame
 
 FACE_SIZE = 256  # pixels; the side of a face on disk

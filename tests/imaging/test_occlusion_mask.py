@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deepfake_jax.align import crop_faces
-from deepfake_jax.hull import hull_mask, mean_landmarks
-from deepfake_jax.occlusion import occlusion_mask
+from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
+from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 
 SIDE = 128
 HULL = hull_mask(mean_landmarks(SIDE), SIDE)

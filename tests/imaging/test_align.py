@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from deepfake_jax.align import (
+from deepfake_jax.imaging.align import (
     COVERAGE,
     EYE_DISTANCE,
     FACE_SIZE,

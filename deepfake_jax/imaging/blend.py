@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
-from deepfake_jax.align import apply_affine, compose_affine, invert_affine
-from deepfake_jax.multiband import multiband_blend
-from deepfake_jax.poisson import poisson_blend
+from deepfake_jax.imaging.align import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.multiband import multiband_blend
+from deepfake_jax.imaging.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask
 
 Box = tuple[slice, slice]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deepfake_jax.meanface import MEAN_FACE, five_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, five_points
 
 
 @dataclass(frozen=True)
