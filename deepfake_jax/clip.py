@@ -25,16 +25,16 @@ from deepfake_jax.imaging.align import (
     invert_affine,
     warp_face,
 )
+from deepfake_jax.media.sources import Source, picture_frame
+from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.place import Placement, place_faces
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.scan import parse_part
 from deepfake_jax.seam import seam_error
-from deepfake_jax.source import Source, picture_frame
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.track import RADIUS
 from deepfake_jax.types import Affine, Frame, Mask
-from deepfake_jax.video import TimedFrame, probe_video, read_frames
 
 CropMask = Float32[np.ndarray, "mask_size mask_size"]
 _FACE = (FACE_SIZE, FACE_SIZE)

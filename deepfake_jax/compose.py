@@ -14,11 +14,11 @@ from deepfake_jax.imaging.align import compose_affine
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
 from deepfake_jax.masking import finish_mask
-from deepfake_jax.native import convert_to_rgb
-from deepfake_jax.patch import can_paste, paste_native
-from deepfake_jax.region import Region, cut_region
+from deepfake_jax.media.frame_parts import Region, cut_region
+from deepfake_jax.media.patch import can_paste, paste_native
+from deepfake_jax.media.pixel_formats import convert_to_rgb
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Face, Frame, Mask
-from deepfake_jax.video import TimedFrame
 
 _STEP = 8  # pixels; a multiple of every pixel format's chroma step
 

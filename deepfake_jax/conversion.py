@@ -10,6 +10,7 @@ import numpy as np
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.frames import FrameSwapper
 from deepfake_jax.imaging.align import COVERAGE
+from deepfake_jax.media.sources import Source
 from deepfake_jax.people import PersonError
 from deepfake_jax.place import (
     Placement,
@@ -18,7 +19,6 @@ from deepfake_jax.place import (
     read_placement,
 )
 from deepfake_jax.scan import Scan
-from deepfake_jax.source import Source
 from deepfake_jax.stopwatch import Stopwatch
 
 _log = logging.getLogger("deepfake_jax")

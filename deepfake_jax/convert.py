@@ -23,7 +23,15 @@ from deepfake_jax.convert_folder import convert_folder
 from deepfake_jax.extract import own_version
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
-from deepfake_jax.pictures import is_picture, read_picture, write_picture
+from deepfake_jax.media.outputs import check_output, open_writer
+from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
+from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
+from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.video_reader import (
+    TruncatedVideoError,
+    probe_video,
+    read_frames,
+)
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance import (
     make_provenance,
@@ -32,11 +40,7 @@ from deepfake_jax.provenance import (
 )
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.scan import parse_part
-from deepfake_jax.sequence import is_sequence, split_pattern
-from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.stream import swap_stream
-from deepfake_jax.video import TruncatedVideoError, probe_video, read_frames
-from deepfake_jax.writers import check_output, open_writer
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 

@@ -13,17 +13,17 @@ import numpy as np
 from deepfake_jax.conversion import Conversion, ConvertResult, explain_no_face
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.frames import FrameSwapper
-from deepfake_jax.pictures import (
+from deepfake_jax.media.pictures import (
     PictureError,
     list_pictures,
     read_picture,
     write_picture,
 )
+from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance import provenance_metadata, write_sidecar
-from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.stream import swap_stream
-from deepfake_jax.video import TimedFrame
 
 _log = logging.getLogger("deepfake_jax")
 

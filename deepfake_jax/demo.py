@@ -22,7 +22,8 @@ from deepfake_jax.convert import convert_video
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
 from deepfake_jax.extract import extract_faces, own_version
 from deepfake_jax.files import write_whole
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.preview import put_text
 from deepfake_jax.provenance import NOTICE
 from deepfake_jax.run import RunPaths
@@ -30,7 +31,6 @@ from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
 from deepfake_jax.train_config import AugmentConfig, load_preset
 from deepfake_jax.types import Frame
-from deepfake_jax.video import read_frames
 
 _REPORT = "report.json"
 _COLUMNS = 5

@@ -16,11 +16,11 @@ from deepfake_jax.gather import (
     NothingLeftError,
     own_version,
 )
+from deepfake_jax.media.sources import Source, list_sources
 from deepfake_jax.people import (
     PersonError,
 )
 from deepfake_jax.scanlog import holds_frames
-from deepfake_jax.source import Source, list_sources
 
 __all__ = ["ExtractError", "ExtractResult", "extract_faces", "own_version"]
 _WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds

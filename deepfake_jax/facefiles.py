@@ -19,14 +19,14 @@ from deepfake_jax.faceset import (
     make_record,
 )
 from deepfake_jax.imaging.align import FACE_SIZE
+from deepfake_jax.media.frame_parts import face_region, warp_region
+from deepfake_jax.media.sources import Source
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.quality import find_fault, measure_quality
-from deepfake_jax.region import face_region, warp_region
 from deepfake_jax.scanlog import parse_checked
-from deepfake_jax.source import Source
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.track import TrackedFace
 from deepfake_jax.types import Face
-from deepfake_jax.video import TimedFrame
 
 PERSON_FOLDER = "person_"
 PEOPLE_SHEET = "people.png"

@@ -18,7 +18,7 @@ from deepfake_jax.compose import FinishedFace
 from deepfake_jax.files import write_whole
 from deepfake_jax.frames import SwappedFrame
 from deepfake_jax.imaging.align import compose_affine, invert_affine
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
 
 _RECORD = "faces.jsonl"
 

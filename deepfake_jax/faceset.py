@@ -39,7 +39,7 @@ from jaxtyping import UInt8
 from deepfake_jax.files import write_whole
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.mapped import MEMORY_LIMIT_MB, allocate_pictures
-from deepfake_jax.pictures import PictureError, read_picture
+from deepfake_jax.media.pictures import PictureError, read_picture
 
 RECORD_NAME = "faces.jsonl"
 FORMAT = "deepfake-jax faces"

@@ -39,11 +39,11 @@ from deepfake_jax.landmarks import (
     window_of_box,
     window_of_landmarks,
 )
-from deepfake_jax.region import Region, cut_region
+from deepfake_jax.media.frame_parts import Region, cut_region
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.scene import Thumbnail, is_cut, make_thumbnail
 from deepfake_jax.track import MAX_GAP, FoundFace, FrameFaces, box_overlap
 from deepfake_jax.types import Face
-from deepfake_jax.video import TimedFrame
 
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4

@@ -33,15 +33,15 @@ from deepfake_jax.imaging.align import (
     invert_affine,
     warp_face,
 )
-from deepfake_jax.pictures import is_picture, read_picture, write_picture
+from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
+from deepfake_jax.media.sources import Source, SourceError, picture_frame
+from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.place import PlacedFace, place_faces, read_placement
 from deepfake_jax.preview import put_text
 from deepfake_jax.run import load_run
 from deepfake_jax.scan import parse_time
-from deepfake_jax.source import Source, SourceError, picture_frame
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.types import Frame
-from deepfake_jax.video import TimedFrame, probe_video, read_frames
 
 _AROUND = 0.5  # seconds to each side that tell who is who and steady the look
 _TILE, _GAP, _HEADER = 256, 6, 22

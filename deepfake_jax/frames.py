@@ -25,14 +25,14 @@ from deepfake_jax.imaging.align import (
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
-from deepfake_jax.native import read_tags
+from deepfake_jax.media.frame_parts import Region, face_region, warp_region
+from deepfake_jax.media.pixel_formats import read_tags
+from deepfake_jax.media.tone_mapping import tone_map
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.place import PlacedFace
-from deepfake_jax.region import Region, face_region, warp_region
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.swapper import Swapper, make_swapper
-from deepfake_jax.tone import tone_map
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
-from deepfake_jax.video import TimedFrame
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels

@@ -19,6 +19,8 @@ from typing import Any
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.facefiles import FaceWriter, recall_pictures
 from deepfake_jax.faceset import RECORD_NAME, make_header
+from deepfake_jax.media.sources import Source, describe_source
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.people import (
     People,
     choose_persons,
@@ -29,9 +31,7 @@ from deepfake_jax.progress import Progress
 from deepfake_jax.scan import Scan, ScanOptions, parse_time
 from deepfake_jax.scanlog import JOURNAL_NAME, ScanLog
 from deepfake_jax.sortout import PersonSet, sort_out
-from deepfake_jax.source import Source, describe_source
 from deepfake_jax.track import TrackedFace
-from deepfake_jax.video import TimedFrame
 
 _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by

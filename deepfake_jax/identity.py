@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from deepfake_jax.detect import Detection
 from deepfake_jax.imaging.align import ARCFACE_POINTS, umeyama
-from deepfake_jax.region import Region, warp_region
+from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Face, Frame
 from deepfake_jax.weights import get_weights
 

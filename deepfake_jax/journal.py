@@ -22,10 +22,10 @@ from deepfake_jax.checkpoint import list_checkpoints, save_best, save_checkpoint
 from deepfake_jax.files import write_whole
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.meter import Meter
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.parallel import Devices
-from deepfake_jax.pictures import write_picture
 from deepfake_jax.preview import (
     draw_preview,
     pick_examples,

@@ -18,8 +18,8 @@ from deepfake_jax.imaging.align import (
     template_points,
     umeyama,
 )
+from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.quiet import without_info_lines
-from deepfake_jax.region import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 from deepfake_jax.weights import get_weights
 

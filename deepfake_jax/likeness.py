@@ -17,7 +17,7 @@ from deepfake_jax.identity import (
 )
 from deepfake_jax.imaging.align import FACE_SIZE, apply_affine, template_points
 from deepfake_jax.imaging.face_template import five_points
-from deepfake_jax.region import Region
+from deepfake_jax.media.frame_parts import Region
 from deepfake_jax.types import Face, Landmarks
 
 # Any number of them: people have not as many faces each.

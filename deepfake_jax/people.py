@@ -16,7 +16,7 @@ from deepfake_jax.identity import (
     match_persons,
     mean_embedding,
 )
-from deepfake_jax.pictures import read_picture
+from deepfake_jax.media.pictures import read_picture
 
 # Over this many tracks (a large folder of pictures), those that are plainly of one
 # person are joined in groups first: the exact clustering takes a square of memory.

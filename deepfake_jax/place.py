@@ -29,6 +29,7 @@ from deepfake_jax.faceset import (
 )
 from deepfake_jax.identity import Embedding
 from deepfake_jax.imaging.align import FACE_SIZE, apply_affine
+from deepfake_jax.media.sources import Source, hash_file
 from deepfake_jax.people import (
     People,
     PersonError,
@@ -38,7 +39,6 @@ from deepfake_jax.people import (
 )
 from deepfake_jax.progress import Progress
 from deepfake_jax.scan import Scan, ScanOptions, parse_part
-from deepfake_jax.source import Source, hash_file
 from deepfake_jax.track import SURE
 from deepfake_jax.types import Affine, Landmarks
 

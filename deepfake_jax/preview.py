@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.scores import is_judgement
 from deepfake_jax.types import Frame
 

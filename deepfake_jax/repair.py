@@ -22,7 +22,7 @@ from deepfake_jax.faceset import (
     write_record,
 )
 from deepfake_jax.imaging.align import FACE_SIZE
-from deepfake_jax.pictures import PictureError, list_pictures, read_picture
+from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 
 _NO_FACES = ("sheet_", PEOPLE_SHEET)  # how pictures begin that are none of a set
 _Values = dict[str, Any]

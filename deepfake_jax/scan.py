@@ -21,7 +21,9 @@ from deepfake_jax.find import (
 from deepfake_jax.heap import trim_heap
 from deepfake_jax.identity import make_crop_embedder
 from deepfake_jax.landmarks import LandmarkSource, make_landmarker
-from deepfake_jax.pictures import PictureError
+from deepfake_jax.media.pictures import PictureError
+from deepfake_jax.media.sources import Source, read_source
+from deepfake_jax.media.video_reader import TimedFrame, VideoError
 from deepfake_jax.pipeline import run_ahead
 from deepfake_jax.scanlog import (
     ScanLog,
@@ -30,7 +32,6 @@ from deepfake_jax.scanlog import (
     frame_from_json,
     frame_to_json,
 )
-from deepfake_jax.source import Source, read_source
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.track import (
     RADIUS,
@@ -39,7 +40,6 @@ from deepfake_jax.track import (
     TrackedFace,
     steady_stream,
 )
-from deepfake_jax.video import TimedFrame, VideoError
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages

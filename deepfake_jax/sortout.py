@@ -20,8 +20,8 @@ from deepfake_jax.faceset import (
 )
 from deepfake_jax.identity import mean_embedding
 from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.people import People
-from deepfake_jax.pictures import write_picture
 
 _BUFFER = 500  # lines of all persons that wait to be written
 

@@ -21,8 +21,8 @@ from deepfake_jax.imaging.align import (
     umeyama,
 )
 from deepfake_jax.imaging.head_pose import Pose, estimate_pose
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Affine, Landmarks
-from deepfake_jax.video import TimedFrame
 
 SURE = 0.5  # confidence from which landmarks are taken for right
 MAX_GAP = 6  # frames; a face lost for longer begins a new track

@@ -141,7 +141,7 @@ def _draw_face(rng: np.random.Generator, face_size: int = 256) -> np.ndarray:
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
     """A real portrait, the astronaut sample, 512 x 512; skips where none can be had."""
-    from deepfake_jax.pictures import read_picture
+    from deepfake_jax.media.pictures import read_picture
     from deepfake_jax.samples import get_sample
     from deepfake_jax.weights import AssetError
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.encode import VideoWriter
 from deepfake_jax.faceset import FaceRecord, make_header, write_record
 from deepfake_jax.imaging.align import template_points
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.media.video_writer import VideoWriter
 from deepfake_jax.train_config import TrainConfig, config_from_dict
 from deepfake_jax.types import Face, Frame
 

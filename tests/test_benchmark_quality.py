@@ -25,8 +25,8 @@ from deepfake_jax.evaluate import evaluate
 from deepfake_jax.faceset import read_record, write_record
 from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
+from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.observer import Observer
-from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun, load_run
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train

@@ -10,8 +10,8 @@ from footage import tiny_config, write_face_set, write_pan
 
 from deepfake_jax.cli import parse_command, run_command
 from deepfake_jax.commands import Train
+from deepfake_jax.media.video_reader import probe_video
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
-from deepfake_jax.video import probe_video
 
 COMMANDS = (
     "extract",
@@ -181,7 +181,7 @@ def test_the_whole_way_by_commands(portrait, tmp_path, capsys):
 
 
 def test_a_source_read_in_part_is_status_one(tmp_path, capsys, portrait):
-    from deepfake_jax.pictures import write_picture
+    from deepfake_jax.media.pictures import write_picture
 
     (tmp_path / "in").mkdir()
     write_picture(tmp_path / "in" / "good.png", portrait)

@@ -11,11 +11,11 @@ from deepfake_jax.compose import compose_frame, finish_face, join_frames, put_pi
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.facelog import FaceLog, FaceLogError
 from deepfake_jax.frames import FrameSwapper
-from deepfake_jax.native import convert_to_rgb
-from deepfake_jax.pictures import read_picture
+from deepfake_jax.media.pictures import read_picture
+from deepfake_jax.media.pixel_formats import convert_to_rgb
+from deepfake_jax.media.sources import picture_frame
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.place import PlacedFace
-from deepfake_jax.source import picture_frame
-from deepfake_jax.video import TimedFrame
 
 PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
 

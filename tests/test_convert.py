@@ -20,18 +20,18 @@ from deepfake_jax.detect import make_detector
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.identity import make_embedder
 from deepfake_jax.imaging.blend import face_box
-from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.pictures import (
+from deepfake_jax.media.pictures import (
     read_picture,
     read_picture_metadata,
     write_picture,
 )
+from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.video_reader import probe_video, read_frames
+from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.place import place_faces
 from deepfake_jax.provenance import sidecar_path
 from deepfake_jax.run import RunError, TrainedRun
-from deepfake_jax.source import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.train import train
-from deepfake_jax.video import probe_video, read_frames
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

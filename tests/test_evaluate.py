@@ -27,8 +27,8 @@ from deepfake_jax.imaging.align import (
     warp_face,
 )
 from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
+from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Side
-from deepfake_jax.pictures import read_picture, write_picture
 from deepfake_jax.run import TrainedRun
 from deepfake_jax.samples import get_sample
 

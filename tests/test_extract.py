@@ -12,9 +12,9 @@ from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.extract import ExtractError, extract_faces
 from deepfake_jax.faceset import FaceSetError, load_faces
 from deepfake_jax.imaging.align import apply_affine, template_points
-from deepfake_jax.pictures import PictureError, write_picture
-from deepfake_jax.source import SourceError
-from deepfake_jax.video import VideoError, read_frames
+from deepfake_jax.media.pictures import PictureError, write_picture
+from deepfake_jax.media.sources import SourceError
+from deepfake_jax.media.video_reader import VideoError, read_frames
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 
@@ -135,7 +135,7 @@ def test_a_truncated_video_gives_what_it_has(pan, tmp_path):
 
 
 def write_pan_as_mkv(pan: Path, folder: Path) -> Path:
-    from deepfake_jax.video import VideoWriter, probe_video, read_frames
+    from deepfake_jax.media.video_reader import VideoWriter, probe_video, read_frames
 
     info = probe_video(pan)
     path = folder / "whole.mkv"

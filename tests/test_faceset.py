@@ -18,7 +18,7 @@ from deepfake_jax.faceset import (
     read_record,
     write_record,
 )
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
 
 SOURCE = "film – Jürgens\u2028Kamera.mp4"  # a line separator that JSON does not escape
 

@@ -19,7 +19,7 @@ from deepfake_jax.checkpoint import (
 )
 from deepfake_jax.faceset import read_record
 from deepfake_jax.holdout import HELD_NAME, resume_split
-from deepfake_jax.pictures import read_picture, write_picture
+from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.scores import is_judgement

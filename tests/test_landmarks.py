@@ -13,7 +13,7 @@ from deepfake_jax.landmarks import (
     window_of_box,
     window_of_landmarks,
 )
-from deepfake_jax.region import Region
+from deepfake_jax.media.frame_parts import Region
 
 
 def test_the_mapping_names_68_different_vertices():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_jax.pictures import read_picture_metadata, write_picture
+from deepfake_jax.media.pictures import read_picture_metadata, write_picture
 from deepfake_jax.provenance import (
     DIGITAL_SOURCE_TYPE,
     NOTICE,

@@ -14,7 +14,7 @@ from deepfake_jax.faceset import (
     write_record,
 )
 from deepfake_jax.imaging.picture_grid import TILE, Row, Tile, draw_sheet, spread
-from deepfake_jax.pictures import read_picture, write_picture
+from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.query import QueryError, parse_query
 from deepfake_jax.repair import check_set
 from deepfake_jax.review import review_faces

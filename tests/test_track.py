@@ -7,6 +7,7 @@ import pytest
 
 from deepfake_jax.imaging.align import apply_affine, invert_affine, template_points
 from deepfake_jax.imaging.face_template import MEAN_FACE
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.track import (
     MAX_GAP,
     RADIUS,
@@ -18,7 +19,6 @@ from deepfake_jax.track import (
     steady_points,
     steady_stream,
 )
-from deepfake_jax.video import TimedFrame
 
 SHAPE = MEAN_FACE[:, :2] * 100
 

@@ -21,7 +21,7 @@ from deepfake_jax.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.journal import TrainingError
-from deepfake_jax.pictures import read_picture
+from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.run import RunError, RunPaths, load_run
 from deepfake_jax.train import TrainResult, steps_of_dispatch, train

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.preview import read_metrics
 
 RETRIEVAL = (

@@ -15,7 +15,7 @@ from deepfake_jax.benchmarks.machine import (
 )
 from deepfake_jax.benchmarks.step import StepRunner
 from deepfake_jax.faceset import FaceRecord, make_header, write_record
-from deepfake_jax.pictures import write_picture
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunPaths
 from deepfake_jax.train import train

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.pictures import PictureError, read_picture
+from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.types import Frame
 
 TILE = 112  # pixels; side of a face on a sheet

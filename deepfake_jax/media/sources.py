@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake_jax.pictures import (
+from deepfake_jax.media.pictures import (
     VIDEO_SUFFIXES,
     is_picture,
     list_pictures,
     natural_key,
     read_picture,
 )
+from deepfake_jax.media.video_reader import (
+    TimedFrame,
+    VideoError,
+    probe_video,
+    read_frames,
+)
 from deepfake_jax.types import Frame
-from deepfake_jax.video import TimedFrame, VideoError, probe_video, read_frames
 
 
 class SourceError(ValueError):

@@ -17,19 +17,19 @@ from av import Packet, VideoFrame
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from deepfake_jax.encoders import (
+from deepfake_jax.media.copied_tracks import TrackCopy
+from deepfake_jax.media.file_metadata import Extras, read_extras, write_chapters
+from deepfake_jax.media.frame_writer import WholeFileWriter, abandon
+from deepfake_jax.media.incoming import check_order, check_size
+from deepfake_jax.media.media_probe import VideoError, VideoInfo, frame_step
+from deepfake_jax.media.pixel_formats import convert_from_rgb, convert_native
+from deepfake_jax.media.video_encoders import (
     CONTAINERS,
     add_encoder,
     check_choices,
     resolve_codec,
 )
-from deepfake_jax.extras import Extras, read_extras, write_chapters
-from deepfake_jax.incoming import check_order, check_size
-from deepfake_jax.native import convert_from_rgb, convert_native
-from deepfake_jax.probe import VideoError, VideoInfo, frame_step
-from deepfake_jax.tracks import TrackCopy
 from deepfake_jax.types import Frame
-from deepfake_jax.wholefile import WholeFileWriter, abandon
 
 MOST_REORDERED = 64  # frames; more than any encoder decodes before it shows one
 

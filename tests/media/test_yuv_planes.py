@@ -5,7 +5,12 @@ import pytest
 from av import VideoFrame
 from av.video.reformatter import Interpolation
 
-from deepfake_jax.planes import is_quick, planes_to_rgb, rgb_to_planes, view_part
+from deepfake_jax.media.yuv_planes import (
+    is_quick,
+    planes_to_rgb,
+    rgb_to_planes,
+    view_part,
+)
 
 # Kr and Kb of ITU-R BT.709, BT.601 and BT.2020, by the matrix's number.
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}

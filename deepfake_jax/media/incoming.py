@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from av import VideoFrame
 
-from deepfake_jax.native import ColorTags, convert_to_rgb
-from deepfake_jax.probe import VideoError
-from deepfake_jax.tone import tone_map
+from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.pixel_formats import ColorTags, convert_to_rgb
+from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.types import Frame
 
 

@@ -13,8 +13,13 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from deepfake_jax.native import BT709, ColorTags, choose_pixel_format, is_convertible
-from deepfake_jax.probe import VideoError, VideoInfo
+from deepfake_jax.media.media_probe import VideoError, VideoInfo
+from deepfake_jax.media.pixel_formats import (
+    BT709,
+    ColorTags,
+    choose_pixel_format,
+    is_convertible,
+)
 
 # Each software encoder's highest crf.
 _SOFTWARE = {

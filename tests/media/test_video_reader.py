@@ -12,9 +12,8 @@ import pytest
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from deepfake_jax.native import BT709, convert_from_rgb, convert_to_rgb
-from deepfake_jax.types import Frame
-from deepfake_jax.video import (
+from deepfake_jax.media.pixel_formats import BT709, convert_from_rgb, convert_to_rgb
+from deepfake_jax.media.video_reader import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
@@ -23,6 +22,7 @@ from deepfake_jax.video import (
     probe_video,
     read_frames,
 )
+from deepfake_jax.types import Frame
 
 CLIPS = Path(__file__).resolve().parents[1].parent / "shared" / "clips"
 TICK = Fraction(1, 600)

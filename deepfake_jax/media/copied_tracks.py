@@ -17,9 +17,13 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
-from deepfake_jax.extras import pick_names
-from deepfake_jax.probe import VideoError, clock_origin, open_source
-from deepfake_jax.subtitles import SUBTITLE_HEADER, choose_text_codec, recode_packet
+from deepfake_jax.media.file_metadata import pick_names
+from deepfake_jax.media.media_probe import VideoError, clock_origin, open_source
+from deepfake_jax.media.subtitles import (
+    SUBTITLE_HEADER,
+    choose_text_codec,
+    recode_packet,
+)
 
 _log = logging.getLogger("deepfake_jax")
 _NOTHING = Fraction(0)

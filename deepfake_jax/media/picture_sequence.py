@@ -11,15 +11,15 @@ from types import TracebackType
 
 from av import VideoFrame
 
-from deepfake_jax.incoming import check_order, check_size, show_frame
-from deepfake_jax.native import BT709, ColorTags
-from deepfake_jax.pictures import (
+from deepfake_jax.media.incoming import check_order, check_size, show_frame
+from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.pictures import (
     PICTURE_SUFFIXES,
     PictureError,
     is_picture,
     write_picture,
 )
-from deepfake_jax.probe import VideoError
+from deepfake_jax.media.pixel_formats import BT709, ColorTags
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")

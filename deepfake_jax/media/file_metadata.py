@@ -8,7 +8,7 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.stream import Stream
 
-from deepfake_jax.probe import clock_origin, open_source, pick_video_stream
+from deepfake_jax.media.media_probe import clock_origin, open_source, pick_video_stream
 
 # Of the container, not of what it holds; the output has its own.
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}

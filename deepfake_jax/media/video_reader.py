@@ -15,10 +15,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from deepfake_jax.encode import VideoWriter
-from deepfake_jax.encoders import list_codecs
-from deepfake_jax.native import RotationReader, convert_to_rgb, turn_upright
-from deepfake_jax.probe import (
+from deepfake_jax.media.media_probe import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
@@ -30,7 +27,14 @@ from deepfake_jax.probe import (
     pick_video_stream,
     probe_video,
 )
-from deepfake_jax.truncation import check_whole
+from deepfake_jax.media.pixel_formats import (
+    RotationReader,
+    convert_to_rgb,
+    turn_upright,
+)
+from deepfake_jax.media.truncation import check_whole
+from deepfake_jax.media.video_encoders import list_codecs
+from deepfake_jax.media.video_writer import VideoWriter
 from deepfake_jax.types import Frame
 
 __all__ = [

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_jax.pictures import PictureError, write_picture
-from deepfake_jax.source import (
+from deepfake_jax.media.pictures import PictureError, write_picture
+from deepfake_jax.media.sources import (
     Source,
     SourceError,
     describe_source,
@@ -16,7 +16,7 @@ from deepfake_jax.source import (
     picture_frame,
     read_source,
 )
-from deepfake_jax.video import VideoError
+from deepfake_jax.media.video_reader import VideoError
 
 
 def make_picture(path: Path, level: int = 0) -> Path:

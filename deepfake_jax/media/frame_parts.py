@@ -22,12 +22,17 @@ from deepfake_jax.imaging.align import (
     invert_affine,
     warp_face,
 )
-from deepfake_jax.native import convert_part, convert_to_rgb, read_tags, source_options
-from deepfake_jax.patch import can_paste, cut_native
-from deepfake_jax.planes import is_quick
-from deepfake_jax.tone import is_hdr, tone_map
+from deepfake_jax.media.patch import can_paste, cut_native
+from deepfake_jax.media.pixel_formats import (
+    convert_part,
+    convert_to_rgb,
+    read_tags,
+    source_options,
+)
+from deepfake_jax.media.tone_mapping import is_hdr, tone_map
+from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.yuv_planes import is_quick
 from deepfake_jax.types import Affine, Face, Frame
-from deepfake_jax.video import TimedFrame
 
 _ALIGN = 8  # pixels; keeps the chroma of every pixel format in place
 

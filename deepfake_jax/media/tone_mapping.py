@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.native import ColorTags
+from deepfake_jax.media.pixel_formats import ColorTags
 from deepfake_jax.types import Frame
 
 # FFmpeg's AVColorTransferCharacteristic.

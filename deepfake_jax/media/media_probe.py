@@ -15,8 +15,8 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from deepfake_jax.native import ColorTags, read_rotation, read_tags
-from deepfake_jax.truncation import check_whole
+from deepfake_jax.media.pixel_formats import ColorTags, read_rotation, read_tags
+from deepfake_jax.media.truncation import check_whole
 
 
 class VideoError(ValueError):

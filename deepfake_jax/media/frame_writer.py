@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.probe import VideoError
+from deepfake_jax.media.media_probe import VideoError
 
 # beartype has no `Self` for methods that it checks one by one.
 _Writer = TypeVar("_Writer", bound="WholeFileWriter")

@@ -15,7 +15,7 @@ from av import VideoFormat, VideoFrame
 from av.filter import Graph
 from av.video.reformatter import Interpolation
 
-from deepfake_jax.planes import is_quick, planes_to_rgb, view_part
+from deepfake_jax.media.yuv_planes import is_quick, planes_to_rgb, view_part
 from deepfake_jax.types import Frame
 
 # Within half a level of the formula for every matrix and range; swscale's default is

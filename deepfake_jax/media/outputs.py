@@ -9,11 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from deepfake_jax.encode import VideoWriter
-from deepfake_jax.encoders import CONTAINERS, check_choices
-from deepfake_jax.gif import GifWriter
-from deepfake_jax.probe import VideoError, VideoInfo
-from deepfake_jax.sequence import SequenceWriter, is_sequence, split_pattern
+from deepfake_jax.media.gif_writer import GifWriter
+from deepfake_jax.media.media_probe import VideoError, VideoInfo
+from deepfake_jax.media.picture_sequence import (
+    SequenceWriter,
+    is_sequence,
+    split_pattern,
+)
+from deepfake_jax.media.video_encoders import CONTAINERS, check_choices
+from deepfake_jax.media.video_writer import VideoWriter
 
 OutputKind = Literal["video", "gif", "sequence"]
 FrameWriter = VideoWriter | GifWriter | SequenceWriter

@@ -13,8 +13,8 @@ import numpy as np
 from av import VideoFrame
 from jaxtyping import Bool
 
-from deepfake_jax.native import complete_tags, convert_from_rgb, read_tags
-from deepfake_jax.planes import (
+from deepfake_jax.media.pixel_formats import complete_tags, convert_from_rgb, read_tags
+from deepfake_jax.media.yuv_planes import (
     INTERLEAVED,
     Samples,
     chroma_steps,

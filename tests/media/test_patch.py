@@ -4,17 +4,17 @@ import av
 import numpy as np
 import pytest
 
-from deepfake_jax.native import (
+from deepfake_jax.media.frame_parts import cut_region
+from deepfake_jax.media.patch import can_paste, copy_native, cut_native, paste_native
+from deepfake_jax.media.pixel_formats import (
     ColorTags,
     complete_tags,
     convert_from_rgb,
     convert_to_rgb,
 )
-from deepfake_jax.patch import can_paste, copy_native, cut_native, paste_native
-from deepfake_jax.region import cut_region
-from deepfake_jax.tone import PQ
+from deepfake_jax.media.tone_mapping import PQ
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Frame
-from deepfake_jax.video import TimedFrame
 
 # Above region's SMALL_FRAME, with sides that are no multiple of 8.
 HEIGHT, WIDTH = 498, 702

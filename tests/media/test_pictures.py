@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_jax.pictures import (
+from deepfake_jax.media.pictures import (
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     PictureError,

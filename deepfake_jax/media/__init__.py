@@ -1,0 +1,1 @@
+"""Videos and pictures as frames, and back. Nothing here imports JAX."""
