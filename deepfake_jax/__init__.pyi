@@ -27,8 +27,8 @@ from .data import make_batch as make_batch
 from .demo import run_demo as run_demo
 from .detail import match_detail as match_detail
 from .detail import measure_energies as measure_energies
-from .detect import Detection as Detection
-from .detect import make_detector as make_detector
+from .faces.detection import Detection as Detection
+from .faces.detection import make_detector as make_detector
 from .distill import DistillResult as DistillResult
 from .distill import distill as distill
 from .evaluate import evaluate as evaluate

@@ -38,6 +38,7 @@ from deepfake_jax.commands import (
 )
 from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.describe import describe_conversion, describe_extraction
+from deepfake_jax.faces.weights import get_cache_dir
 from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,
@@ -45,7 +46,6 @@ from deepfake_jax.train_config import (
     load_preset,
     override_config,
 )
-from deepfake_jax.weights import get_cache_dir
 
 DEFAULT_PRESET = "lite"
 

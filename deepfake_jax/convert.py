@@ -22,6 +22,7 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.convert_folder import convert_folder
 from deepfake_jax.extract import own_version
 from deepfake_jax.facelog import FaceLog
+from deepfake_jax.faces.footage_search import parse_part
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.media.outputs import check_output, open_writer
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
@@ -39,7 +40,6 @@ from deepfake_jax.provenance import (
     write_sidecar,
 )
 from deepfake_jax.run import TrainedRun, load_run
-from deepfake_jax.scan import parse_part
 from deepfake_jax.stream import swap_stream
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deepfake_jax.weights import (
+from deepfake_jax.faces.weights import (
     FIX,
     WEIGHTS,
     Asset,

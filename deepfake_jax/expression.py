@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.faces.landmark_networks import Landmarker, Shape, window_of_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
-from deepfake_jax.landmarks import Landmarker, Shape, window_of_landmarks
 from deepfake_jax.media.frame_parts import Region
 from deepfake_jax.types import Face, Landmarks
 

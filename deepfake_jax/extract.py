@@ -8,6 +8,10 @@ import shutil
 from pathlib import Path
 
 from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.faces.people import (
+    PersonError,
+)
+from deepfake_jax.faces.search_journal import holds_frames
 from deepfake_jax.faceset import RECORD_NAME, list_sets
 from deepfake_jax.gather import (
     ExtractError,
@@ -17,10 +21,6 @@ from deepfake_jax.gather import (
     own_version,
 )
 from deepfake_jax.media.sources import Source, list_sources
-from deepfake_jax.people import (
-    PersonError,
-)
-from deepfake_jax.scanlog import holds_frames
 
 __all__ = ["ExtractError", "ExtractResult", "extract_faces", "own_version"]
 _WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.faces.search_journal import parse_checked
+from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -23,9 +25,7 @@ from deepfake_jax.media.frame_parts import face_region, warp_region
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.quality import find_fault, measure_quality
-from deepfake_jax.scanlog import parse_checked
 from deepfake_jax.stopwatch import Stopwatch
-from deepfake_jax.track import TrackedFace
 from deepfake_jax.types import Face
 
 PERSON_FOLDER = "person_"

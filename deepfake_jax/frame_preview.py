@@ -20,6 +20,7 @@ from deepfake_jax.convert_config import (
     ConvertConfig,
     MaskName,
 )
+from deepfake_jax.faces.footage_search import parse_time
 from deepfake_jax.frames import (
     FrameSwapper,
     SwappedFace,
@@ -39,7 +40,6 @@ from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.place import PlacedFace, place_faces, read_placement
 from deepfake_jax.preview import put_text
 from deepfake_jax.run import load_run
-from deepfake_jax.scan import parse_time
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.types import Frame
 

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.convert_config import ConvertConfig, split_masks
 from deepfake_jax.data import shift_color
-from deepfake_jax.identity import Embedding
+from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.align import (
     FACE_SIZE,
     apply_affine,

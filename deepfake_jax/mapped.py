@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from deepfake_jax.weights import get_cache_dir
+from deepfake_jax.faces.weights import get_cache_dir
 
 MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side
 _BLOCK = 1 << 24  # bytes written at once where a file cannot be reserved in one call

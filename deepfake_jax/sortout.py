@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from deepfake_jax.facefiles import PEOPLE_SHEET, PERSON_FOLDER, UNSORTED_NAME
+from deepfake_jax.faces.identity import mean_embedding
+from deepfake_jax.faces.people import People
 from deepfake_jax.faceset import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -18,10 +20,8 @@ from deepfake_jax.faceset import (
     make_record,
     read_lines,
 )
-from deepfake_jax.identity import mean_embedding
 from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.people import People
 
 _BUFFER = 500  # lines of all persons that wait to be written
 

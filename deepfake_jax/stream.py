@@ -12,13 +12,13 @@ from av import VideoFrame
 
 from deepfake_jax.compose import compose_frame, finish_face, join_frames
 from deepfake_jax.facelog import FaceLog
+from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.frames import CHUNK, FrameSwapper, SwappedFrame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
 from deepfake_jax.place import PlacedFace
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.stopwatch import Stopwatch
-from deepfake_jax.track import RADIUS
 from deepfake_jax.types import Frame
 
 _BLENDERS = 2  # threads; OpenCV and NumPy work without Python's lock

@@ -16,9 +16,9 @@ from networks import Same
 from deepfake_jax.compose import compose_frame
 from deepfake_jax.convert import ConvertError, convert_video
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.detect import make_detector
+from deepfake_jax.faces.detection import make_detector
+from deepfake_jax.faces.identity import make_embedder
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper
-from deepfake_jax.identity import make_embedder
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.pictures import (
     read_picture,

@@ -15,7 +15,7 @@ import pytest
 
 from deepfake_jax import doctor
 from deepfake_jax.doctor import Check, format_checks, run_doctor
-from deepfake_jax.weights import WEIGHTS, AssetError, get_weights
+from deepfake_jax.faces.weights import WEIGHTS, AssetError, get_weights
 
 
 @pytest.fixture

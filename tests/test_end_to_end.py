@@ -10,6 +10,7 @@ from deepfake_jax.convert import convert_video
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
 from deepfake_jax.demo import DemoError, run_demo
 from deepfake_jax.extract import extract_faces
+from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.preview import read_metrics
@@ -18,7 +19,6 @@ from deepfake_jax.run import RunPaths
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
 from deepfake_jax.train_config import config_from_dict
-from deepfake_jax.weights import AssetError
 
 pytestmark = pytest.mark.usefixtures("detector_weights", "portrait")
 

@@ -12,12 +12,12 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import Same, Still
 
-from deepfake_jax.detect import make_detector
 from deepfake_jax.evaluate import (
     describe,
     evaluate_samples,
     evaluate_sets,
 )
+from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faceset import FaceSet, load_faces, read_record, write_record
 from deepfake_jax.holdout import Split, find_held, write_held
 from deepfake_jax.imaging.align import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.identity import mean_embedding
+from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.likeness import Likeness, measure_likeness
 
 

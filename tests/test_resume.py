@@ -15,7 +15,7 @@ from footage import write_pan
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.extract import ExtractError, extract_faces
 from deepfake_jax.facefiles import UNSORTED_NAME
-from deepfake_jax.scanlog import JOURNAL_NAME, parse_checked
+from deepfake_jax.faces.search_journal import JOURNAL_NAME, parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

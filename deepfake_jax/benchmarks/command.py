@@ -7,8 +7,8 @@ from typing import Any
 
 from deepfake_jax.benchmarks import options
 from deepfake_jax.benchmarks.report import format_result, to_json
+from deepfake_jax.faces.weights import get_cache_dir
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.weights import get_cache_dir
 
 
 def run_benchmark(command: options.BenchmarkOptions) -> int:

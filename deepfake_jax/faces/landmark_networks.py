@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from deepfake_jax.faces.quiet import without_info_lines
+from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.align import (
     apply_affine,
     invert_affine,
@@ -19,9 +21,7 @@ from deepfake_jax.imaging.align import (
     umeyama,
 )
 from deepfake_jax.media.frame_parts import Region, warp_region
-from deepfake_jax.quiet import without_info_lines
 from deepfake_jax.types import Affine, Landmarks
-from deepfake_jax.weights import get_weights
 
 LandmarkSource = Literal["mesh", "dlib", "none"]
 
@@ -72,7 +72,7 @@ def make_landmarker(source: LandmarkSource) -> Landmarker | None:
     if source == "none":
         return None
     if source == "dlib":
-        from deepfake_jax.dlib_faces import make_dlib_landmarker
+        from deepfake_jax.faces.dlib_faces import make_dlib_landmarker
 
         return make_dlib_landmarker()
     return _make_mesh()

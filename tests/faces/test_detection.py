@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.detect import make_detector
-from deepfake_jax.identity import (
+from deepfake_jax.faces.detection import make_detector
+from deepfake_jax.faces.identity import (
     SAME_PERSON,
     cluster_persons,
     make_embedder,

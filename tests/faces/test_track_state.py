@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.chain import (
+from deepfake_jax.faces.detection import Detection
+from deepfake_jax.faces.landmark_networks import Shape
+from deepfake_jax.faces.track_state import (
     Chain,
     Taken,
     guess_shape,
@@ -11,10 +13,8 @@ from deepfake_jax.chain import (
     part_doubles,
     strays,
 )
-from deepfake_jax.detect import Detection
 from deepfake_jax.imaging.align import template_points
 from deepfake_jax.imaging.face_template import MEAN_FACE, five_points
-from deepfake_jax.landmarks import Shape
 
 
 def make_detection(x: float, *, side: float = 80.0) -> Detection:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.media.frame_parts import reduce_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Frame
-from deepfake_jax.weights import get_weights
 
 # YuNet finds faces of about 10 to 300 pixels (Wu et al. 2023, section 4.1), so a frame
 # is searched at a side that puts usual faces there: first reduced, then at up to full

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.chain import (
+from deepfake_jax.faces.detection import Detection, Searcher, search_sides
+from deepfake_jax.faces.identity import CropEmbedder, Embedding, cut_embedding_crop
+from deepfake_jax.faces.landmark_networks import (
+    Landmarker,
+    Shape,
+    window_of_box,
+    window_of_landmarks,
+)
+from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
+from deepfake_jax.faces.steady_tracks import MAX_GAP, FoundFace, FrameFaces, box_overlap
+from deepfake_jax.faces.track_state import (
     FULL_EVERY,
     LINK_OVERLAP,
     Chain,
@@ -29,20 +39,10 @@ from deepfake_jax.chain import (
     part_doubles,
     strays,
 )
-from deepfake_jax.detect import Detection, Searcher, search_sides
-from deepfake_jax.identity import CropEmbedder, Embedding, cut_embedding_crop
 from deepfake_jax.imaging.face_template import five_points
 from deepfake_jax.imaging.head_pose import estimate_pose
-from deepfake_jax.landmarks import (
-    Landmarker,
-    Shape,
-    window_of_box,
-    window_of_landmarks,
-)
 from deepfake_jax.media.frame_parts import Region, cut_region
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.scene import Thumbnail, is_cut, make_thumbnail
-from deepfake_jax.track import MAX_GAP, FoundFace, FrameFaces, box_overlap
 from deepfake_jax.types import Face
 
 # Detections below the user's threshold may go on with a track, never begin one.

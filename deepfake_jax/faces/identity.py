@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from deepfake_jax.detect import Detection
+from deepfake_jax.faces.detection import Detection
+from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.align import ARCFACE_POINTS, umeyama
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Face, Frame
-from deepfake_jax.weights import get_weights
 
 # OpenCV zoo's threshold for SFace on LFW (Zhong et al. 2021 is the model's paper).
 SAME_PERSON = 0.363

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.find import TrackEmbedding
+from deepfake_jax.faces.face_finder import TrackEmbedding
+from deepfake_jax.faces.footage_search import parse_time
+from deepfake_jax.faces.people import PersonError, choose_persons, sort_people
+from deepfake_jax.faces.scene_cuts import is_cut, make_thumbnail
 from deepfake_jax.media.pixel_formats import ColorTags
 from deepfake_jax.media.tone_mapping import HLG, PQ, tone_map
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.people import PersonError, choose_persons, sort_people
-from deepfake_jax.scan import parse_time
-from deepfake_jax.scene import is_cut, make_thumbnail
 
 NONE = np.zeros((0, 128), np.float32)
 

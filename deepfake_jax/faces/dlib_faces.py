@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_jax.faces.landmark_networks import WINDOW_SIZE, Landmarker, Shape
+from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.imaging.align import apply_affine, invert_affine
-from deepfake_jax.landmarks import WINDOW_SIZE, Landmarker, Shape
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine
-from deepfake_jax.weights import AssetError
 
 MODEL_NAME = "shape_predictor_68_face_landmarks.dat"
 # The square around a face that dlib's own detector gives, in the mesh's window.

@@ -10,36 +10,36 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from deepfake_jax.chain import FinderState
-from deepfake_jax.detect import make_searcher
-from deepfake_jax.find import (
+from deepfake_jax.faces.detection import make_searcher
+from deepfake_jax.faces.face_finder import (
     EMBED_EVERY,
     LINK_SCORE,
     FaceFinder,
     TrackEmbedding,
 )
-from deepfake_jax.heap import trim_heap
-from deepfake_jax.identity import make_crop_embedder
-from deepfake_jax.landmarks import LandmarkSource, make_landmarker
-from deepfake_jax.media.pictures import PictureError
-from deepfake_jax.media.sources import Source, read_source
-from deepfake_jax.media.video_reader import TimedFrame, VideoError
-from deepfake_jax.pipeline import run_ahead
-from deepfake_jax.scanlog import (
+from deepfake_jax.faces.heap import trim_heap
+from deepfake_jax.faces.identity import make_crop_embedder
+from deepfake_jax.faces.landmark_networks import LandmarkSource, make_landmarker
+from deepfake_jax.faces.search_journal import (
     ScanLog,
     embedding_from_json,
     embedding_to_json,
     frame_from_json,
     frame_to_json,
 )
-from deepfake_jax.stopwatch import Stopwatch
-from deepfake_jax.track import (
+from deepfake_jax.faces.steady_tracks import (
     RADIUS,
     FrameFaces,
     JitterMeter,
     TrackedFace,
     steady_stream,
 )
+from deepfake_jax.faces.track_state import FinderState
+from deepfake_jax.media.pictures import PictureError
+from deepfake_jax.media.sources import Source, read_source
+from deepfake_jax.media.video_reader import TimedFrame, VideoError
+from deepfake_jax.pipeline import run_ahead
+from deepfake_jax.stopwatch import Stopwatch
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages

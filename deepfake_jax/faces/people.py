@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.detect import make_detector
-from deepfake_jax.find import TrackEmbedding
-from deepfake_jax.identity import (
+from deepfake_jax.faces.detection import make_detector
+from deepfake_jax.faces.face_finder import TrackEmbedding
+from deepfake_jax.faces.identity import (
     Embedding,
     cluster_persons,
     make_embedder,

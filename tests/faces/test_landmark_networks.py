@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.detect import make_detector
-from deepfake_jax.imaging.align import frame_to_face_matrix, template_points
-from deepfake_jax.imaging.face_template import MEAN_FACE, STABLE_POINTS, five_points
-from deepfake_jax.imaging.head_pose import estimate_pose
-from deepfake_jax.landmarks import (
+from deepfake_jax.faces.detection import make_detector
+from deepfake_jax.faces.landmark_networks import (
     MESH_TO_68,
     make_landmarker,
     window_of_box,
     window_of_landmarks,
 )
+from deepfake_jax.imaging.align import frame_to_face_matrix, template_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, STABLE_POINTS, five_points
+from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.frame_parts import Region
 
 

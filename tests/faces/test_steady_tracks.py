@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.align import apply_affine, invert_affine, template_points
-from deepfake_jax.imaging.face_template import MEAN_FACE
-from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.track import (
+from deepfake_jax.faces.steady_tracks import (
     MAX_GAP,
     RADIUS,
     FoundFace,
@@ -19,6 +16,9 @@ from deepfake_jax.track import (
     steady_points,
     steady_stream,
 )
+from deepfake_jax.imaging.align import apply_affine, invert_affine, template_points
+from deepfake_jax.imaging.face_template import MEAN_FACE
+from deepfake_jax.media.video_reader import TimedFrame
 
 SHAPE = MEAN_FACE[:, :2] * 100
 

@@ -1,0 +1,1 @@
+"""Faces found, followed and named in footage. Nothing here imports JAX."""
