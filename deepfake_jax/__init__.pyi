@@ -33,10 +33,10 @@ from .distill import DistillResult as DistillResult
 from .distill import distill as distill
 from .evaluate import evaluate as evaluate
 from .expression import measure_expression as measure_expression
-from .extract import ExtractResult as ExtractResult
-from .extract import extract_faces as extract_faces
-from .faceset import FaceSet as FaceSet
-from .faceset import load_faces as load_faces
+from .face_sets.extract import ExtractResult as ExtractResult
+from .face_sets.extract import extract_faces as extract_faces
+from .face_sets.face_set import FaceSet as FaceSet
+from .face_sets.face_set import load_faces as load_faces
 from .fidelity import measure_reconstruction as measure_reconstruction
 from .fidelity import sharpness as sharpness
 from .flicker import FlickerMeter as FlickerMeter

@@ -212,7 +212,7 @@ def _call(command: Command) -> int:
     keep_compiled()
     match command:
         case Extract():
-            from deepfake_jax.extract import extract_faces
+            from deepfake_jax.face_sets.extract import extract_faces
 
             result = extract_faces(list(command.sources), command.out, command.options)
             text = describe_extraction(result)
@@ -278,8 +278,8 @@ def _call(command: Command) -> int:
 
 
 def _review(command: Faces) -> int:
-    from deepfake_jax.faceset import list_sets, read_record
-    from deepfake_jax.review import review_faces, summarise
+    from deepfake_jax.face_sets.face_set import list_sets, read_record
+    from deepfake_jax.face_sets.review import review_faces, summarise
 
     result = review_faces(
         command.folder,

@@ -20,7 +20,7 @@ from deepfake_jax.conversion import (
 )
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.convert_folder import convert_folder
-from deepfake_jax.extract import own_version
+from deepfake_jax.face_sets.extract import own_version
 from deepfake_jax.facelog import FaceLog
 from deepfake_jax.faces.footage_search import parse_part
 from deepfake_jax.frames import FrameSwapper, make_frame_swapper

@@ -20,7 +20,7 @@ import numpy as np
 
 from deepfake_jax.convert import convert_video
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
-from deepfake_jax.extract import extract_faces, own_version
+from deepfake_jax.face_sets.extract import extract_faces, own_version
 from deepfake_jax.files import write_whole
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames

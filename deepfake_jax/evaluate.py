@@ -17,7 +17,7 @@ import numpy as np
 
 from deepfake_jax.clip import ClipFigures, measure_clip
 from deepfake_jax.expression import measure_expression
-from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
 from deepfake_jax.holdout import Split, find_held
 from deepfake_jax.judge import (

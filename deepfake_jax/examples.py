@@ -14,8 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
 from deepfake_jax.data import shift_color
-from deepfake_jax.faceset import FaceSet
-from deepfake_jax.faceshape import FIVE, INNER, flatten_landmarks, stack_landmarks
+from deepfake_jax.face_sets.face_set import FaceSet
+from deepfake_jax.face_sets.face_shapes import (
+    FIVE,
+    INNER,
+    flatten_landmarks,
+    stack_landmarks,
+)
 from deepfake_jax.imaging.align import FACE_SIZE, crop_faces
 from deepfake_jax.imaging.face_template import MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.detail import Energies
+from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
@@ -20,7 +21,6 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
-from deepfake_jax.faceset import FaceSet
 from deepfake_jax.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.holdout import Split
 from deepfake_jax.imaging.align import crop_faces

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.data import shift_color
 from deepfake_jax.expression import find_gaze, find_shape
+from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
@@ -17,7 +18,6 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.faces.landmark_networks import Landmarker, make_landmarker
-from deepfake_jax.faceset import FaceSet
 from deepfake_jax.imaging.align import crop_faces, crop_matrix
 from deepfake_jax.imaging.blend import paste_face
 from deepfake_jax.imaging.mask import feather_mask

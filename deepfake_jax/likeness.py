@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
+from deepfake_jax.face_sets.face_set import FaceRecord
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
     cut_embedding_crop,
 )
-from deepfake_jax.faceset import FaceRecord
 from deepfake_jax.imaging.align import FACE_SIZE, apply_affine, template_points
 from deepfake_jax.imaging.face_template import five_points
 from deepfake_jax.media.frame_parts import Region

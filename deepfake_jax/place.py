@@ -18,6 +18,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.face_sets.face_set import (
+    DROPPED_NAME,
+    RECORD_NAME,
+    FaceSetError,
+    check_header,
+    list_sets,
+    make_record,
+    read_lines,
+)
 from deepfake_jax.faces.footage_search import Scan, ScanOptions, parse_part
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import (
@@ -28,15 +37,6 @@ from deepfake_jax.faces.people import (
     sort_people,
 )
 from deepfake_jax.faces.steady_tracks import SURE
-from deepfake_jax.faceset import (
-    DROPPED_NAME,
-    RECORD_NAME,
-    FaceSetError,
-    check_header,
-    list_sets,
-    make_record,
-    read_lines,
-)
 from deepfake_jax.imaging.align import FACE_SIZE, apply_affine
 from deepfake_jax.media.sources import Source, hash_file
 from deepfake_jax.progress import Progress

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.faceset import RECORD_NAME, FaceSet, FaceSetError, read_record
+from deepfake_jax.face_sets.face_set import (
+    RECORD_NAME,
+    FaceSet,
+    FaceSetError,
+    read_record,
+)
 from deepfake_jax.files import write_whole
 
 SETS_NAME = "sets.json"  # in a run's folder

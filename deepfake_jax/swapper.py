@@ -15,7 +15,7 @@ from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.detail import MOST_GAIN, Energies, match_detail
 from deepfake_jax.exemplars import Exemplars
-from deepfake_jax.faceshape import flatten_landmarks
+from deepfake_jax.face_sets.face_shapes import flatten_landmarks
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.recall import RECALLED, Bank
 from deepfake_jax.swap import other_side, swap_faces

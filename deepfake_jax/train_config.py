@@ -14,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from deepfake_jax.mapped import MEMORY_LIMIT_MB
+from deepfake_jax.face_sets.face_arrays import MEMORY_LIMIT_MB
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]

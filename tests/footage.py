@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.faceset import FaceRecord, make_header, write_record
+from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.imaging.align import template_points
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_writer import VideoWriter

@@ -17,7 +17,7 @@ from deepfake_jax.begin import describe_run, split_faces
 from deepfake_jax.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.cli import run_command
 from deepfake_jax.distill import distill
-from deepfake_jax.faceset import load_faces
+from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.journal import state_arrays

@@ -9,7 +9,7 @@ import pytest
 from deepfake_jax.convert import convert_video
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
 from deepfake_jax.demo import DemoError, run_demo
-from deepfake_jax.extract import extract_faces
+from deepfake_jax.face_sets.extract import extract_faces
 from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames

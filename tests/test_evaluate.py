@@ -17,8 +17,13 @@ from deepfake_jax.evaluate import (
     evaluate_samples,
     evaluate_sets,
 )
+from deepfake_jax.face_sets.face_set import (
+    FaceSet,
+    load_faces,
+    read_record,
+    write_record,
+)
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.faceset import FaceSet, load_faces, read_record, write_record
 from deepfake_jax.holdout import Split, find_held, write_held
 from deepfake_jax.imaging.align import (
     apply_affine,

@@ -13,7 +13,7 @@ from networks import Same, Still
 
 from deepfake_jax.evaluate import evaluate_sets
 from deepfake_jax.examples import gather_examples, remember
-from deepfake_jax.faceset import FaceSet, load_faces
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.fidelity import BEST_PSNR, measure_reconstruction, sharpness
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.holdout import Split, hold_out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.begin import split_faces
-from deepfake_jax.faceset import FaceRecord, FaceSet, FaceSetError
+from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, FaceSetError
 from deepfake_jax.holdout import (
     GAP_SECONDS,
     HELD_NAME,

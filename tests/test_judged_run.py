@@ -17,7 +17,7 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.faceset import read_record
+from deepfake_jax.face_sets.face_set import read_record
 from deepfake_jax.holdout import HELD_NAME, resume_split
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.preview import read_metrics

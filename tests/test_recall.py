@@ -12,7 +12,7 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.checkpoint import restore_checkpoint
 from deepfake_jax.examples import gather_examples, remember
-from deepfake_jax.faceset import FaceRecord, FaceSet, load_faces, make_header
+from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.imaging.align import template_points
 from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
 from deepfake_jax.recall import Bank, build_bank, recall_codes

@@ -13,8 +13,8 @@ import pytest
 from footage import write_pan
 
 from deepfake_jax.convert_config import ExtractConfig
-from deepfake_jax.extract import ExtractError, extract_faces
-from deepfake_jax.facefiles import UNSORTED_NAME
+from deepfake_jax.face_sets.extract import ExtractError, extract_faces
+from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
 from deepfake_jax.faces.search_journal import JOURNAL_NAME, parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
@@ -91,7 +91,7 @@ def test_a_journal_of_something_else_is_begun_anew(pan, whole, tmp_path):
 
 
 def test_a_set_can_be_moved(whole, tmp_path):
-    from deepfake_jax.faceset import load_faces
+    from deepfake_jax.face_sets.face_set import load_faces
 
     moved = tmp_path / "elsewhere"
     shutil.copytree(whole, moved)

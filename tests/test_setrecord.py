@@ -9,7 +9,12 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.commands import Evaluate
 from deepfake_jax.evaluate import evaluate
-from deepfake_jax.faceset import FaceSetError, load_faces, read_record, write_record
+from deepfake_jax.face_sets.face_set import (
+    FaceSetError,
+    load_faces,
+    read_record,
+    write_record,
+)
 from deepfake_jax.setrecord import SETS_NAME, find_set, write_sets
 from deepfake_jax.train import train
 

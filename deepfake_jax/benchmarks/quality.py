@@ -27,8 +27,8 @@ from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.checkpoint import list_checkpoints
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.evaluate import evaluate_real, find_real, find_splits
-from deepfake_jax.extract import extract_faces
-from deepfake_jax.faceset import RECORD_NAME, FaceSet, list_sets, load_faces
+from deepfake_jax.face_sets.extract import extract_faces
+from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
 from deepfake_jax.holdout import FEWEST_HELD, hold_out
 from deepfake_jax.judge import Judge, RealFaces

@@ -14,7 +14,7 @@ from deepfake_jax.benchmarks.machine import (
     peak_memory_mb,
 )
 from deepfake_jax.benchmarks.step import StepRunner
-from deepfake_jax.faceset import FaceRecord, make_header, write_record
+from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.run import RunPaths

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_jax.face_sets.face_set import encode_line, line_check
 from deepfake_jax.faces.face_finder import TrackEmbedding
 from deepfake_jax.faces.steady_tracks import FoundFace, FrameFaces
-from deepfake_jax.faceset import encode_line, line_check
 
 JOURNAL_NAME = "journal.jsonl"
 

@@ -13,8 +13,12 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.augment import apply_cuts, cut_points, draw_cuts
 from deepfake_jax.data import make_batch
-from deepfake_jax.faceset import load_faces
-from deepfake_jax.faceshape import cut_shapes, flatten_landmarks, stack_landmarks
+from deepfake_jax.face_sets.face_set import load_faces
+from deepfake_jax.face_sets.face_shapes import (
+    cut_shapes,
+    flatten_landmarks,
+    stack_landmarks,
+)
 from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.imaging.face_template import MEAN_FACE, MIRRORED, five_points
 from deepfake_jax.objective import sum_losses, to_float

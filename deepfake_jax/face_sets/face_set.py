@@ -36,9 +36,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from deepfake_jax.face_sets.face_arrays import MEMORY_LIMIT_MB, allocate_pictures
 from deepfake_jax.files import write_whole
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
-from deepfake_jax.mapped import MEMORY_LIMIT_MB, allocate_pictures
 from deepfake_jax.media.pictures import PictureError, read_picture
 
 RECORD_NAME = "faces.jsonl"

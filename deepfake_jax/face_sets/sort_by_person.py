@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.facefiles import PEOPLE_SHEET, PERSON_FOLDER, UNSORTED_NAME
-from deepfake_jax.faces.identity import mean_embedding
-from deepfake_jax.faces.people import People
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
     FaceRecord,
@@ -20,6 +17,13 @@ from deepfake_jax.faceset import (
     make_record,
     read_lines,
 )
+from deepfake_jax.face_sets.face_writer import (
+    PEOPLE_SHEET,
+    PERSON_FOLDER,
+    UNSORTED_NAME,
+)
+from deepfake_jax.faces.identity import mean_embedding
+from deepfake_jax.faces.people import People
 from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
 from deepfake_jax.media.pictures import write_picture
 

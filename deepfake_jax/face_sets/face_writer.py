@@ -11,20 +11,20 @@ import cv2
 import numpy as np
 
 from deepfake_jax.convert_config import ExtractConfig
-from deepfake_jax.faces.search_journal import parse_checked
-from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.face_quality import find_fault, measure_quality
+from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
     FaceRecord,
     encode_record,
     make_record,
 )
+from deepfake_jax.faces.search_journal import parse_checked
+from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.media.frame_parts import face_region, warp_region
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.quality import find_fault, measure_quality
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.types import Face
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.face_set import (
     FORMAT,
     RECORD_NAME,
     FaceRecord,

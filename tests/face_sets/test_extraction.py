@@ -9,8 +9,8 @@ import pytest
 from footage import write_pan
 
 from deepfake_jax.convert_config import ExtractConfig
-from deepfake_jax.extract import ExtractError, extract_faces
-from deepfake_jax.faceset import FaceSetError, load_faces
+from deepfake_jax.face_sets.extract import ExtractError, extract_faces
+from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
 from deepfake_jax.imaging.align import apply_affine, template_points
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import SourceError

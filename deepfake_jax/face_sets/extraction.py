@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.convert_config import ExtractConfig
-from deepfake_jax.facefiles import FaceWriter, recall_pictures
+from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
+from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
+from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
 from deepfake_jax.faces.footage_search import Scan, ScanOptions, parse_time
 from deepfake_jax.faces.people import (
     People,
@@ -27,11 +29,9 @@ from deepfake_jax.faces.people import (
 )
 from deepfake_jax.faces.search_journal import JOURNAL_NAME, ScanLog
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.faceset import RECORD_NAME, make_header
 from deepfake_jax.media.sources import Source, describe_source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
-from deepfake_jax.sortout import PersonSet, sort_out
 
 _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by

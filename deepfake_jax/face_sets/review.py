@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.contact_sheets import write_sheets
+from deepfake_jax.face_sets.face_queries import parse_query, read_key
+from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     VERSION,
     FaceRecord,
@@ -24,9 +26,7 @@ from deepfake_jax.faceset import (
     read_record,
     write_record,
 )
-from deepfake_jax.overview import write_sheets
-from deepfake_jax.query import parse_query, read_key
-from deepfake_jax.repair import check_set, list_damaged_sets, repair_set
+from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
 
 _log = logging.getLogger("deepfake_jax")
 QUERY_MARK = "query "  # begins the reason of a face that was dropped by hand

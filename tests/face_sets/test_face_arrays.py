@@ -12,8 +12,12 @@ import pytest
 from footage import write_face_set
 
 from deepfake_jax.data import make_batch, mean_color_shift, shift_color
-from deepfake_jax.faceset import load_faces
-from deepfake_jax.mapped import allocate_like, allocate_pictures, is_mapped
+from deepfake_jax.face_sets.face_arrays import (
+    allocate_like,
+    allocate_pictures,
+    is_mapped,
+)
+from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.train_config import AugmentConfig
 
 
@@ -62,7 +66,7 @@ def test_shift_of_zero_copies_nothing(faces: np.ndarray):
 def test_no_room_is_an_error_not_a_signal(tmp_path: Path):
     code = (
         "import resource\n"
-        "from deepfake_jax.mapped import allocate_pictures\n"
+        "from deepfake_jax.face_sets.face_arrays import allocate_pictures\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 20}, {1 << 20}))\n"
         "try:\n"
         "    allocate_pictures((1 << 21,), memory_limit_mb=0)\n"

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from deepfake_jax.faceset import FaceRecord
+from deepfake_jax.face_sets.face_queries import read_key
+from deepfake_jax.face_sets.face_set import FaceRecord
 from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.query import read_key
 
 # Quality -> whether high values are bad.
 _WORST = {

@@ -8,18 +8,18 @@ import shutil
 from pathlib import Path
 
 from deepfake_jax.convert_config import ExtractConfig
-from deepfake_jax.faces.people import (
-    PersonError,
-)
-from deepfake_jax.faces.search_journal import holds_frames
-from deepfake_jax.faceset import RECORD_NAME, list_sets
-from deepfake_jax.gather import (
+from deepfake_jax.face_sets.extraction import (
     ExtractError,
     Extraction,
     ExtractResult,
     NothingLeftError,
     own_version,
 )
+from deepfake_jax.face_sets.face_set import RECORD_NAME, list_sets
+from deepfake_jax.faces.people import (
+    PersonError,
+)
+from deepfake_jax.faces.search_journal import holds_frames
 from deepfake_jax.media.sources import Source, list_sources
 
 __all__ = ["ExtractError", "ExtractResult", "extract_faces", "own_version"]

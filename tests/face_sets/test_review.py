@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from footage import write_face_set
 
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.face_queries import QueryError, parse_query
+from deepfake_jax.face_sets.face_set import (
     FaceSetError,
     load_faces,
     read_record,
     write_record,
 )
+from deepfake_jax.face_sets.repair import check_set
+from deepfake_jax.face_sets.review import review_faces
 from deepfake_jax.imaging.picture_grid import TILE, Row, Tile, draw_sheet, spread
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.query import QueryError, parse_query
-from deepfake_jax.repair import check_set
-from deepfake_jax.review import review_faces
 
 
 @pytest.fixture

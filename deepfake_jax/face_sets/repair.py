@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.facefiles import PEOPLE_SHEET, PERSON_FOLDER, file_crc
-from deepfake_jax.faceset import (
+from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
     VERSION,
@@ -21,6 +20,7 @@ from deepfake_jax.faceset import (
     make_record,
     write_record,
 )
+from deepfake_jax.face_sets.face_writer import PEOPLE_SHEET, PERSON_FOLDER, file_crc
 from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 

@@ -1,0 +1,1 @@
+"""Faces on disk with a record: extraction, review, repair. Nothing here imports JAX."""
