@@ -25,8 +25,8 @@ from .convert import convert_video as convert_video
 from .data import BatchLoader as BatchLoader
 from .data import make_batch as make_batch
 from .demo import run_demo as run_demo
-from .detail import match_detail as match_detail
-from .detail import measure_energies as measure_energies
+from .models.fine_detail import match_detail as match_detail
+from .models.fine_detail import measure_energies as measure_energies
 from .faces.detection import Detection as Detection
 from .faces.detection import make_detector as make_detector
 from .distill import DistillResult as DistillResult
@@ -44,9 +44,9 @@ from .frame_preview import preview_frame as preview_frame
 from .imaging.landmark_masks import extended_mask as extended_mask
 from .imaging.landmark_masks import hull_mask as hull_mask
 from .likeness import measure_likeness as measure_likeness
-from .losses import dssim as dssim
-from .losses import mae as mae
-from .losses import mse as mse
+from .models.losses import dssim as dssim
+from .models.losses import mae as mae
+from .models.losses import mse as mse
 from .imaging.mask import combine_masks as combine_masks
 from .imaging.mask import erode_mask as erode_mask
 from .imaging.mask import feather_mask as feather_mask
@@ -73,7 +73,7 @@ from .state import init_state as init_state
 from .step import jit_step as jit_step
 from .step import pmap_step as pmap_step
 from .step import train_step as train_step
-from .swap import swap_faces as swap_faces
+from .models.swap_faces import swap_faces as swap_faces
 from .swapper import Swapper as Swapper
 from .swapper import make_swapper as make_swapper
 from .train import TrainResult as TrainResult

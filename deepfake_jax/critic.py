@@ -23,8 +23,8 @@ from flax import struct
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.models.autoencoder import Params
-from deepfake_jax.models.blocks import to_blocks
 from deepfake_jax.models.conv import Conv
+from deepfake_jax.models.conv_blocks import to_blocks
 from deepfake_jax.train_config import TrainConfig
 
 # Faces of both sides, "a" and "b", as many, [n, h, w, 3], in [0, 1].

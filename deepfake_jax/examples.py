@@ -24,7 +24,7 @@ from deepfake_jax.face_sets.face_shapes import (
 from deepfake_jax.imaging.align import FACE_SIZE, crop_faces
 from deepfake_jax.imaging.face_template import MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
-from deepfake_jax.recall import Bank, build_bank
+from deepfake_jax.models.code_bank import Bank, build_bank
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
 _BATCH = 64  # faces encoded at once

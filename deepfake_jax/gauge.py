@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.detail import Energies
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import (
     CropEmbedder,
@@ -27,6 +26,7 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.judge import Crops, Faces, Sample, pick_sample, put_back
 from deepfake_jax.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.scores import score_figures
 from deepfake_jax.swapper import make_swapper
 

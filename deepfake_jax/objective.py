@@ -11,8 +11,8 @@ from jaxtyping import Array
 from deepfake_jax import losses
 from deepfake_jax.critic import Drawn, fooling_loss
 from deepfake_jax.models.autoencoder import Params, Side, move_codes
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.state import Teacher, TrainState
-from deepfake_jax.swap import swap_faces
 from deepfake_jax.train_config import LossConfig
 
 Metrics = dict[str, Any]

@@ -24,7 +24,6 @@ from deepfake_jax.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.detail import Energies
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
@@ -32,6 +31,7 @@ from deepfake_jax.models.autoencoder import (
     Side,
     make_autoencoder,
 )
+from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.train_config import (
     ModelConfig,
     TrainConfig,

@@ -22,6 +22,8 @@ from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
+from deepfake_jax.models.code_bank import build_bank
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.objective import (
     CROP_SIDE,
     draw_swaps,
@@ -31,7 +33,6 @@ from deepfake_jax.objective import (
 )
 from deepfake_jax.parallel import find_devices
 from deepfake_jax.preview import plot_losses, read_metrics
-from deepfake_jax.recall import build_bank
 from deepfake_jax.run import (
     RunError,
     RunPaths,
@@ -42,7 +43,6 @@ from deepfake_jax.run import (
 from deepfake_jax.setrecord import write_sets
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.step import train_step
-from deepfake_jax.swap import swap_faces
 from deepfake_jax.swapper import make_swapper
 from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
 from deepfake_jax.train import train

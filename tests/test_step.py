@@ -11,10 +11,10 @@ import numpy as np
 import optax
 import pytest
 
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.objective import sum_losses
 from deepfake_jax.state import TrainState, init_state, make_optimizer
 from deepfake_jax.step import jit_step, pmap_step, train_step
-from deepfake_jax.swap import swap_faces
 from deepfake_jax.train_config import TrainConfig, config_from_dict
 
 # Tests share these where they can: each other state is compiled anew.

@@ -17,10 +17,10 @@ from flax import linen as nn
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_rows
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.models.blocks import block_kernel, conv_blocks, to_blocks
 from deepfake_jax.models.conv import Conv, Form, choose_form
-from deepfake_jax.models.direct import conv_patches, conv_xla
-from deepfake_jax.models.winograd import (
+from deepfake_jax.models.conv_blocks import block_kernel, conv_blocks, to_blocks
+from deepfake_jax.models.conv_direct import conv_patches, conv_xla
+from deepfake_jax.models.conv_winograd import (
     Tiling,
     choose_tiling,
     multiplies_bfloat16,

@@ -27,7 +27,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.models import lite, original
-from deepfake_jax.recall import RECALLED, recall_codes
+from deepfake_jax.models.code_bank import RECALLED, recall_codes
 from deepfake_jax.train_config import ModelConfig
 
 Params = dict[str, Any]

@@ -16,9 +16,9 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from deepfake_jax.models.blocks import conv_blocks, conv_phases
-from deepfake_jax.models.direct import conv_patches, conv_xla, dot, with_gradients
-from deepfake_jax.models.winograd import conv_winograd
+from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases
+from deepfake_jax.models.conv_direct import conv_patches, conv_xla, dot, with_gradients
+from deepfake_jax.models.conv_winograd import conv_winograd
 
 Form = Callable[..., Array]
 

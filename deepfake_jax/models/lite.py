@@ -15,8 +15,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
 from deepfake_jax.models import original
-from deepfake_jax.models.blocks import to_blocks
 from deepfake_jax.models.conv import Conv, Dense
+from deepfake_jax.models.conv_blocks import to_blocks
 from deepfake_jax.models.original import LEAK, PLACES, Upscale, pixel_shuffle
 
 FACE_SIZE = 64

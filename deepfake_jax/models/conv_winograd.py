@@ -19,7 +19,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from deepfake_jax.models.direct import take_every, with_gradients
+from deepfake_jax.models.conv_direct import take_every, with_gradients
 
 
 class Tiling(NamedTuple):

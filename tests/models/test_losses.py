@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from deepfake_jax.losses import dssim, mae, mse
+from deepfake_jax.models.losses import dssim, mae, mse
 
 LOSSES = {"mae": mae, "mse": mse, "dssim": dssim}
 # Compiled once a shape: eager, each operation of dssim would be compiled by itself.

@@ -6,7 +6,7 @@ Faces are float32 in [0, 1], NHWC, aligned and cropped as the training targets w
 from jaxtyping import Array, Float32
 
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
-from deepfake_jax.recall import RECALLED
+from deepfake_jax.models.code_bank import RECALLED
 
 
 def swap_faces(

@@ -8,10 +8,10 @@ import pytest
 from networks import Same
 
 from deepfake_jax.convert_config import ConvertConfig, classic_options
-from deepfake_jax.detail import MOST_GAIN, match_detail, measure_energies
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.mask_shapes import oval_mask
 from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.fine_detail import MOST_GAIN, match_detail, measure_energies
 from deepfake_jax.run import read_energies
 from deepfake_jax.swapper import make_swapper
 

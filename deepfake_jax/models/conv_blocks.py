@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from deepfake_jax.models.direct import conv_xla, cut_patches, dot
-from deepfake_jax.models.winograd import conv_winograd
+from deepfake_jax.models.conv_direct import conv_xla, cut_patches, dot
+from deepfake_jax.models.conv_winograd import conv_winograd
 
 
 def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:

@@ -15,9 +15,9 @@ from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.imaging.align import template_points
 from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
-from deepfake_jax.recall import Bank, build_bank, recall_codes
+from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.run import RunPaths, load_run
-from deepfake_jax.swap import swap_faces
 from deepfake_jax.swapper import _draw, make_swapper
 from deepfake_jax.train import train
 from deepfake_jax.train_config import ModelConfig

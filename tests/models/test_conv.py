@@ -10,10 +10,10 @@ import pytest
 from flax import linen as nn
 from jaxtyping import Array
 
-from deepfake_jax.models.blocks import conv_blocks, conv_phases
 from deepfake_jax.models.conv import Conv, Dense, Form, choose_form, conv, matmul
-from deepfake_jax.models.direct import conv_patches, conv_xla
-from deepfake_jax.models.winograd import (
+from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases
+from deepfake_jax.models.conv_direct import conv_patches, conv_xla
+from deepfake_jax.models.conv_winograd import (
     Tiling,
     choose_tiling,
     conv_winograd,
