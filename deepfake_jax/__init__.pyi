@@ -62,8 +62,8 @@ from .convert_config import ExtractConfig as ExtractConfig
 from .convert_config import classic_options as classic_options
 from .parallel import setup_distributed as setup_distributed
 from .imaging.poisson import seamless_clone as seamless_clone
-from .run import TrainedRun as TrainedRun
-from .run import load_run as load_run
+from .runs.run_folder import TrainedRun as TrainedRun
+from .runs.run_folder import load_run as load_run
 from .seam import seam_error as seam_error
 from .imaging.skin_mask import skin_mask as skin_mask
 from .imaging.mask_shapes import oval_mask as oval_mask
@@ -74,8 +74,8 @@ from .step import jit_step as jit_step
 from .step import pmap_step as pmap_step
 from .step import train_step as train_step
 from .models.swap_faces import swap_faces as swap_faces
-from .swapper import Swapper as Swapper
-from .swapper import make_swapper as make_swapper
+from .runs.swapper import Swapper as Swapper
+from .runs.swapper import make_swapper as make_swapper
 from .train import TrainResult as TrainResult
 from .train import train as train
 

@@ -331,7 +331,7 @@ def _distill(command: Distill) -> tuple[Any, bool]:
 
     from deepfake_jax.distill import distill
     from deepfake_jax.parallel import setup_distributed
-    from deepfake_jax.run import load_run
+    from deepfake_jax.runs.run_folder import load_run
     from deepfake_jax.teacher import student_config
 
     setup_distributed()

@@ -31,7 +31,7 @@ from deepfake_jax.media.sources import Source, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.place import Placement, place_faces
-from deepfake_jax.run import TrainedRun
+from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.seam import seam_error
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.types import Affine, Frame, Mask

@@ -39,7 +39,7 @@ from deepfake_jax.provenance import (
     provenance_metadata,
     write_sidecar,
 )
-from deepfake_jax.run import TrainedRun, load_run
+from deepfake_jax.runs.run_folder import TrainedRun, load_run
 from deepfake_jax.stream import swap_stream
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]

@@ -26,7 +26,7 @@ from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.preview import put_text
 from deepfake_jax.provenance import NOTICE
-from deepfake_jax.run import RunPaths
+from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
 from deepfake_jax.train_config import AugmentConfig, load_preset

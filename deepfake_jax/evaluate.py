@@ -19,7 +19,6 @@ from deepfake_jax.clip import ClipFigures, measure_clip
 from deepfake_jax.expression import measure_expression
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.fidelity import measure_reconstruction, sharpness
-from deepfake_jax.holdout import Split, find_held
 from deepfake_jax.judge import (
     Crops,
     Judge,
@@ -30,9 +29,10 @@ from deepfake_jax.judge import (
 )
 from deepfake_jax.likeness import measure_likeness
 from deepfake_jax.models.autoencoder import Side
-from deepfake_jax.run import TrainedRun, load_run
-from deepfake_jax.setrecord import find_set
-from deepfake_jax.swapper import make_swapper
+from deepfake_jax.runs.held_out import Split, find_held
+from deepfake_jax.runs.recorded_sets import find_set
+from deepfake_jax.runs.run_folder import TrainedRun, load_run
+from deepfake_jax.runs.swapper import make_swapper
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
 

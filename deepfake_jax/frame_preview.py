@@ -39,7 +39,7 @@ from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.place import PlacedFace, place_faces, read_placement
 from deepfake_jax.preview import put_text
-from deepfake_jax.run import load_run
+from deepfake_jax.runs.run_folder import load_run
 from deepfake_jax.steady import steady_looks
 from deepfake_jax.types import Frame
 

@@ -30,8 +30,8 @@ from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.place import PlacedFace
-from deepfake_jax.run import TrainedRun
-from deepfake_jax.swapper import Swapper, make_swapper
+from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.swapper import Swapper, make_swapper
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory

@@ -21,14 +21,14 @@ from deepfake_jax.faces.identity import (
 )
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
 from deepfake_jax.fidelity import measure_detail, measure_reconstruction
-from deepfake_jax.holdout import Split
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.judge import Crops, Faces, Sample, pick_sample, put_back
 from deepfake_jax.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.models.fine_detail import Energies
+from deepfake_jax.runs.held_out import Split
+from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.scores import score_figures
-from deepfake_jax.swapper import make_swapper
 
 MOST_FACES = 32  # a side: one batch of the swapper
 # SFace takes 50 ms a face on one core, six times all the rest of a measurement.

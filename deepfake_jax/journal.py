@@ -18,7 +18,6 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from deepfake_jax.checkpoint import list_checkpoints, save_best, save_checkpoint
 from deepfake_jax.files import write_whole
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.imaging.align import crop_faces
@@ -33,10 +32,11 @@ from deepfake_jax.preview import (
     read_metrics,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.run import RunPaths
+from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.scores import Scores
 from deepfake_jax.state import TrainState
-from deepfake_jax.swapper import make_swapper
 from deepfake_jax.train_config import TrainConfig
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.checkpoint import list_checkpoints
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
-from deepfake_jax.run import RunError, RunPaths, TrainedRun, load_run
+from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.run_folder import RunError, RunPaths, TrainedRun, load_run
 from deepfake_jax.state import Teacher
 from deepfake_jax.train_config import ConfigError, ModelConfig, TrainConfig
 

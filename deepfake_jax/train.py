@@ -25,22 +25,22 @@ from deepfake_jax.begin import (
     split_faces,
     start_with,
 )
-from deepfake_jax.checkpoint import (
-    checkpoint_path,
-    list_checkpoints,
-    restore_checkpoint,
-)
 from deepfake_jax.claim import claim_run, compare_processes, fingerprint_run
 from deepfake_jax.data import Batch, BatchLoader, shift_color
-from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.gauge import Gauge
 from deepfake_jax.journal import Dispatch, Journal, state_arrays
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.observer import Observer
 from deepfake_jax.parallel import Devices, find_devices
-from deepfake_jax.run import RunPaths, TrainedRun, read_energies
-from deepfake_jax.setrecord import write_sets
+from deepfake_jax.runs.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    restore_checkpoint,
+)
+from deepfake_jax.runs.face_bank import gather_examples, remember
+from deepfake_jax.runs.recorded_sets import write_sets
+from deepfake_jax.runs.run_folder import RunPaths, TrainedRun, read_energies
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.stop import StopRequest, stop_signals
 from deepfake_jax.teacher import TeacherRun, load_teacher

@@ -23,11 +23,11 @@ from deepfake_jax.cli import run_command
 from deepfake_jax.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.observer import Observer
-from deepfake_jax.run import TrainedRun, load_run
+from deepfake_jax.runs.held_out import HELD_NAME
+from deepfake_jax.runs.run_folder import TrainedRun, load_run
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
 from deepfake_jax.train_config import ConfigError

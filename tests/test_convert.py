@@ -30,7 +30,7 @@ from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.place import place_faces
 from deepfake_jax.provenance import sidecar_path
-from deepfake_jax.run import RunError, TrainedRun
+from deepfake_jax.runs.run_folder import RunError, TrainedRun
 from deepfake_jax.train import train
 
 pytestmark = pytest.mark.usefixtures("detector_weights")

@@ -14,11 +14,9 @@ from flax import linen as nn
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.begin import describe_run, split_faces
-from deepfake_jax.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.cli import run_command
 from deepfake_jax.distill import distill
 from deepfake_jax.face_sets.face_set import load_faces
-from deepfake_jax.holdout import HELD_NAME
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
@@ -33,17 +31,19 @@ from deepfake_jax.objective import (
 )
 from deepfake_jax.parallel import find_devices
 from deepfake_jax.preview import plot_losses, read_metrics
-from deepfake_jax.run import (
+from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
+from deepfake_jax.runs.held_out import HELD_NAME
+from deepfake_jax.runs.recorded_sets import write_sets
+from deepfake_jax.runs.run_folder import (
     RunError,
     RunPaths,
     TrainedRun,
     load_run,
     write_run_config,
 )
-from deepfake_jax.setrecord import write_sets
+from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.state import Teacher, TrainState, init_state
 from deepfake_jax.step import train_step
-from deepfake_jax.swapper import make_swapper
 from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
 from deepfake_jax.train import train
 from deepfake_jax.train_config import (

@@ -15,7 +15,7 @@ from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.preview import read_metrics
 from deepfake_jax.provenance import sidecar_path
-from deepfake_jax.run import RunPaths
+from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train
 from deepfake_jax.train_config import config_from_dict

@@ -24,7 +24,6 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.holdout import Split, find_held, write_held
 from deepfake_jax.imaging.align import (
     apply_affine,
     crop_faces,
@@ -34,7 +33,8 @@ from deepfake_jax.imaging.align import (
 from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Side
-from deepfake_jax.run import TrainedRun
+from deepfake_jax.runs.held_out import Split, find_held, write_held
+from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.samples import get_sample
 
 SIZE = 64

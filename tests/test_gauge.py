@@ -12,17 +12,17 @@ from footage import write_face_set
 from networks import Same, Still
 
 from deepfake_jax.evaluate import evaluate_sets
-from deepfake_jax.examples import gather_examples, remember
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.fidelity import BEST_PSNR, measure_reconstruction, sharpness
 from deepfake_jax.gauge import Gauge
-from deepfake_jax.holdout import Split, hold_out
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.judge import Judge
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
-from deepfake_jax.run import TrainedRun
+from deepfake_jax.runs.face_bank import gather_examples, remember
+from deepfake_jax.runs.held_out import Split, hold_out
+from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.swapper import _draw, _finish_lent
 from deepfake_jax.scores import ERROR_WEIGHT
-from deepfake_jax.swapper import _draw, _finish_lent
 from deepfake_jax.train_config import ModelConfig
 
 SIZE = 64

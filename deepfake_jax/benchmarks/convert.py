@@ -26,7 +26,7 @@ from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, compose_affine
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.run import load_run
+from deepfake_jax.runs.run_folder import load_run
 
 _SIDE = 300  # pixels of the face whose cost is measured
 

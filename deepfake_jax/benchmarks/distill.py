@@ -21,9 +21,9 @@ from deepfake_jax.evaluate import Evaluation, evaluate_real, find_real, find_spl
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.judge import Judge, RealFaces
 from deepfake_jax.models.autoencoder import Side, count_parameters
-from deepfake_jax.run import TrainedRun, load_run, read_run_config
-from deepfake_jax.setrecord import find_set
-from deepfake_jax.swapper import Swapper, make_swapper
+from deepfake_jax.runs.recorded_sets import find_set
+from deepfake_jax.runs.run_folder import TrainedRun, load_run, read_run_config
+from deepfake_jax.runs.swapper import Swapper, make_swapper
 from deepfake_jax.teacher import student_config
 from deepfake_jax.train import TrainResult, train
 from deepfake_jax.train_config import TrainConfig

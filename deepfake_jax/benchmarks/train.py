@@ -17,7 +17,7 @@ from deepfake_jax.benchmarks.step import StepRunner
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.preview import read_metrics
-from deepfake_jax.run import RunPaths
+from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.train import train
 from deepfake_jax.train_config import TrainConfig
 

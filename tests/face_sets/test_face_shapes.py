@@ -23,7 +23,7 @@ from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.imaging.face_template import MEAN_FACE, MIRRORED, five_points
 from deepfake_jax.objective import sum_losses, to_float
 from deepfake_jax.preview import read_metrics
-from deepfake_jax.run import RunError, RunPaths, load_run
+from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
 from deepfake_jax.state import SHAPE_NUMBERS, init_state
 from deepfake_jax.train import train
 from deepfake_jax.train_config import TrainConfig

@@ -14,7 +14,7 @@ from deepfake_jax import swapper as swapper_module
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.swap_faces import swap_faces
-from deepfake_jax.swapper import BATCH_SIZES, make_swapper
+from deepfake_jax.runs.swapper import BATCH_SIZES, make_swapper
 
 
 class Layer(nn.Module):

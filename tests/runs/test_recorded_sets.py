@@ -15,7 +15,7 @@ from deepfake_jax.face_sets.face_set import (
     read_record,
     write_record,
 )
-from deepfake_jax.setrecord import SETS_NAME, find_set, write_sets
+from deepfake_jax.runs.recorded_sets import SETS_NAME, find_set, write_sets
 from deepfake_jax.train import train
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from deepfake_jax.begin import split_faces
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, FaceSetError
-from deepfake_jax.holdout import (
+from deepfake_jax.models.autoencoder import Side
+from deepfake_jax.runs.held_out import (
     GAP_SECONDS,
     HELD_NAME,
     begin_split,
@@ -17,7 +18,6 @@ from deepfake_jax.holdout import (
     resume_split,
     write_held,
 )
-from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.train_config import TrainConfig
 
 

@@ -19,11 +19,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.checkpoint import (
-    CheckpointError,
-    list_checkpoints,
-    restore_checkpoint,
-)
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
@@ -32,6 +27,11 @@ from deepfake_jax.models.autoencoder import (
     make_autoencoder,
 )
 from deepfake_jax.models.fine_detail import Energies
+from deepfake_jax.runs.checkpoint import (
+    CheckpointError,
+    list_checkpoints,
+    restore_checkpoint,
+)
 from deepfake_jax.train_config import (
     ModelConfig,
     TrainConfig,

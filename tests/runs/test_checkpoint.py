@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepfake_jax.checkpoint import (
+from deepfake_jax.runs.checkpoint import (
     CheckpointError,
     checkpoint_path,
     list_checkpoints,

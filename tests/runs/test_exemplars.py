@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.exemplars import Exemplars
+from deepfake_jax.runs.exemplars import Exemplars
 
 SIZE = 64
 
