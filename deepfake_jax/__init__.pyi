@@ -20,8 +20,8 @@ from .imaging.color import transfer_color as transfer_color
 from .train_config import TrainConfig as TrainConfig
 from .train_config import load_config as load_config
 from .train_config import load_preset as load_preset
-from .convert import ConvertResult as ConvertResult
-from .convert import convert_video as convert_video
+from .conversion.convert import ConvertResult as ConvertResult
+from .conversion.convert import convert_video as convert_video
 from .data import BatchLoader as BatchLoader
 from .data import make_batch as make_batch
 from .demo import run_demo as run_demo
@@ -40,7 +40,7 @@ from .face_sets.face_set import load_faces as load_faces
 from .fidelity import measure_reconstruction as measure_reconstruction
 from .fidelity import sharpness as sharpness
 from .flicker import FlickerMeter as FlickerMeter
-from .frame_preview import preview_frame as preview_frame
+from .conversion.frame_preview import preview_frame as preview_frame
 from .imaging.landmark_masks import extended_mask as extended_mask
 from .imaging.landmark_masks import hull_mask as hull_mask
 from .likeness import measure_likeness as measure_likeness
@@ -51,8 +51,8 @@ from .imaging.mask import combine_masks as combine_masks
 from .imaging.mask import erode_mask as erode_mask
 from .imaging.mask import feather_mask as feather_mask
 from .imaging.mask import smooth_mask as smooth_mask
-from .masking import MaskOptions as MaskOptions
-from .masking import build_mask as build_mask
+from .conversion.face_mask import MaskOptions as MaskOptions
+from .conversion.face_mask import build_mask as build_mask
 from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
 from .imaging.multiband import multiband_blend as multiband_blend

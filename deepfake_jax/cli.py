@@ -234,14 +234,14 @@ def _call(command: Command) -> int:
                 return 0
             text = describe(result)
         case Convert():
-            from deepfake_jax.convert import convert_video
+            from deepfake_jax.conversion.convert import convert_video
 
             result = convert_video(
                 command.source, command.run, command.out, command.options
             )
             text = describe_conversion(result)
         case Preview():
-            from deepfake_jax.frame_preview import preview_frame
+            from deepfake_jax.conversion.frame_preview import preview_frame
 
             result = preview_frame(
                 command.source,

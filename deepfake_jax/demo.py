@@ -18,14 +18,14 @@ import cv2
 import jax
 import numpy as np
 
-from deepfake_jax.convert import convert_video
+from deepfake_jax.conversion.convert import convert_video
+from deepfake_jax.conversion.provenance import NOTICE
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
 from deepfake_jax.face_sets.extract import extract_faces, own_version
 from deepfake_jax.files import write_whole
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.preview import put_text
-from deepfake_jax.provenance import NOTICE
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.samples import get_sample
 from deepfake_jax.train import train

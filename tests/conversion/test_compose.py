@@ -7,15 +7,20 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from deepfake_jax.compose import compose_frame, finish_face, join_frames, put_pixels
+from deepfake_jax.conversion.compose import (
+    compose_frame,
+    finish_face,
+    join_frames,
+    put_pixels,
+)
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.placement import PlacedFace
+from deepfake_jax.conversion.saved_faces import FaceLog, FaceLogError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.facelog import FaceLog, FaceLogError
-from deepfake_jax.frames import FrameSwapper
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.sources import picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.place import PlacedFace
 
 PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.conversion import Conversion, ConvertResult, explain_no_face
-from deepfake_jax.facelog import FaceLog
-from deepfake_jax.frames import FrameSwapper
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.provenance import provenance_metadata, write_sidecar
+from deepfake_jax.conversion.saved_faces import FaceLog
+from deepfake_jax.conversion.search import Conversion, ConvertResult, explain_no_face
+from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.media.pictures import (
     PictureError,
     list_pictures,
@@ -22,8 +24,6 @@ from deepfake_jax.media.pictures import (
 from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
-from deepfake_jax.provenance import provenance_metadata, write_sidecar
-from deepfake_jax.stream import swap_stream
 
 _log = logging.getLogger("deepfake_jax")
 

@@ -5,11 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
-from deepfake_jax.imaging.mask import classic_mask, feather_mask
-from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
-from deepfake_jax.imaging.skin_mask import skin_mask
-from deepfake_jax.masking import (
+from deepfake_jax.conversion.face_mask import (
     CLASSIC_SIZE,
     MaskName,
     MaskOptions,
@@ -17,6 +13,10 @@ from deepfake_jax.masking import (
     draw_mask,
     finish_mask,
 )
+from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
+from deepfake_jax.imaging.mask import classic_mask, feather_mask
+from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
+from deepfake_jax.imaging.skin_mask import skin_mask
 
 SIDE = 96
 LANDMARKS = mean_landmarks(SIDE)

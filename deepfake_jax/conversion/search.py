@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.faces.footage_search import Scan
-from deepfake_jax.faces.people import PersonError
-from deepfake_jax.frames import FrameSwapper
-from deepfake_jax.imaging.align import COVERAGE
-from deepfake_jax.media.sources import Source
-from deepfake_jax.place import (
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.placement import (
     Placement,
     make_scan,
     place_faces,
     read_placement,
 )
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.faces.footage_search import Scan
+from deepfake_jax.faces.people import PersonError
+from deepfake_jax.imaging.align import COVERAGE
+from deepfake_jax.media.sources import Source
 from deepfake_jax.stopwatch import Stopwatch
 
 _log = logging.getLogger("deepfake_jax")

@@ -13,12 +13,14 @@ from av import VideoFrame
 from footage import tiny_config, write_face_set, write_pan
 from networks import Same
 
-from deepfake_jax.compose import compose_frame
-from deepfake_jax.convert import ConvertError, convert_video
+from deepfake_jax.conversion.compose import compose_frame
+from deepfake_jax.conversion.convert import ConvertError, convert_video
+from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.placement import place_faces
+from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
-from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.pictures import (
     read_picture,
@@ -28,8 +30,6 @@ from deepfake_jax.media.pictures import (
 from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
 from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.place import place_faces
-from deepfake_jax.provenance import sidecar_path
 from deepfake_jax.runs.run_folder import RunError, TrainedRun
 from deepfake_jax.train import train
 

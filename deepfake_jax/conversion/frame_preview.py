@@ -12,8 +12,16 @@ from typing import get_args
 import cv2
 import numpy as np
 
-from deepfake_jax.compose import compose_frame, finish_face
-from deepfake_jax.conversion import ConvertError
+from deepfake_jax.conversion.compose import compose_frame, finish_face
+from deepfake_jax.conversion.frame_swapper import (
+    FrameSwapper,
+    SwappedFace,
+    SwappedFrame,
+    make_frame_swapper,
+)
+from deepfake_jax.conversion.placement import PlacedFace, place_faces, read_placement
+from deepfake_jax.conversion.search import ConvertError
+from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import (
     BlendMethod,
     ColorMethod,
@@ -21,12 +29,6 @@ from deepfake_jax.convert_config import (
     MaskName,
 )
 from deepfake_jax.faces.footage_search import parse_time
-from deepfake_jax.frames import (
-    FrameSwapper,
-    SwappedFace,
-    SwappedFrame,
-    make_frame_swapper,
-)
 from deepfake_jax.imaging.align import (
     COVERAGE,
     FACE_SIZE,
@@ -37,10 +39,8 @@ from deepfake_jax.imaging.align import (
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
-from deepfake_jax.place import PlacedFace, place_faces, read_placement
 from deepfake_jax.preview import put_text
 from deepfake_jax.runs.run_folder import load_run
-from deepfake_jax.steady import steady_looks
 from deepfake_jax.types import Frame
 
 _AROUND = 0.5  # seconds to each side that tell who is who and steady the look

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from deepfake_jax.conversion.face_mask import CLASSIC_SIZE, MaskOptions, draw_mask
+from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.convert_config import ConvertConfig, split_masks
 from deepfake_jax.data import shift_color
 from deepfake_jax.faces.identity import Embedding
@@ -24,12 +26,10 @@ from deepfake_jax.imaging.align import (
 )
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
-from deepfake_jax.masking import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.media.frame_parts import Region, face_region, warp_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.place import PlacedFace
 from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.runs.swapper import Swapper, make_swapper
 from deepfake_jax.types import Affine, Face, Landmarks, Mask

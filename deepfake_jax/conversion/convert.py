@@ -12,18 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.conversion import (
+from deepfake_jax.conversion.convert_pictures import convert_folder
+from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.provenance import (
+    make_provenance,
+    provenance_metadata,
+    write_sidecar,
+)
+from deepfake_jax.conversion.saved_faces import FaceLog
+from deepfake_jax.conversion.search import (
     Conversion,
     ConvertError,
     ConvertResult,
     explain_no_face,
 )
+from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.convert_folder import convert_folder
 from deepfake_jax.face_sets.extract import own_version
-from deepfake_jax.facelog import FaceLog
 from deepfake_jax.faces.footage_search import parse_part
-from deepfake_jax.frames import FrameSwapper, make_frame_swapper
 from deepfake_jax.media.outputs import check_output, open_writer
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
@@ -34,13 +40,7 @@ from deepfake_jax.media.video_reader import (
     read_frames,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.provenance import (
-    make_provenance,
-    provenance_metadata,
-    write_sidecar,
-)
 from deepfake_jax.runs.run_folder import TrainedRun, load_run
-from deepfake_jax.stream import swap_stream
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_jax.media.pictures import read_picture_metadata, write_picture
-from deepfake_jax.provenance import (
+from deepfake_jax.conversion.provenance import (
     DIGITAL_SOURCE_TYPE,
     NOTICE,
     make_provenance,
@@ -15,6 +14,7 @@ from deepfake_jax.provenance import (
     sidecar_path,
     write_sidecar,
 )
+from deepfake_jax.media.pictures import read_picture_metadata, write_picture
 
 FACTS = make_provenance(
     tool_version="1.2.3",

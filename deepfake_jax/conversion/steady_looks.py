@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.frames import SwappedFace, SwappedFrame
 from deepfake_jax.types import Face
 
 _COLOR_SIGMA = 3.5  # frames

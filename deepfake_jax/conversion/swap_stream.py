@@ -10,14 +10,14 @@ from contextlib import closing
 
 from av import VideoFrame
 
-from deepfake_jax.compose import compose_frame, finish_face, join_frames
-from deepfake_jax.facelog import FaceLog
+from deepfake_jax.conversion.compose import compose_frame, finish_face, join_frames
+from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper, SwappedFrame
+from deepfake_jax.conversion.placement import PlacedFace
+from deepfake_jax.conversion.saved_faces import FaceLog
+from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.frames import CHUNK, FrameSwapper, SwappedFrame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
-from deepfake_jax.place import PlacedFace
-from deepfake_jax.steady import steady_looks
 from deepfake_jax.stopwatch import Stopwatch
 from deepfake_jax.types import Frame
 

@@ -8,12 +8,16 @@ import numpy as np
 from av import VideoFrame
 from jaxtyping import Bool, Float32, UInt8
 
+from deepfake_jax.conversion.face_mask import finish_mask
+from deepfake_jax.conversion.frame_swapper import (
+    SwappedFace,
+    SwappedFrame,
+    mask_options,
+)
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.frames import SwappedFace, SwappedFrame, mask_options
 from deepfake_jax.imaging.align import compose_affine
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
-from deepfake_jax.masking import finish_mask
 from deepfake_jax.media.frame_parts import Region, cut_region
 from deepfake_jax.media.patch import can_paste, paste_native
 from deepfake_jax.media.pixel_formats import convert_to_rgb

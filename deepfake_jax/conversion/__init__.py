@@ -1,0 +1,1 @@
+"""Footage in, swapped footage out."""
