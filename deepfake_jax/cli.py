@@ -253,7 +253,7 @@ def _call(command: Command) -> int:
             )
             text = f"frame {result.frame} ({result.time:.2f} s): {result.out}"
         case Evaluate():
-            from deepfake_jax.evaluate import describe, evaluate
+            from deepfake_jax.evaluation.evaluate import describe, evaluate
 
             result = evaluate(
                 command.run,

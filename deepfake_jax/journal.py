@@ -18,8 +18,8 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import UInt8
 
+from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.files import write_whole
-from deepfake_jax.gauge import Gauge
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.meter import Meter

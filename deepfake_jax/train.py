@@ -27,8 +27,8 @@ from deepfake_jax.begin import (
 )
 from deepfake_jax.claim import claim_run, compare_processes, fingerprint_run
 from deepfake_jax.data import Batch, BatchLoader, shift_color
+from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.gauge import Gauge
 from deepfake_jax.journal import Dispatch, Journal, state_arrays
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.observer import Observer

@@ -20,7 +20,7 @@ from deepfake_jax.benchmarks.curve import (
 from deepfake_jax.benchmarks.options import parse_seeds
 from deepfake_jax.benchmarks.quality import measure_quality
 from deepfake_jax.cli import run_command
-from deepfake_jax.evaluate import evaluate
+from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face

@@ -18,11 +18,11 @@ import numpy as np
 from av import VideoFrame
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
-from deepfake_jax.clip import Clip
 from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig, classic_options
+from deepfake_jax.evaluation.clip_figures import Clip
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, compose_affine
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.video_reader import TimedFrame

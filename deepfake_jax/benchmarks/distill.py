@@ -17,9 +17,14 @@ import jax
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality import QualityError
 from deepfake_jax.distill import distill
-from deepfake_jax.evaluate import Evaluation, evaluate_real, find_real, find_splits
+from deepfake_jax.evaluation.evaluate import (
+    Evaluation,
+    evaluate_real,
+    find_real,
+    find_splits,
+)
+from deepfake_jax.evaluation.judge import Judge, RealFaces
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.judge import Judge, RealFaces
 from deepfake_jax.models.autoencoder import Side, count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import TrainedRun, load_run, read_run_config

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.flicker import Flicker, FlickerMeter
+from deepfake_jax.evaluation.flicker import Flicker, FlickerMeter
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import oval_mask
 

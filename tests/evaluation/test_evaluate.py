@@ -12,11 +12,12 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import Same, Still
 
-from deepfake_jax.evaluate import (
+from deepfake_jax.evaluation.evaluate import (
     describe,
     evaluate_samples,
     evaluate_sets,
 )
+from deepfake_jax.evaluation.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.face_sets.face_set import (
     FaceSet,
     load_faces,
@@ -30,7 +31,6 @@ from deepfake_jax.imaging.align import (
     frame_to_face_matrix,
     warp_face,
 )
-from deepfake_jax.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Side
 from deepfake_jax.runs.held_out import Split, find_held, write_held

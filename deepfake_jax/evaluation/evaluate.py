@@ -15,11 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from deepfake_jax.clip import ClipFigures, measure_clip
-from deepfake_jax.expression import measure_expression
-from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.fidelity import measure_reconstruction, sharpness
-from deepfake_jax.judge import (
+from deepfake_jax.evaluation.clip_figures import ClipFigures, measure_clip
+from deepfake_jax.evaluation.expression import measure_expression
+from deepfake_jax.evaluation.fidelity import measure_reconstruction, sharpness
+from deepfake_jax.evaluation.judge import (
     Crops,
     Judge,
     RealFaces,
@@ -27,7 +26,8 @@ from deepfake_jax.judge import (
     pick_sample,
     put_back,
 )
-from deepfake_jax.likeness import measure_likeness
+from deepfake_jax.evaluation.likeness import measure_likeness
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set

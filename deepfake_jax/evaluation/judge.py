@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.data import shift_color
-from deepfake_jax.expression import find_gaze, find_shape
+from deepfake_jax.evaluation.expression import find_gaze, find_shape
+from deepfake_jax.evaluation.likeness import Embeddings, embed_face, face_points
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import (
     CropEmbedder,
@@ -22,7 +23,6 @@ from deepfake_jax.imaging.align import crop_faces, crop_matrix
 from deepfake_jax.imaging.blend import paste_face
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
-from deepfake_jax.likeness import Embeddings, embed_face, face_points
 
 _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
 

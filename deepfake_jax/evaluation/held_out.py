@@ -12,6 +12,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
+from deepfake_jax.evaluation.judge import Crops, Faces, Sample, pick_sample, put_back
+from deepfake_jax.evaluation.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import (
     CropEmbedder,
@@ -20,10 +23,7 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
-from deepfake_jax.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.judge import Crops, Faces, Sample, pick_sample, put_back
-from deepfake_jax.likeness import Embeddings, embed_face, measure_likeness
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.held_out import Split

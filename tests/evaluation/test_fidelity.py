@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from deepfake_jax.fidelity import (
+from deepfake_jax.evaluation.fidelity import (
     BEST_PSNR,
     measure_reconstruction,
     sharpness,

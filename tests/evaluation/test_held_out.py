@@ -11,12 +11,16 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import Same, Still
 
-from deepfake_jax.evaluate import evaluate_sets
+from deepfake_jax.evaluation.evaluate import evaluate_sets
+from deepfake_jax.evaluation.fidelity import (
+    BEST_PSNR,
+    measure_reconstruction,
+    sharpness,
+)
+from deepfake_jax.evaluation.held_out import Gauge
+from deepfake_jax.evaluation.judge import Judge
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.fidelity import BEST_PSNR, measure_reconstruction, sharpness
-from deepfake_jax.gauge import Gauge
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.judge import Judge
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_cie76, lab2rgb, rgb2lab
 
+from deepfake_jax.evaluation.seam import seam_error
 from deepfake_jax.imaging.blend import alpha_blend
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
-from deepfake_jax.seam import seam_error
 
 FLAT, OTHER = (150, 110, 95), (165, 118, 90)
 

@@ -10,8 +10,8 @@ import pytest
 from flax import linen as nn
 from footage import write_pan
 
-from deepfake_jax.clip import ClipError, ClipFigures, measure_clip
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.evaluation.clip_figures import ClipError, ClipFigures, measure_clip
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.run_folder import TrainedRun
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.expression import (
+from deepfake_jax.evaluation.expression import (
     Expression,
     eye_distance,
     find_gaze,

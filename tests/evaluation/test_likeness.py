@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from deepfake_jax.evaluation.likeness import Likeness, measure_likeness
 from deepfake_jax.faces.identity import mean_embedding
-from deepfake_jax.likeness import Likeness, measure_likeness
 
 
 def draw_person(

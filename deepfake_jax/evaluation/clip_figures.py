@@ -19,9 +19,10 @@ from deepfake_jax.conversion.frame_swapper import (
 from deepfake_jax.conversion.placement import Placement, place_faces
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.evaluation.flicker import Flicker, FlickerMeter
+from deepfake_jax.evaluation.seam import seam_error
 from deepfake_jax.faces.footage_search import parse_part
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.flicker import Flicker, FlickerMeter
 from deepfake_jax.imaging.align import (
     FACE_SIZE,
     apply_affine,
@@ -33,7 +34,6 @@ from deepfake_jax.media.sources import Source, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.runs.run_folder import TrainedRun
-from deepfake_jax.seam import seam_error
 from deepfake_jax.types import Affine, Frame, Mask
 
 CropMask = Float32[np.ndarray, "mask_size mask_size"]
