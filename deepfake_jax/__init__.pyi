@@ -5,9 +5,9 @@ from .imaging.align import frame_to_face_matrix as frame_to_face_matrix
 from .imaging.align import invert_affine as invert_affine
 from .imaging.align import umeyama as umeyama
 from .imaging.align import warp_face as warp_face
-from .augment import augment_faces as augment_faces
-from .augment import random_transform as random_transform
-from .augment import random_warp as random_warp
+from .training.augment import augment_faces as augment_faces
+from .training.augment import random_transform as random_transform
+from .training.augment import random_warp as random_warp
 from .imaging.blend import alpha_blend as alpha_blend
 from .imaging.blend import blend_pictures as blend_pictures
 from .imaging.blend import paste_face as paste_face
@@ -22,15 +22,15 @@ from .train_config import load_config as load_config
 from .train_config import load_preset as load_preset
 from .conversion.convert import ConvertResult as ConvertResult
 from .conversion.convert import convert_video as convert_video
-from .data import BatchLoader as BatchLoader
-from .data import make_batch as make_batch
+from .training.data import BatchLoader as BatchLoader
+from .training.data import make_batch as make_batch
 from .demo import run_demo as run_demo
 from .models.fine_detail import match_detail as match_detail
 from .models.fine_detail import measure_energies as measure_energies
 from .faces.detection import Detection as Detection
 from .faces.detection import make_detector as make_detector
-from .distill import DistillResult as DistillResult
-from .distill import distill as distill
+from .training.distillation import DistillResult as DistillResult
+from .training.distillation import distill as distill
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.expression import measure_expression as measure_expression
 from .face_sets.extract import ExtractResult as ExtractResult
@@ -60,7 +60,7 @@ from .imaging.occlusion_mask import occlusion_mask as occlusion_mask
 from .convert_config import ConvertConfig as ConvertConfig
 from .convert_config import ExtractConfig as ExtractConfig
 from .convert_config import classic_options as classic_options
-from .parallel import setup_distributed as setup_distributed
+from .training.devices import setup_distributed as setup_distributed
 from .imaging.poisson import seamless_clone as seamless_clone
 from .runs.run_folder import TrainedRun as TrainedRun
 from .runs.run_folder import load_run as load_run
@@ -68,15 +68,15 @@ from .evaluation.seam import seam_error as seam_error
 from .imaging.skin_mask import skin_mask as skin_mask
 from .imaging.mask_shapes import oval_mask as oval_mask
 from .imaging.mask_shapes import rectangle_mask as rectangle_mask
-from .state import TrainState as TrainState
-from .state import init_state as init_state
-from .step import jit_step as jit_step
-from .step import pmap_step as pmap_step
-from .step import train_step as train_step
+from .training.state import TrainState as TrainState
+from .training.state import init_state as init_state
+from .training.step import jit_step as jit_step
+from .training.step import pmap_step as pmap_step
+from .training.step import train_step as train_step
 from .models.swap_faces import swap_faces as swap_faces
 from .runs.swapper import Swapper as Swapper
 from .runs.swapper import make_swapper as make_swapper
-from .train import TrainResult as TrainResult
-from .train import train as train
+from .training.loop import TrainResult as TrainResult
+from .training.loop import train as train
 
 __version__: str

@@ -227,7 +227,7 @@ def _call(command: Command) -> int:
                 f", {result.images_per_second:.0f} img/s; saved {result.checkpoint}"
             )
         case Distill():
-            from deepfake_jax.distill import describe
+            from deepfake_jax.training.distillation import describe
 
             result, leads = _distill(command)
             if not leads:
@@ -309,8 +309,8 @@ def _train(command: Train) -> tuple[Any, bool]:
     """The result of training, and whether this process leads."""
     import jax
 
-    from deepfake_jax.parallel import setup_distributed
-    from deepfake_jax.train import train
+    from deepfake_jax.training.devices import setup_distributed
+    from deepfake_jax.training.loop import train
 
     setup_distributed(command.coordinator, command.num_processes, command.process_id)
     result = train(
@@ -329,10 +329,10 @@ def _distill(command: Distill) -> tuple[Any, bool]:
     """The result of distilling, and whether this process leads."""
     import jax
 
-    from deepfake_jax.distill import distill
-    from deepfake_jax.parallel import setup_distributed
     from deepfake_jax.runs.run_folder import load_run
-    from deepfake_jax.teacher import student_config
+    from deepfake_jax.training.devices import setup_distributed
+    from deepfake_jax.training.distillation import distill
+    from deepfake_jax.training.teacher import student_config
 
     setup_distributed()
     config = _override(_choose_config(command), command)

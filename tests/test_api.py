@@ -163,7 +163,7 @@ def test_public_names_are_what_the_package_gives():
 def test_train_is_the_function_whatever_imports_its_module():
     run_python(
         "import sys\n"
-        "import deepfake_jax.train, deepfake_jax.step\n"
+        "import deepfake_jax.training.loop, deepfake_jax.step\n"
         "from deepfake_jax import train, train_step\n"
         "assert callable(train) and deepfake_jax.train is train\n"
         "assert train is sys.modules['deepfake_jax.train'].train\n"

@@ -25,12 +25,12 @@ from deepfake_jax.face_sets.face_set import read_record, write_record
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.observer import Observer
 from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.run_folder import TrainedRun, load_run
 from deepfake_jax.samples import get_sample
-from deepfake_jax.train import train
 from deepfake_jax.train_config import ConfigError
+from deepfake_jax.training.loop import train
+from deepfake_jax.training.observer import Observer
 
 # `tiny_config`, whose step other tests compile, too.
 _SETTINGS = "model.width=8 batch_size=2 optimizer.learning_rate=1e-3"

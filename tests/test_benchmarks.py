@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepfake_jax.augment import augment_faces
 from deepfake_jax.benchmarks.classic import classic_pair
 from deepfake_jax.benchmarks.flops import train_flops_per_image
 from deepfake_jax.benchmarks.layers import (
@@ -43,6 +42,7 @@ from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
 from deepfake_jax.cli import parse_command, run_command
 from deepfake_jax.commands import Benchmark
 from deepfake_jax.train_config import ModelConfig, config_from_dict
+from deepfake_jax.training.augment import augment_faces
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
 TINY_FLAGS = ["--set", "model.width=8", "--batch-size", "2"]

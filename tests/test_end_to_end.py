@@ -14,11 +14,11 @@ from deepfake_jax.face_sets.extract import extract_faces
 from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames
-from deepfake_jax.preview import read_metrics
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.samples import get_sample
-from deepfake_jax.train import train
 from deepfake_jax.train_config import config_from_dict
+from deepfake_jax.training.loop import train
+from deepfake_jax.training.progress_pictures import read_metrics
 
 pytestmark = pytest.mark.usefixtures("detector_weights", "portrait")
 

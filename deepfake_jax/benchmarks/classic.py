@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.augment import Crop
+from deepfake_jax.training.augment import Crop
 from deepfake_jax.types import Face
 
 

@@ -16,7 +16,6 @@ import jax
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality import QualityError
-from deepfake_jax.distill import distill
 from deepfake_jax.evaluation.evaluate import (
     Evaluation,
     evaluate_real,
@@ -29,9 +28,10 @@ from deepfake_jax.models.autoencoder import Side, count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import TrainedRun, load_run, read_run_config
 from deepfake_jax.runs.swapper import Swapper, make_swapper
-from deepfake_jax.teacher import student_config
-from deepfake_jax.train import TrainResult, train
 from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.distillation import distill
+from deepfake_jax.training.loop import TrainResult, train
+from deepfake_jax.training.teacher import student_config
 
 _SIDES: tuple[Side, Side] = ("a", "b")
 

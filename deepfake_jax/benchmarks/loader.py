@@ -22,8 +22,8 @@ from deepfake_jax.benchmarks.machine import (
     describe_machine,
     peak_memory_mb,
 )
-from deepfake_jax.data import BatchLoader
 from deepfake_jax.train_config import AugmentConfig
+from deepfake_jax.training.data import BatchLoader
 
 FACES = 400  # 79 MB: more than the caches hold, as with a real set
 TARGET_STEP_MS = 3.0  # what the classic network's step should take on an H100

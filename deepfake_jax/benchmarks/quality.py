@@ -31,12 +31,12 @@ from deepfake_jax.face_sets.extract import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import Side
-from deepfake_jax.observer import Observer
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.runs.run_folder import RunPaths, TrainedRun
-from deepfake_jax.train import train
 from deepfake_jax.train_config import TrainConfig, config_to_dict
+from deepfake_jax.training.loop import train
+from deepfake_jax.training.observer import Observer
 
 CURVE_NAME, PLOT_NAME, REQUEST_NAME = "quality.jsonl", "quality.png", "quality.json"
 # What may differ where a measurement is gone on with.

@@ -19,10 +19,10 @@ from deepfake_jax.benchmarks.machine import (
     peak_memory_mb,
     peak_tflops,
 )
-from deepfake_jax.parallel import find_devices
-from deepfake_jax.state import TrainState, init_state
-from deepfake_jax.step import StepFunction
 from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.devices import find_devices
+from deepfake_jax.training.state import TrainState, init_state
+from deepfake_jax.training.step import StepFunction
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from deepfake_jax.imaging.align import (
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
-from deepfake_jax.preview import put_text
 from deepfake_jax.runs.run_folder import load_run
+from deepfake_jax.training.progress_pictures import put_text
 from deepfake_jax.types import Frame
 
 _AROUND = 0.5  # seconds to each side that tell who is who and steady the look

@@ -14,7 +14,6 @@ from jaxtyping import Float32, Float64, UInt8
 from deepfake_jax.conversion.face_mask import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.convert_config import ConvertConfig, split_masks
-from deepfake_jax.data import shift_color
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.align import (
     FACE_SIZE,
@@ -32,6 +31,7 @@ from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.runs.swapper import Swapper, make_swapper
+from deepfake_jax.training.data import shift_color
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory

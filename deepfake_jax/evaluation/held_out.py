@@ -28,7 +28,7 @@ from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.scores import score_figures
+from deepfake_jax.training.progress_scores import score_figures
 
 MOST_FACES = 32  # a side: one batch of the swapper
 # SFace takes 50 ms a face on one core, six times all the rest of a measurement.

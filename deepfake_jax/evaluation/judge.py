@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from deepfake_jax.data import shift_color
 from deepfake_jax.evaluation.expression import find_gaze, find_shape
 from deepfake_jax.evaluation.likeness import Embeddings, embed_face, face_points
 from deepfake_jax.face_sets.face_set import FaceSet
@@ -23,6 +22,7 @@ from deepfake_jax.imaging.align import crop_faces, crop_matrix
 from deepfake_jax.imaging.blend import paste_face
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
+from deepfake_jax.training.data import shift_color
 
 _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
 

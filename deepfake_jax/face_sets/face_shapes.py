@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from deepfake_jax.augment import cut_points
 from deepfake_jax.evaluation.likeness import face_points
 from deepfake_jax.face_sets.face_set import FaceRecord
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.face_template import MIRRORED, five_points
+from deepfake_jax.training.augment import cut_points
 from deepfake_jax.types import Landmarks
 
 # Landmarks of all of A's faces and of all of B's.

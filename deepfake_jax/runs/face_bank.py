@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
-from deepfake_jax.data import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import (
     FIVE,
@@ -25,6 +24,7 @@ from deepfake_jax.imaging.align import FACE_SIZE, crop_faces
 from deepfake_jax.imaging.face_template import MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.models.code_bank import Bank, build_bank
+from deepfake_jax.training.data import shift_color
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
 _BATCH = 64  # faces encoded at once

@@ -31,7 +31,7 @@ from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_f
 from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.run_folder import RunError, TrainedRun
-from deepfake_jax.train import train
+from deepfake_jax.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -26,8 +26,8 @@ from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out
 from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.runs.swapper import _draw, _finish_lent
-from deepfake_jax.scores import ERROR_WEIGHT
 from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.training.progress_scores import ERROR_WEIGHT
 
 SIZE = 64
 

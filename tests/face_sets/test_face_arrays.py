@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from footage import write_face_set
 
-from deepfake_jax.data import make_batch, mean_color_shift, shift_color
 from deepfake_jax.face_sets.face_arrays import (
     allocate_like,
     allocate_pictures,
@@ -19,6 +18,7 @@ from deepfake_jax.face_sets.face_arrays import (
 )
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.train_config import AugmentConfig
+from deepfake_jax.training.data import make_batch, mean_color_shift, shift_color
 
 
 @pytest.fixture(autouse=True)

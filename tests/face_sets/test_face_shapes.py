@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.augment import apply_cuts, cut_points, draw_cuts
-from deepfake_jax.data import make_batch
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.face_sets.face_shapes import (
     cut_shapes,
@@ -21,12 +19,14 @@ from deepfake_jax.face_sets.face_shapes import (
 )
 from deepfake_jax.imaging.align import FACE_SIZE
 from deepfake_jax.imaging.face_template import MEAN_FACE, MIRRORED, five_points
-from deepfake_jax.objective import sum_losses, to_float
-from deepfake_jax.preview import read_metrics
 from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
-from deepfake_jax.state import SHAPE_NUMBERS, init_state
-from deepfake_jax.train import train
 from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
+from deepfake_jax.training.data import make_batch
+from deepfake_jax.training.loop import train
+from deepfake_jax.training.objective import sum_losses, to_float
+from deepfake_jax.training.progress_pictures import read_metrics
+from deepfake_jax.training.state import SHAPE_NUMBERS, init_state
 
 STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale": 0.0}
 

@@ -19,8 +19,8 @@ from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.run_folder import RunPaths, load_run
 from deepfake_jax.runs.swapper import _draw, make_swapper
-from deepfake_jax.train import train
 from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.training.loop import train
 
 WIDTH = 6  # of codes: four numbers of shape, two of who it is
 MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))

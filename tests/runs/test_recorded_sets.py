@@ -16,7 +16,7 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.runs.recorded_sets import SETS_NAME, find_set, write_sets
-from deepfake_jax.train import train
+from deepfake_jax.training.loop import train
 
 
 @pytest.fixture

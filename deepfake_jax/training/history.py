@@ -22,22 +22,22 @@ from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.files import write_whole
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.meter import Meter
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
-from deepfake_jax.parallel import Devices
-from deepfake_jax.preview import (
+from deepfake_jax.progress import Progress
+from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.devices import Devices
+from deepfake_jax.training.meter import Meter
+from deepfake_jax.training.progress_pictures import (
     draw_preview,
     pick_examples,
     plot_losses,
     read_metrics,
 )
-from deepfake_jax.progress import Progress
-from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
-from deepfake_jax.runs.run_folder import RunPaths
-from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.scores import Scores
-from deepfake_jax.state import TrainState
-from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.progress_scores import Scores
+from deepfake_jax.training.state import TrainState
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 # Of runs that read shapes from codes, with a teacher, with a critic.

@@ -13,24 +13,12 @@ import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.begin import describe_run, split_faces
 from deepfake_jax.cli import run_command
-from deepfake_jax.distill import distill
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
-from deepfake_jax.journal import state_arrays
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.models.code_bank import build_bank
 from deepfake_jax.models.swap_faces import swap_faces
-from deepfake_jax.objective import (
-    CROP_SIDE,
-    draw_swaps,
-    reconstruction_loss,
-    sum_losses,
-    to_float,
-)
-from deepfake_jax.parallel import find_devices
-from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.recorded_sets import write_sets
@@ -42,10 +30,6 @@ from deepfake_jax.runs.run_folder import (
     write_run_config,
 )
 from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.state import Teacher, TrainState, init_state
-from deepfake_jax.step import train_step
-from deepfake_jax.teacher import TEACHER_NAME, count_model, student_config
-from deepfake_jax.train import train
 from deepfake_jax.train_config import (
     ConfigError,
     ModelConfig,
@@ -53,6 +37,22 @@ from deepfake_jax.train_config import (
     config_to_yaml,
     load_preset,
 )
+from deepfake_jax.training.devices import find_devices
+from deepfake_jax.training.distillation import distill
+from deepfake_jax.training.history import state_arrays
+from deepfake_jax.training.loop import train
+from deepfake_jax.training.objective import (
+    CROP_SIDE,
+    draw_swaps,
+    reconstruction_loss,
+    sum_losses,
+    to_float,
+)
+from deepfake_jax.training.progress_pictures import plot_losses, read_metrics
+from deepfake_jax.training.session import describe_run, split_faces
+from deepfake_jax.training.state import Teacher, TrainState, init_state
+from deepfake_jax.training.step import train_step
+from deepfake_jax.training.teacher import TEACHER_NAME, count_model, student_config
 
 # What is lost and learned, on networks of a few parameters
 

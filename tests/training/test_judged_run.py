@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.begin import load_parameters, start_with
 from deepfake_jax.face_sets.face_set import read_record
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.preview import read_metrics
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
     list_checkpoints,
@@ -22,10 +20,12 @@ from deepfake_jax.runs.checkpoint import (
 )
 from deepfake_jax.runs.held_out import HELD_NAME, resume_split
 from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
-from deepfake_jax.scores import is_judgement
-from deepfake_jax.state import init_state
-from deepfake_jax.train import TrainResult, steps_of_dispatch, train
 from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
+from deepfake_jax.training.progress_pictures import read_metrics
+from deepfake_jax.training.progress_scores import is_judgement
+from deepfake_jax.training.session import load_parameters, start_with
+from deepfake_jax.training.state import init_state
 
 Sets = tuple[Path, Path]
 

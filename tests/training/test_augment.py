@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.augment import (
+from deepfake_jax.imaging.align import (
+    apply_affine,
+    compose_affine,
+    crop_faces,
+    crop_matrix,
+    invert_affine,
+)
+from deepfake_jax.training.augment import (
     GRID,
     apply_cuts,
     apply_transform,
@@ -18,13 +25,6 @@ from deepfake_jax.augment import (
     random_warp,
     warp_maps,
     warp_targets,
-)
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    compose_affine,
-    crop_faces,
-    crop_matrix,
-    invert_affine,
 )
 
 CENTRE = np.full(2, 127.5)

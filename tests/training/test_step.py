@@ -12,10 +12,10 @@ import optax
 import pytest
 
 from deepfake_jax.models.swap_faces import swap_faces
-from deepfake_jax.objective import sum_losses
-from deepfake_jax.state import TrainState, init_state, make_optimizer
-from deepfake_jax.step import jit_step, pmap_step, train_step
 from deepfake_jax.train_config import TrainConfig, config_from_dict
+from deepfake_jax.training.objective import sum_losses
+from deepfake_jax.training.state import TrainState, init_state, make_optimizer
+from deepfake_jax.training.step import jit_step, pmap_step, train_step
 
 # Tests share these where they can: each other state is compiled anew.
 AVERAGED = {"ema_decay": 0.9, "learning_rate": 1e-2}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_jax.preview import (
+from deepfake_jax.training.progress_pictures import (
     draw_preview,
     pick_examples,
     plot_losses,

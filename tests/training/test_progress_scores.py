@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.scores import (
+from deepfake_jax.training.progress_scores import (
     ERROR_WEIGHT,
     Scores,
     find_plateau,

@@ -16,8 +16,8 @@ from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_folder import RunError, RunPaths, TrainedRun, load_run
-from deepfake_jax.state import Teacher
 from deepfake_jax.train_config import ConfigError, ModelConfig, TrainConfig
+from deepfake_jax.training.state import Teacher
 
 TEACHER_NAME = "teacher.json"  # in a student's folder
 SHARE = 0.1  # of the teacher's parameters that a student has, at most

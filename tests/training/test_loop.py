@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.journal import TrainingError
 from deepfake_jax.media.pictures import read_picture
-from deepfake_jax.preview import plot_losses, read_metrics
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
     list_checkpoints,
     restore_checkpoint,
 )
 from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
-from deepfake_jax.train import TrainResult, steps_of_dispatch, train
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
+from deepfake_jax.training.history import TrainingError
+from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
+from deepfake_jax.training.progress_pictures import plot_losses, read_metrics
 
 
 @pytest.fixture(scope="module")

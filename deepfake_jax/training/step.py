@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from deepfake_jax.critic import Critic, Drawn, update_critic
 from deepfake_jax.models.autoencoder import Params
-from deepfake_jax.objective import Metrics, draw_swaps, sum_losses, to_float
-from deepfake_jax.state import Teacher, TrainState
+from deepfake_jax.training.critic import Critic, Drawn, update_critic
+from deepfake_jax.training.objective import Metrics, draw_swaps, sum_losses, to_float
+from deepfake_jax.training.state import Teacher, TrainState
 
 Batch = Mapping[str, Any]
 Device = Any  # jax.Device is a variable to type checkers

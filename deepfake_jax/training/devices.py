@@ -20,8 +20,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, Shaped
 
-from deepfake_jax.step import Device, StepFunction, jit_step, pmap_step
 from deepfake_jax.train_config import ConfigError
+from deepfake_jax.training.step import Device, StepFunction, jit_step, pmap_step
 
 AXIS = "data"
 DETECT: Literal["auto"] = "auto"

@@ -12,10 +12,10 @@ import filelock
 import numpy as np
 from jaxtyping import Int
 
-from deepfake_jax.journal import TrainingError
 from deepfake_jax.runs.run_folder import RunError, RunPaths, check_run, write_run_config
-from deepfake_jax.teacher import TeacherRun, check_teacher, write_teacher
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
+from deepfake_jax.training.history import TrainingError
+from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
 
 
 @contextmanager

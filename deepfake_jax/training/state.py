@@ -9,9 +9,9 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int32, PRNGKeyArray
 
-from deepfake_jax.critic import Critic, init_critic
 from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
 from deepfake_jax.train_config import LossConfig, OptimizerConfig, TrainConfig
+from deepfake_jax.training.critic import Critic, init_critic
 
 SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `faceshape`; others have fewer
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-from deepfake_jax.augment import apply_cuts, draw_cuts
 from deepfake_jax.face_sets.face_arrays import allocate_like
 from deepfake_jax.face_sets.face_shapes import FaceLandmarks, cut_shapes
 from deepfake_jax.train_config import AugmentConfig
+from deepfake_jax.training.augment import apply_cuts, draw_cuts
 
 Batch = dict[
     str,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.scores import is_judgement
+from deepfake_jax.training.progress_scores import is_judgement
 from deepfake_jax.types import Frame
 
 _LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_jax.models.autoencoder import count_parameters
-from deepfake_jax.observer import Observer
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import load_run, read_run_config
-from deepfake_jax.teacher import count_model, student_config
-from deepfake_jax.train import TrainResult, train
 from deepfake_jax.train_config import TrainConfig, load_preset
+from deepfake_jax.training.loop import TrainResult, train
+from deepfake_jax.training.observer import Observer
+from deepfake_jax.training.teacher import count_model, student_config
 
 _BYTES = 4  # of a parameter, float32
 

@@ -1,0 +1,1 @@
+"""Faces to a run: augmentation, batches, the step, devices, the loop."""
