@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import ValidationError
 
-from deepfake_jax.benchmarks.options import check_options, subcommand_of
+from deepfake_jax.benchmarks.commands import check_options, subcommand_of
 from deepfake_jax.commands import (
     Benchmark,
     Command,
@@ -206,7 +206,7 @@ def keep_compiled() -> None:
 def _call(command: Command) -> int:
     """Calls what a command names; imports are here so that --help is instant."""
     if isinstance(command, Benchmark):
-        from deepfake_jax.benchmarks.command import run_benchmark
+        from deepfake_jax.benchmarks.run import run_benchmark
 
         return run_benchmark(command.what)
     keep_compiled()

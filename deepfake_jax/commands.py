@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from deepfake_jax.benchmarks.options import BenchmarkOptions
+from deepfake_jax.benchmarks.commands import BenchmarkOptions
 from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
 from deepfake_jax.train_config import TrainConfig
 

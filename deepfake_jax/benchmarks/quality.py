@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.benchmarks.curve import (
+from deepfake_jax.benchmarks.machine import Machine, describe_machine
+from deepfake_jax.benchmarks.quality_curve import (
     Curve,
     Line,
     find_retrieval_minutes,
@@ -22,7 +23,6 @@ from deepfake_jax.benchmarks.curve import (
     plot_curves,
     take_median,
 )
-from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.evaluation.evaluate import evaluate_real, find_real, find_splits

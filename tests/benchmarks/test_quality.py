@@ -10,15 +10,15 @@ import cv2
 import pytest
 from footage import tiny_config, write_face_set, write_pan
 
-from deepfake_jax.benchmarks.curve import (
+from deepfake_jax.benchmarks.commands import parse_seeds
+from deepfake_jax.benchmarks.quality import measure_quality
+from deepfake_jax.benchmarks.quality_curve import (
     Curve,
     find_retrieval_minutes,
     format_curve,
     plot_curves,
     take_median,
 )
-from deepfake_jax.benchmarks.options import parse_seeds
-from deepfake_jax.benchmarks.quality import measure_quality
 from deepfake_jax.cli import run_command
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record

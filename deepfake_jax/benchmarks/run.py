@@ -105,7 +105,7 @@ def _layers(command: options.Layers) -> int:
 def _ratio(command: options.Ratio) -> Any:
     # The peer needs a part of the GPU's memory, of which XLA would reserve most.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    from deepfake_jax.benchmarks.ratio import measure_ratio
+    from deepfake_jax.benchmarks.against_pytorch import measure_ratio
 
     config = options.make_config(
         command.preset, command.set, batch_size=command.batch_size
@@ -163,7 +163,7 @@ def _distill(command: options.Distill) -> Any:
 
 
 def _all(command: options.All) -> int:
-    from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
+    from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 
     flags = ["--preset", command.preset]
     for setting in command.set:

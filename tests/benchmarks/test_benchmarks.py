@@ -11,6 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepfake_jax.benchmarks.against_pytorch import (
+    Peer,
+    PeerError,
+    compare,
+    find_peer_script,
+    keep_best,
+    measure_ratio,
+    pick_best,
+)
 from deepfake_jax.benchmarks.classic import classic_pair
 from deepfake_jax.benchmarks.flops import train_flops_per_image
 from deepfake_jax.benchmarks.layers import (
@@ -27,18 +36,9 @@ from deepfake_jax.benchmarks.machine import (
     peak_memory_mb,
     peak_tflops,
 )
-from deepfake_jax.benchmarks.ratio import (
-    Peer,
-    PeerError,
-    compare,
-    find_peer_script,
-    keep_best,
-    measure_ratio,
-    pick_best,
-)
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
-from deepfake_jax.benchmarks.table import format_table, plan_parts, run_parts
+from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 from deepfake_jax.cli import parse_command, run_command
 from deepfake_jax.commands import Benchmark
 from deepfake_jax.train_config import ModelConfig, config_from_dict
