@@ -24,7 +24,7 @@ from .conversion.convert import ConvertResult as ConvertResult
 from .conversion.convert import convert_video as convert_video
 from .training.data import BatchLoader as BatchLoader
 from .training.data import make_batch as make_batch
-from .demo import run_demo as run_demo
+from .cli.demo import run_demo as run_demo
 from .models.fine_detail import match_detail as match_detail
 from .models.fine_detail import measure_energies as measure_energies
 from .faces.detection import Detection as Detection

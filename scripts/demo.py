@@ -2,7 +2,7 @@
 
 import sys
 
-from deepfake_jax.cli import main
+from deepfake_jax.cli.main import main
 
 if __name__ == "__main__":
     main(["demo", *sys.argv[1:]])

@@ -141,9 +141,9 @@ def _draw_face(rng: np.random.Generator, face_size: int = 256) -> np.ndarray:
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
     """A real portrait, the astronaut sample, 512 x 512; skips where none can be had."""
+    from deepfake_jax.cli.samples import get_sample
     from deepfake_jax.faces.weights import AssetError
     from deepfake_jax.media.pictures import read_picture
-    from deepfake_jax.samples import get_sample
 
     try:
         return read_picture(get_sample("astronaut"))

@@ -39,8 +39,8 @@ from deepfake_jax.benchmarks.machine import (
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
 from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
-from deepfake_jax.cli import parse_command, run_command
-from deepfake_jax.commands import Benchmark
+from deepfake_jax.cli.commands import Benchmark
+from deepfake_jax.cli.main import parse_command, run_command
 from deepfake_jax.train_config import ModelConfig, config_from_dict
 from deepfake_jax.training.augment import augment_faces
 

@@ -19,7 +19,8 @@ from deepfake_jax.benchmarks.quality_curve import (
     plot_curves,
     take_median,
 )
-from deepfake_jax.cli import run_command
+from deepfake_jax.cli.main import run_command
+from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record
 from deepfake_jax.faces.detection import make_detector
@@ -27,7 +28,6 @@ from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.run_folder import TrainedRun, load_run
-from deepfake_jax.samples import get_sample
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.observer import Observer

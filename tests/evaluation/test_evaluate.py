@@ -12,6 +12,7 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import Same, Still
 
+from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.evaluation.evaluate import (
     describe,
     evaluate_samples,
@@ -35,7 +36,6 @@ from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Side
 from deepfake_jax.runs.held_out import Split, find_held, write_held
 from deepfake_jax.runs.run_folder import TrainedRun
-from deepfake_jax.samples import get_sample
 
 SIZE = 64
 

@@ -13,7 +13,7 @@ import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.cli import run_command
+from deepfake_jax.cli.main import run_command
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder

@@ -14,7 +14,7 @@ import jax
 import pytest
 
 from deepfake_jax import doctor
-from deepfake_jax.doctor import Check, format_checks, run_doctor
+from deepfake_jax.cli.doctor import Check, format_checks, run_doctor
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, get_weights
 
 

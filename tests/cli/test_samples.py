@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deepfake_jax.cli.samples import SAMPLES, get_sample
 from deepfake_jax.faces.weights import WEIGHTS, AssetError
-from deepfake_jax.samples import SAMPLES, get_sample
 
 
 def get_sample_or_skip(name: str) -> Path:

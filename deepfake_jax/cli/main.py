@@ -22,7 +22,7 @@ import tyro
 from pydantic import ValidationError
 
 from deepfake_jax.benchmarks.commands import check_options, subcommand_of
-from deepfake_jax.commands import (
+from deepfake_jax.cli.commands import (
     Benchmark,
     Command,
     Convert,
@@ -36,8 +36,8 @@ from deepfake_jax.commands import (
     Preview,
     Train,
 )
+from deepfake_jax.cli.describe import describe_conversion, describe_extraction
 from deepfake_jax.convert_config import ConvertConfig, classic_options
-from deepfake_jax.describe import describe_conversion, describe_extraction
 from deepfake_jax.faces.weights import get_cache_dir
 from deepfake_jax.train_config import (
     ConfigError,
@@ -264,7 +264,7 @@ def _call(command: Command) -> int:
             )
             text = describe(result)
         case Demo():
-            from deepfake_jax.demo import run_demo
+            from deepfake_jax.cli.demo import run_demo
 
             result = run_demo(command.out, minutes=command.minutes)
             text = result.out
@@ -364,7 +364,7 @@ def _to_json(result: Any) -> str:
 
 
 def _doctor(command: Doctor) -> int:
-    from deepfake_jax.doctor import format_checks, run_doctor
+    from deepfake_jax.cli.doctor import format_checks, run_doctor
 
     checks = run_doctor(fetch=command.fetch)
     if command.json:
