@@ -1,9 +1,15 @@
 """Files appear whole or not at all: write beside, fsync, rename."""
 
+import hashlib
+import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import platformdirs
 
 
 @contextmanager
@@ -60,3 +66,50 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def get_cache_dir() -> Path:
+    """Folder that fetched files are kept in; it need not exist yet.
+
+    ``$DEEPFAKE_JAX_CACHE`` where that is set, else the user's cache folder.
+    """
+    folder = os.environ.get("DEEPFAKE_JAX_CACHE") or platformdirs.user_cache_dir(
+        "deepfake-jax"
+    )
+    return Path(folder).expanduser().absolute()
+
+
+def encode_line(values: dict[str, Any]) -> str:
+    """Values as a line of JSON that ends with their checksum."""
+    values = {key: value for key, value in values.items() if key != "check"}
+    return (
+        json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
+    )
+
+
+def line_check(values: dict[str, Any]) -> str:
+    """CRC-32 of a line's values without ``check``, in hexadecimal."""
+    values = {key: value for key, value in values.items() if key != "check"}
+    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def parse_checked(line: bytes) -> dict[str, Any] | None:
+    """A line's values; None if it is damaged or was cut off."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    whole = line.endswith(b"\n") and isinstance(values, dict)
+    return values if whole and values.get("check") == line_check(values) else None
+
+
+def file_crc(path: Path) -> str:
+    """CRC-32 of a file's bytes, in hexadecimal."""
+    return f"{zlib.crc32(path.read_bytes()):08x}"

@@ -14,8 +14,6 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from deepfake_jax.face_sets.face_arrays import MEMORY_LIMIT_MB
-
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -277,3 +275,6 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
 def config_to_yaml(config: TrainConfig) -> str:
     """The config as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(config_to_dict(config), sort_keys=False)
+
+
+MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
-from deepfake_jax.imaging.align import template_points
+from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_writer import VideoWriter
 from deepfake_jax.train_config import TrainConfig, config_from_dict

@@ -10,15 +10,16 @@ from deepfake_jax.cli.demo import DemoError, run_demo
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import sidecar_path
-from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extract import extract_faces
 from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames
+from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.train_config import config_from_dict
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.progress_pictures import read_metrics
 
 pytestmark = pytest.mark.usefixtures("detector_weights", "portrait")
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,

@@ -23,10 +23,11 @@ from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.evaluation.clip_figures import Clip
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, compose_affine
+from deepfake_jax.imaging.affine import compose_affine
 from deepfake_jax.imaging.blend import face_box
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.runs.run_folder import load_run
+from deepfake_jax.runs.trained_run import load_run
 
 _SIDE = 300  # pixels of the face whose cost is measured
 

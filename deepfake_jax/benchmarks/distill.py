@@ -26,12 +26,12 @@ from deepfake_jax.evaluation.judge import Judge, RealFaces
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.models.autoencoder import Side, count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
-from deepfake_jax.runs.run_folder import TrainedRun, load_run, read_run_config
+from deepfake_jax.runs.run_folder import read_run_config
 from deepfake_jax.runs.swapper import Swapper, make_swapper
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.distillation import distill
+from deepfake_jax.training.distillation import distill, student_config
 from deepfake_jax.training.loop import TrainResult, train
-from deepfake_jax.training.teacher import student_config
 
 _SIDES: tuple[Side, Side] = ("a", "b")
 

@@ -24,16 +24,17 @@ from deepfake_jax.benchmarks.quality_curve import (
     take_median,
 )
 from deepfake_jax.benchmarks.report import format_number, format_rows
-from deepfake_jax.convert_config import ExtractConfig
 from deepfake_jax.evaluation.evaluate import evaluate_real, find_real, find_splits
 from deepfake_jax.evaluation.judge import Judge, RealFaces
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extract import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
-from deepfake_jax.runs.run_folder import RunPaths, TrainedRun
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.observer import Observer

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepfake_jax.files import write_whole
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.training.progress_pictures import read_metrics
+from deepfake_jax.runs.metrics_file import read_metrics
 
 RETRIEVAL = (
     0.95  # share of swaps nearer to the target, that both directions shall reach

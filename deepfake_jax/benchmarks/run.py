@@ -7,7 +7,7 @@ from typing import Any
 
 from deepfake_jax.benchmarks import options
 from deepfake_jax.benchmarks.report import format_result, to_json
-from deepfake_jax.faces.weights import get_cache_dir
+from deepfake_jax.files import get_cache_dir
 from deepfake_jax.train_config import TrainConfig
 
 

@@ -16,10 +16,10 @@ from deepfake_jax.benchmarks.machine import (
 from deepfake_jax.benchmarks.step import StepRunner
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.progress_pictures import read_metrics
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from deepfake_jax.benchmarks.commands import BenchmarkOptions
-from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.train_config import TrainConfig
 
 Flat = tyro.conf.arg(name="")

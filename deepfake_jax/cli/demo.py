@@ -21,15 +21,16 @@ import numpy as np
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import NOTICE
-from deepfake_jax.convert_config import ConvertConfig, ExtractConfig
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extract import extract_faces, own_version
 from deepfake_jax.files import write_whole
+from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.train_config import AugmentConfig, load_preset
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.progress_pictures import put_text
 from deepfake_jax.types import Frame
 
 _REPORT = "report.json"

@@ -25,8 +25,8 @@ from deepfake_jax.faces.weights import (
     AssetError,
     fetch_asset,
     find_asset,
-    get_cache_dir,
 )
+from deepfake_jax.files import get_cache_dir
 
 # Distribution -> the module to import.
 PACKAGES = {

@@ -38,7 +38,7 @@ from deepfake_jax.cli.commands import (
 )
 from deepfake_jax.cli.describe import describe_conversion, describe_extraction
 from deepfake_jax.convert_config import ConvertConfig, classic_options
-from deepfake_jax.faces.weights import get_cache_dir
+from deepfake_jax.files import get_cache_dir
 from deepfake_jax.train_config import (
     ConfigError,
     TrainConfig,
@@ -329,10 +329,9 @@ def _distill(command: Distill) -> tuple[Any, bool]:
     """The result of distilling, and whether this process leads."""
     import jax
 
-    from deepfake_jax.runs.run_folder import load_run
+    from deepfake_jax.runs.trained_run import load_run
     from deepfake_jax.training.devices import setup_distributed
-    from deepfake_jax.training.distillation import distill
-    from deepfake_jax.training.teacher import student_config
+    from deepfake_jax.training.distillation import distill, student_config
 
     setup_distributed()
     config = _override(_choose_config(command), command)

@@ -15,7 +15,7 @@ from deepfake_jax.conversion.frame_swapper import (
     mask_options,
 )
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.imaging.align import compose_affine
+from deepfake_jax.imaging.affine import compose_affine
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
 from deepfake_jax.media.frame_parts import Region, cut_region

@@ -29,18 +29,18 @@ from deepfake_jax.conversion.search import (
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.face_sets.extract import own_version
-from deepfake_jax.faces.footage_search import parse_part
+from deepfake_jax.files import hash_file
 from deepfake_jax.media.outputs import check_output, open_writer
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
-from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.sources import Source, SourceError, parse_part, picture_frame
 from deepfake_jax.media.video_reader import (
     TruncatedVideoError,
     probe_video,
     read_frames,
 )
 from deepfake_jax.progress import Progress
-from deepfake_jax.runs.run_folder import TrainedRun, load_run
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 

@@ -15,13 +15,14 @@ from deepfake_jax.conversion.provenance import provenance_metadata, write_sideca
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import Conversion, ConvertResult, explain_no_face
 from deepfake_jax.conversion.swap_stream import swap_stream
+from deepfake_jax.files import hash_file
 from deepfake_jax.media.pictures import (
     PictureError,
     list_pictures,
     read_picture,
     write_picture,
 )
-from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
 

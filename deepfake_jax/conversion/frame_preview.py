@@ -28,19 +28,14 @@ from deepfake_jax.convert_config import (
     ConvertConfig,
     MaskName,
 )
-from deepfake_jax.faces.footage_search import parse_time
-from deepfake_jax.imaging.align import (
-    COVERAGE,
-    FACE_SIZE,
-    apply_affine,
-    invert_affine,
-    warp_face,
-)
+from deepfake_jax.imaging.affine import apply_affine, invert_affine
+from deepfake_jax.imaging.align import warp_face
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
-from deepfake_jax.media.sources import Source, SourceError, picture_frame
+from deepfake_jax.media.sources import Source, SourceError, parse_time, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
-from deepfake_jax.runs.run_folder import load_run
-from deepfake_jax.training.progress_pictures import put_text
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.types import Frame
 
 _AROUND = 0.5  # seconds to each side that tell who is who and steady the look

@@ -14,24 +14,19 @@ from jaxtyping import Float32, Float64, UInt8
 from deepfake_jax.conversion.face_mask import CLASSIC_SIZE, MaskOptions, draw_mask
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.convert_config import ConvertConfig, split_masks
+from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.faces.identity import Embedding
-from deepfake_jax.imaging.align import (
-    FACE_SIZE,
-    apply_affine,
-    compose_affine,
-    crop_faces,
-    crop_matrix,
-    template_points,
-)
+from deepfake_jax.imaging.affine import apply_affine, compose_affine
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
+from deepfake_jax.imaging.face_template import FACE_SIZE, crop_matrix, template_points
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.media.frame_parts import Region, face_region, warp_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.runs.swapper import Swapper, make_swapper
-from deepfake_jax.training.data import shift_color
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.types import Affine, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory

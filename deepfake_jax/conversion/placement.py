@@ -27,7 +27,7 @@ from deepfake_jax.face_sets.face_set import (
     make_record,
     read_lines,
 )
-from deepfake_jax.faces.footage_search import Scan, ScanOptions, parse_part
+from deepfake_jax.faces.footage_search import Scan, ScanOptions
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import (
     People,
@@ -37,8 +37,10 @@ from deepfake_jax.faces.people import (
     sort_people,
 )
 from deepfake_jax.faces.steady_tracks import SURE
-from deepfake_jax.imaging.align import FACE_SIZE, apply_affine
-from deepfake_jax.media.sources import Source, hash_file
+from deepfake_jax.files import hash_file
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.media.sources import Source, parse_part
 from deepfake_jax.progress import Progress
 from deepfake_jax.types import Affine, Landmarks
 

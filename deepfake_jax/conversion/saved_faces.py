@@ -17,7 +17,7 @@ import numpy as np
 from deepfake_jax.conversion.compose import FinishedFace
 from deepfake_jax.conversion.frame_swapper import SwappedFrame
 from deepfake_jax.files import write_whole
-from deepfake_jax.imaging.align import compose_affine, invert_affine
+from deepfake_jax.imaging.affine import compose_affine, invert_affine
 from deepfake_jax.media.pictures import write_picture
 
 _RECORD = "faces.jsonl"

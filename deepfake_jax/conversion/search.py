@@ -17,7 +17,7 @@ from deepfake_jax.conversion.placement import (
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.footage_search import Scan
 from deepfake_jax.faces.people import PersonError
-from deepfake_jax.imaging.align import COVERAGE
+from deepfake_jax.imaging.face_template import COVERAGE
 from deepfake_jax.media.sources import Source
 from deepfake_jax.stopwatch import Stopwatch
 

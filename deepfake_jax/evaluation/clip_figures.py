@@ -21,19 +21,14 @@ from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.flicker import Flicker, FlickerMeter
 from deepfake_jax.evaluation.seam import seam_error
-from deepfake_jax.faces.footage_search import parse_part
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.imaging.align import (
-    FACE_SIZE,
-    apply_affine,
-    compose_affine,
-    invert_affine,
-    warp_face,
-)
-from deepfake_jax.media.sources import Source, picture_frame
+from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.align import warp_face
+from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.media.sources import Source, parse_part, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
 from deepfake_jax.pipeline import in_chunks
-from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.types import Affine, Frame, Mask
 
 CropMask = Float32[np.ndarray, "mask_size mask_size"]

@@ -31,8 +31,8 @@ from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set
-from deepfake_jax.runs.run_folder import TrainedRun, load_run
 from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
 

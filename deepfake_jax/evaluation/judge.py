@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.evaluation.expression import find_gaze, find_shape
-from deepfake_jax.evaluation.likeness import Embeddings, embed_face, face_points
+from deepfake_jax.evaluation.likeness import Embeddings, embed_face
+from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
+from deepfake_jax.face_sets.face_shapes import face_points
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
@@ -18,11 +20,11 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.faces.landmark_networks import Landmarker, make_landmarker
-from deepfake_jax.imaging.align import crop_faces, crop_matrix
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.blend import paste_face
+from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
-from deepfake_jax.training.data import shift_color
 
 _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
 

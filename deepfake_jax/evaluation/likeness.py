@@ -7,15 +7,13 @@ of the mean of a person's real faces.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
-from deepfake_jax.face_sets.face_set import FaceRecord
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
     cut_embedding_crop,
 )
-from deepfake_jax.imaging.align import FACE_SIZE, apply_affine, template_points
 from deepfake_jax.imaging.face_template import five_points
 from deepfake_jax.media.frame_parts import Region
 from deepfake_jax.types import Face, Landmarks
@@ -85,15 +83,6 @@ def measure_likeness(
         cos_to_source=float(to_source.mean()),
         retrieval=float((to_target > to_source).mean()),
     )
-
-
-def face_points(record: FaceRecord) -> Landmarks:
-    """A record's landmarks, 68 or 5, in the pixels of its face picture."""
-    matrix = np.array(record.frame_to_face, np.float64)
-    points: Float[np.ndarray, "n 2"] = np.array(record.landmarks, np.float64)
-    if len(points) not in (5, 68):
-        return template_points(FACE_SIZE)
-    return apply_affine(matrix, points)
 
 
 def embed_face(embed: CropEmbedder, face: Face, landmarks: Landmarks) -> Embedding:

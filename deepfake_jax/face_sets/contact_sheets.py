@@ -1,11 +1,25 @@
 """Contact sheets of face sets: by person, by pose, and the worst by each quality."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from deepfake_jax.face_sets.face_queries import read_key
 from deepfake_jax.face_sets.face_set import FaceRecord
-from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
-from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.imaging.picture_grid import (
+    _BACK,
+    _FAINT,
+    _LABEL,
+    TILE,
+    _draw_title,
+    _write,
+    spread,
+)
+from deepfake_jax.media.pictures import PictureError, read_picture, write_picture
+from deepfake_jax.types import Frame
 
 # Quality -> whether high values are bad.
 _WORST = {
@@ -76,3 +90,45 @@ def _tile(pair: tuple[Path, FaceRecord], key: str) -> Tile:
     value = getattr(record, key)
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
     return Tile(folder / record.file, f"{key} {text}")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One face of a sheet: its picture and a few words; ASCII."""
+
+    path: Path
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A title and faces, broken into as many lines as they need."""
+
+    title: str
+    tiles: Sequence[Tile]
+
+
+def draw_sheet(rows: Sequence[Row], *, columns: int = 10) -> Frame:
+    """Draws rows of faces below each other, `columns` faces wide."""
+    parts = []
+    for row in rows:
+        parts.append(_draw_title(row.title, columns * TILE))
+        for start in range(0, len(row.tiles), columns):
+            tiles = row.tiles[start : start + columns]
+            line = np.full((TILE + _LABEL, columns * TILE, 3), _BACK, np.uint8)
+            for index, tile in enumerate(tiles):
+                left = index * TILE
+                line[:TILE, left : left + TILE] = _read_tile(tile.path)
+                _write(line, tile.label, (left + 3, TILE + 11), 0.36, _FAINT)
+            parts.append(line)
+    if not parts:
+        return _draw_title("no faces", columns * TILE)
+    return np.concatenate(parts)
+
+
+def _read_tile(path: Path) -> Frame:
+    try:
+        face = read_picture(path)
+    except (PictureError, OSError):
+        return np.full((TILE, TILE, 3), (90, 20, 20), np.uint8)
+    return cv2.resize(face, (TILE, TILE), interpolation=cv2.INTER_AREA)

@@ -7,13 +7,12 @@ killed or interrupted extraction left there is gone on with by the same command.
 import shutil
 from pathlib import Path
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import (
     ExtractError,
     Extraction,
     ExtractResult,
     NothingLeftError,
-    own_version,
 )
 from deepfake_jax.face_sets.face_set import RECORD_NAME, list_sets
 from deepfake_jax.faces.people import (
@@ -21,6 +20,7 @@ from deepfake_jax.faces.people import (
 )
 from deepfake_jax.faces.search_journal import holds_frames
 from deepfake_jax.media.sources import Source, list_sources
+from deepfake_jax.version import own_version
 
 __all__ = ["ExtractError", "ExtractResult", "extract_faces", "own_version"]
 _WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds

@@ -11,16 +11,15 @@ import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
 from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
-from deepfake_jax.faces.footage_search import Scan, ScanOptions, parse_time
+from deepfake_jax.faces.footage_search import Scan, ScanOptions
 from deepfake_jax.faces.people import (
     People,
     choose_persons,
@@ -29,9 +28,10 @@ from deepfake_jax.faces.people import (
 )
 from deepfake_jax.faces.search_journal import JOURNAL_NAME, ScanLog
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.media.sources import Source, describe_source
+from deepfake_jax.media.sources import Source, describe_source, parse_time
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
+from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
@@ -245,11 +245,3 @@ class Extraction:
         if not people.person_of:
             raise NothingLeftError(self._nothing(scan))
         return people
-
-
-def own_version() -> str:
-    """The version of this package, or "0" where it runs uninstalled."""
-    try:
-        return version("deepfake-jax")
-    except PackageNotFoundError:
-        return "0"

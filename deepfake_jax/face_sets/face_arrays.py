@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, Int64, UInt8
 
-from deepfake_jax.faces.weights import get_cache_dir
+from deepfake_jax.files import get_cache_dir
+from deepfake_jax.train_config import MEMORY_LIMIT_MB
 
-MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side
 _BLOCK = 1 << 24  # bytes written at once where a file cannot be reserved in one call
 
 
@@ -71,3 +71,49 @@ def _reserve(file: IO[bytes], size: int) -> None:
     for start in range(0, size, _BLOCK):
         file.write(bytes(min(_BLOCK, size - start)))
     file.flush()
+
+
+# Numbers of the faces to use, of A and of B.
+Among = tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "q"]]
+
+
+def mean_color_shift(
+    faces_a: UInt8[Any, "n h w 3"],
+    faces_b: UInt8[Any, "m h w 3"],
+    *,
+    among: Among | None = None,
+) -> Float64[np.ndarray, "3"]:
+    """What to add to A's faces to give them B's mean colour, grey levels a channel.
+
+    Args:
+        faces_a: A's faces.
+        faces_b: B's.
+        among: which of them count; all if None.
+    """
+    means = []
+    for side, faces in enumerate((faces_a, faces_b)):
+        chosen = range(len(faces)) if among is None else among[side]
+        # A face at a time: chosen ones of a mapped file would be copied into memory.
+        # Whole numbers, so the sum is exact in any order.
+        total = sum(faces[i].sum(axis=(0, 1), dtype=np.int64) for i in chosen)
+        means.append(total / (len(chosen) * faces.shape[1] * faces.shape[2]))
+    return means[1] - means[0]
+
+
+def shift_color(
+    faces: UInt8[Any, "... 3"], shift: Float64[Any, "3"]
+) -> UInt8[np.ndarray, "... 3"]:
+    """Adds a colour to every pixel; clipped to 0 to 255 and rounded.
+
+    Faces in a mapped file give faces in another, and no copy is in memory as a whole.
+    A shift of zero gives the faces themselves.
+    """
+    if not np.any(shift):
+        return faces
+    levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    shifted = allocate_like(faces)
+    for old, new in zip(faces, shifted, strict=True):
+        for c in range(3):
+            new[..., c] = table[old[..., c], c]
+    return shifted

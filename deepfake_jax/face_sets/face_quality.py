@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, apply_affine
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.types import Face
 
 _SIDE = 96  # pixels at which sharpness and occlusion are judged

@@ -27,7 +27,6 @@ is read too.
 
 import json
 import logging
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -36,10 +35,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from deepfake_jax.face_sets.face_arrays import MEMORY_LIMIT_MB, allocate_pictures
-from deepfake_jax.files import write_whole
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
+from deepfake_jax.face_sets.face_arrays import allocate_pictures
+from deepfake_jax.files import encode_line, line_check, write_whole
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
+from deepfake_jax.train_config import MEMORY_LIMIT_MB
 
 RECORD_NAME = "faces.jsonl"
 FORMAT = "deepfake-jax faces"
@@ -144,21 +144,6 @@ def encode_record(record: FaceRecord) -> str:
     if not record.dropped:
         del line["dropped"]
     return encode_line(line)
-
-
-def encode_line(values: dict[str, Any]) -> str:
-    """Values as a line of JSON that ends with their checksum."""
-    values = {key: value for key, value in values.items() if key != "check"}
-    return (
-        json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
-    )
-
-
-def line_check(values: dict[str, Any]) -> str:
-    """CRC-32 of a line's values without ``check``, in hexadecimal."""
-    values = {key: value for key, value in values.items() if key != "check"}
-    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

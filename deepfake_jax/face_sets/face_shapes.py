@@ -7,13 +7,15 @@ is. Landmarks are (x, y) in the pixels of the aligned face picture, 68 or 5 of a
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float, Float64
 
-from deepfake_jax.evaluation.likeness import face_points
 from deepfake_jax.face_sets.face_set import FaceRecord
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
-from deepfake_jax.imaging.face_template import MIRRORED, five_points
-from deepfake_jax.training.augment import cut_points
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import (
+    FACE_SIZE,
+    five_points,
+    template_points,
+)
 from deepfake_jax.types import Landmarks
 
 # Landmarks of all of A's faces and of all of B's.
@@ -69,28 +71,10 @@ def stack_landmarks(
     return stack(a), stack(b)
 
 
-def cut_shapes(
-    landmarks: Float64[np.ndarray, "n p 2"],
-    chosen: Int64[np.ndarray, "k"],
-    grids: Float64[np.ndarray, "k 5 5 2"],
-) -> Float32[np.ndarray, "k m"]:
-    """Shapes of the faces in some targets, with how each target was turned and moved.
-
-    Args:
-        landmarks: of all of a person's faces.
-        chosen: which faces the targets are cut from.
-        grids: of the targets, see `augment.draw_cuts`.
-
-    Returns:
-        x and y of each point, as shares of the targets' side; of 68 points the 51
-        inside of the face's outline.
-    """
-    points, mirrored = cut_points(landmarks[chosen], grids)
-    partners = list(MIRRORED[landmarks.shape[1]])
-    points[mirrored] = points[mirrored][:, partners]
-    middle = landmarks.mean(axis=0) - (FACE_SIZE - 1) / 2
-    # Of the person and of the mirror image alike, or codes would have to tell them.
-    middle = (middle + middle[partners] * [-1, 1]) / 2
-    shapes = points - 0.5 - middle / (COVERAGE * FACE_SIZE)
-    inner = _JAW if landmarks.shape[1] == 68 else 0
-    return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)
+def face_points(record: FaceRecord) -> Landmarks:
+    """A record's landmarks, 68 or 5, in the pixels of its face picture."""
+    matrix = np.array(record.frame_to_face, np.float64)
+    points: Float[np.ndarray, "n 2"] = np.array(record.landmarks, np.float64)
+    if len(points) not in (5, 68):
+        return template_points(FACE_SIZE)
+    return apply_affine(matrix, points)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_quality import find_fault, measure_quality
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
@@ -19,9 +19,9 @@ from deepfake_jax.face_sets.face_set import (
     encode_record,
     make_record,
 )
-from deepfake_jax.faces.search_journal import parse_checked
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.imaging.align import FACE_SIZE
+from deepfake_jax.files import file_crc, parse_checked
+from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.frame_parts import face_region, warp_region
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_reader import TimedFrame
@@ -140,11 +140,6 @@ def _save_face(path: Path, face: Face) -> str:
     part.write_bytes(content)
     part.replace(path)
     return f"{zlib.crc32(content):08x}"
-
-
-def file_crc(path: Path) -> str:
-    """CRC-32 of a file's bytes, in hexadecimal."""
-    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def _read_old(path: Path) -> Iterator[tuple[FaceRecord, int]] | None:

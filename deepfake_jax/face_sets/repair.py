@@ -14,14 +14,14 @@ from deepfake_jax.face_sets.face_set import (
     FaceRecord,
     FaceSetError,
     check_header,
-    line_check,
     list_sets,
     make_header,
     make_record,
     write_record,
 )
-from deepfake_jax.face_sets.face_writer import PEOPLE_SHEET, PERSON_FOLDER, file_crc
-from deepfake_jax.imaging.align import FACE_SIZE
+from deepfake_jax.face_sets.face_writer import PEOPLE_SHEET, PERSON_FOLDER
+from deepfake_jax.files import file_crc, line_check
+from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 
 _NO_FACES = ("sheet_", PEOPLE_SHEET)  # how pictures begin that are none of a set

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_jax.face_sets.contact_sheets import Row, Tile, draw_sheet
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
     FaceRecord,
-    encode_line,
     encode_record,
     make_record,
     read_lines,
@@ -24,7 +24,8 @@ from deepfake_jax.face_sets.face_writer import (
 )
 from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.faces.people import People
-from deepfake_jax.imaging.picture_grid import Row, Tile, draw_sheet, spread
+from deepfake_jax.files import encode_line
+from deepfake_jax.imaging.picture_grid import spread
 from deepfake_jax.media.pictures import write_picture
 
 _BUFFER = 500  # lines of all persons that wait to be written

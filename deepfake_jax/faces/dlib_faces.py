@@ -14,7 +14,7 @@ import numpy as np
 
 from deepfake_jax.faces.landmark_networks import WINDOW_SIZE, Landmarker, Shape
 from deepfake_jax.faces.weights import AssetError
-from deepfake_jax.imaging.align import apply_affine, invert_affine
+from deepfake_jax.imaging.affine import apply_affine, invert_affine
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine
 

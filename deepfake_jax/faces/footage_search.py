@@ -194,39 +194,3 @@ class Scan:
     def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
         self.embeddings += [embedding_from_json(view) for view in line["embeddings"]]
         self._finder.restore(FinderState.from_json(line["state"]), last)
-
-
-def parse_part(start: str, end: str) -> tuple[float | None, float | None]:
-    """Seconds of ``--start`` and ``--end``, each None of an empty text.
-
-    Raises:
-        ValueError: no time, or an end that is not after the start.
-    """
-    first = parse_time(start, option="--start")
-    last = parse_time(end, option="--end")
-    if last is not None and last <= (first or 0.0):
-        raise ValueError(
-            f"--end {end} is not after --start {start or 0}; give a later one"
-        )
-    return first, last
-
-
-def parse_time(text: str, *, option: str) -> float | None:
-    """Seconds of ``90``, ``1:30`` or ``0:01:30.5``; None of an empty text.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if not text:
-        return None
-    parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3 or any(not 0 <= n < 1e9 for n in numbers):
-        raise ValueError(f"{option} {text}: give seconds, m:ss or h:mm:ss")
-    seconds = 0.0
-    for number in numbers:
-        seconds = 60 * seconds + number
-    return seconds

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.weights import get_weights
-from deepfake_jax.imaging.align import ARCFACE_POINTS, umeyama
+from deepfake_jax.imaging.affine import umeyama
+from deepfake_jax.imaging.face_template import ARCFACE_POINTS
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Face, Frame
 

@@ -14,12 +14,8 @@ from jaxtyping import Float, Float32, Float64
 
 from deepfake_jax.faces.quiet import without_info_lines
 from deepfake_jax.faces.weights import get_weights
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    invert_affine,
-    template_points,
-    umeyama,
-)
+from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
+from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 

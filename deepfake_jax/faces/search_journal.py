@@ -5,7 +5,6 @@ frame that was searched, and every few frames a checkpoint with the finder's sta
 the embeddings since the last. What stands after the last good checkpoint is done again.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.face_sets.face_set import encode_line, line_check
 from deepfake_jax.faces.face_finder import TrackEmbedding
 from deepfake_jax.faces.steady_tracks import FoundFace, FrameFaces
+from deepfake_jax.files import encode_line, parse_checked
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -81,16 +80,6 @@ def holds_frames(folder: Path) -> bool:
         return False
     with path.open("rb") as file:
         return bool(file.readline() and file.readline())
-
-
-def parse_checked(line: bytes) -> dict[str, Any] | None:
-    """A line's values; None if it is damaged or was cut off."""
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    whole = line.endswith(b"\n") and isinstance(values, dict)
-    return values if whole and values.get("check") == line_check(values) else None
 
 
 def _measure(path: Path, facts: dict[str, Any]) -> tuple[int, int]:

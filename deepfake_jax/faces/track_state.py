@@ -14,12 +14,8 @@ from jaxtyping import Float, Float64
 from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    invert_affine,
-    template_points,
-    umeyama,
-)
+from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
+from deepfake_jax.imaging.face_template import template_points
 
 FULL_EVERY = 6  # frames between searches at all sizes, while no face is found
 LINK_OVERLAP = 0.3

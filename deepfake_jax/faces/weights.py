@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
+from deepfake_jax.files import get_cache_dir
 
 logger = logging.getLogger("deepfake_jax")
 
@@ -131,17 +131,6 @@ def select_asset(table: Sequence[Asset], name: str) -> Asset:
             return asset
     names = ", ".join(asset.name for asset in table)
     raise ValueError(f"name is {name!r}; it must be one of: {names}")
-
-
-def get_cache_dir() -> Path:
-    """Folder that fetched files are kept in; it need not exist yet.
-
-    ``$DEEPFAKE_JAX_CACHE`` where that is set, else the user's cache folder.
-    """
-    folder = os.environ.get("DEEPFAKE_JAX_CACHE") or platformdirs.user_cache_dir(
-        "deepfake-jax"
-    )
-    return Path(folder).expanduser().absolute()
 
 
 def find_asset(asset: Asset, *, cache_dir: Path | None = None) -> Path | None:

@@ -19,134 +19,26 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, UInt8
 
-from deepfake_jax.imaging.face_template import MEAN_FACE, STABLE_POINTS
-from deepfake_jax.types import Affine, Face, Frame
-
-FACE_SIZE = 256  # pixels; the side of a face on disk
-COVERAGE = 160 / 256  # share of the side that the network sees: the original's
-EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
-_EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
-
-# Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
-# in pixels of ArcFace's 112 x 112 picture.
-ARCFACE_POINTS = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    umeyama,
 )
-
+from deepfake_jax.imaging.face_template import (
+    COVERAGE,
+    FACE_SIZE,
+    STABLE_POINTS,
+    crop_matrix,
+    template_points,
+)
+from deepfake_jax.types import Affine, Face, Frame
 
 # Scale above which sampling is cubic: at the face's own size, linear sampling there and
 # back loses 7 dB (33 against 40 at 60 to 90 pixels).
 _CUBIC = 0.75
-
-
-def _template() -> Float64[np.ndarray, "5 2"]:
-    eyes = ARCFACE_POINTS[:2].mean(axis=0)
-    eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
-    scale = EYE_DISTANCE / eye_distance
-    return (ARCFACE_POINTS - eyes) * scale + np.array([0.5, _EYES_Y])
-
-
-TEMPLATE_POINTS: Float64[np.ndarray, "5 2"] = _template()
-
-
-def umeyama(
-    source: Float[Any, "*batch n d"],
-    target: Float[Any, "*batch n d"],
-    *,
-    estimate_scale: bool = True,
-) -> Float64[np.ndarray, "*batch d d_plus_1"]:
-    """Finds the similarity that takes `source` to `target` with least squared error.
-
-    Works on any number of leading batch axes at once, and in any dimension d >= 2.
-
-    Args:
-        source: n points, n >= 2, in any unit.
-        target: their n counterparts.
-        estimate_scale: if false, only rotation and translation.
-
-    Returns:
-        [d, d + 1] matrix ``[c R | t]`` with R a proper rotation (determinant +1, never
-        a reflection, even where a reflection would fit better), float64.
-
-    Raises:
-        ValueError: shapes differ, fewer than two points, or all points of a source or
-            target coincide, so that no rotation is defined.
-
-    Reference:
-        Umeyama 1991, "Least-squares estimation of transformation parameters between
-        two point patterns", equations 34 to 43. With the SVD of the covariance
-        ``U D V^T``, R is ``U S V^T`` (eq. 40).
-    """
-    source = np.asarray(source, np.float64)
-    target = np.asarray(target, np.float64)
-    if source.shape != target.shape:
-        raise ValueError(
-            f"source and target must have one shape, got {source.shape} and "
-            f"{target.shape}"
-        )
-    n, d = source.shape[-2:]
-    if n < 2 or d < 2:
-        raise ValueError(f"need at least 2 points of 2 coordinates, got {n} of {d}")
-    source_mean = source.mean(axis=-2, keepdims=True)
-    target_mean = target.mean(axis=-2, keepdims=True)
-    source_centred = source - source_mean
-    target_centred = target - target_mean
-    variance = (source_centred**2).sum(axis=(-2, -1)) / n  # eq. 36
-    if not np.all(variance > 0) or not np.all(np.any(target_centred != 0, (-2, -1))):
-        raise ValueError("the points of source or of target all coincide")
-    covariance = np.swapaxes(target_centred, -1, -2) @ source_centred / n  # eq. 38
-    u, singular, vt = np.linalg.svd(covariance)
-    sign = np.ones_like(singular)
-    # Eq. 39 and 43: det(U) det(V) decides both for full rank and for rank d - 1.
-    sign[..., -1] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
-    rotation = (u * sign[..., None, :]) @ vt  # eq. 40
-    scale = (singular * sign).sum(axis=-1) / variance  # eq. 42
-    if not estimate_scale:
-        scale = np.ones_like(scale)
-    linear = scale[..., None, None] * rotation
-    shift = np.swapaxes(target_mean, -1, -2) - linear @ np.swapaxes(source_mean, -1, -2)
-    return np.concatenate([linear, shift], axis=-1)  # eq. 41
-
-
-def apply_affine(
-    matrix: Float[Any, "d d_plus_1"], points: Float[Any, "*n d"]
-) -> Float64[np.ndarray, "*n d"]:
-    """Maps points by a matrix: each row p becomes ``linear @ p + shift``."""
-    matrix = np.asarray(matrix, np.float64)
-    return np.asarray(points, np.float64) @ matrix[:, :-1].T + matrix[:, -1]
-
-
-def invert_affine(matrix: Affine) -> Affine:
-    """Inverts a 2x3 matrix; raises numpy.linalg.LinAlgError if it is singular."""
-    (a, b, x), (c, d, y) = matrix.tolist()  # ten times as fast as LAPACK's way
-    scale = a * d - b * c
-    if not scale:
-        raise np.linalg.LinAlgError("the matrix is singular")
-    a, b, c, d = d / scale, -b / scale, -c / scale, a / scale
-    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
-
-
-def compose_affine(second: Affine, first: Affine) -> Affine:
-    """The matrix that maps by `first`, then by `second`."""
-    matrix = second[:, :2] @ first
-    matrix[:, 2] += second[:, 2]
-    return matrix
-
-
-def template_points(
-    face_size: int = FACE_SIZE, *, count: int = 5
-) -> Float64[np.ndarray, "count 2"]:
-    """The template, of 5 or 68 points, in the pixels of a face picture of that side."""
-    points = TEMPLATE_POINTS if count == 5 else MEAN_FACE[:, :2]
-    return points * face_size - 0.5
 
 
 def frame_to_face_matrix(
@@ -171,22 +63,6 @@ def frame_to_face_matrix(
     # Five points have two on the lips: without them, noise would decide the scale.
     used = list(STABLE_POINTS) if count == 68 else list(range(5))
     return umeyama(landmarks[used], target[used])
-
-
-def crop_matrix(
-    crop_size: int, *, face_size: int = FACE_SIZE, coverage: float = COVERAGE
-) -> Affine:
-    """From a face's pixels to those of its central crop of `crop_size` pixels.
-
-    The crop's pixels tile the central `coverage` of the face exactly: pixel centres at
-    integers, so edges at halves.
-    """
-    if not 0 < coverage <= 1:
-        raise ValueError(f"coverage must be in (0, 1], got {coverage}")
-    scale = crop_size / (coverage * face_size)
-    margin = (1 - coverage) / 2 * face_size
-    shift = (0.5 - margin) * scale - 0.5
-    return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
 
 
 def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -> Face:

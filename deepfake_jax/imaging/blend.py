@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
-from deepfake_jax.imaging.align import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
 from deepfake_jax.imaging.multiband import multiband_blend
 from deepfake_jax.imaging.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask

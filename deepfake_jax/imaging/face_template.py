@@ -16,6 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.types import Affine
+
 # x to the right, y down, as shares of the face picture's side; z away from the viewer,
 # from the depth of the eyes.
 MEAN_FACE: Float64[np.ndarray, "68 3"] = np.array(
@@ -122,3 +124,62 @@ MIRRORED: Mapping[int, tuple[int, ...]] = {
         *(64, 63, 62, 61, 60, 67, 66, 65),
     ),
 }
+
+
+FACE_SIZE = 256  # pixels; the side of a face on disk
+
+
+COVERAGE = 160 / 256  # share of the side that the network sees: the original's
+
+
+EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
+
+
+_EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
+
+
+# Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
+# in pixels of ArcFace's 112 x 112 picture.
+ARCFACE_POINTS = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+
+
+def _template() -> Float64[np.ndarray, "5 2"]:
+    eyes = ARCFACE_POINTS[:2].mean(axis=0)
+    eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
+    scale = EYE_DISTANCE / eye_distance
+    return (ARCFACE_POINTS - eyes) * scale + np.array([0.5, _EYES_Y])
+
+
+TEMPLATE_POINTS: Float64[np.ndarray, "5 2"] = _template()
+
+
+def template_points(
+    face_size: int = FACE_SIZE, *, count: int = 5
+) -> Float64[np.ndarray, "count 2"]:
+    """The template, of 5 or 68 points, in the pixels of a face picture of that side."""
+    points = TEMPLATE_POINTS if count == 5 else MEAN_FACE[:, :2]
+    return points * face_size - 0.5
+
+
+def crop_matrix(
+    crop_size: int, *, face_size: int = FACE_SIZE, coverage: float = COVERAGE
+) -> Affine:
+    """From a face's pixels to those of its central crop of `crop_size` pixels.
+
+    The crop's pixels tile the central `coverage` of the face exactly: pixel centres at
+    integers, so edges at halves.
+    """
+    if not 0 < coverage <= 1:
+        raise ValueError(f"coverage must be in (0, 1], got {coverage}")
+    scale = crop_size / (coverage * face_size)
+    margin = (1 - coverage) / 2 * face_size
+    shift = (0.5 - margin) * scale - 0.5
+    return np.array([[scale, 0.0, shift], [0.0, scale, shift]])

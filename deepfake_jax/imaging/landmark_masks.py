@@ -12,12 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.imaging.align import (
-    FACE_SIZE,
-    apply_affine,
-    crop_matrix,
-    template_points,
-)
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import FACE_SIZE, crop_matrix, template_points
 from deepfake_jax.types import Landmarks, Mask
 
 _BROWS = slice(17, 27)

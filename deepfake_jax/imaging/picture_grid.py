@@ -1,13 +1,11 @@
 """Contact sheets: rows of face pictures with titles, to see at a glance."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
-from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.types import Frame
 
 TILE = 112  # pixels; side of a face on a sheet
@@ -16,53 +14,11 @@ _LABEL = 14  # pixels; height of a face's label
 _BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One face of a sheet: its picture and a few words; ASCII."""
-
-    path: Path
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A title and faces, broken into as many lines as they need."""
-
-    title: str
-    tiles: Sequence[Tile]
-
-
-def draw_sheet(rows: Sequence[Row], *, columns: int = 10) -> Frame:
-    """Draws rows of faces below each other, `columns` faces wide."""
-    parts = []
-    for row in rows:
-        parts.append(_draw_title(row.title, columns * TILE))
-        for start in range(0, len(row.tiles), columns):
-            tiles = row.tiles[start : start + columns]
-            line = np.full((TILE + _LABEL, columns * TILE, 3), _BACK, np.uint8)
-            for index, tile in enumerate(tiles):
-                left = index * TILE
-                line[:TILE, left : left + TILE] = _read_tile(tile.path)
-                _write(line, tile.label, (left + 3, TILE + 11), 0.36, _FAINT)
-            parts.append(line)
-    if not parts:
-        return _draw_title("no faces", columns * TILE)
-    return np.concatenate(parts)
-
-
 def spread(count: int, most: int) -> list[int]:
     """Up to `most` of the numbers below `count`, evenly spread, in order."""
     if count <= most:
         return list(range(count))
     return np.linspace(0, count - 1, most).round().astype(int).tolist()
-
-
-def _read_tile(path: Path) -> Frame:
-    try:
-        face = read_picture(path)
-    except (PictureError, OSError):
-        return np.full((TILE, TILE, 3), (90, 20, 20), np.uint8)
-    return cv2.resize(face, (TILE, TILE), interpolation=cv2.INTER_AREA)
 
 
 def _draw_title(title: str, width: int) -> Frame:
@@ -81,3 +37,41 @@ def _write(
     cv2.putText(
         picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA
     )
+
+
+_LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2
+
+
+def draw_preview(
+    rows: list[tuple[str, UInt8[Any, "_ h w 3"]]], *, title: str = ""
+) -> Frame:
+    """A labelled grid of faces, one row a name.
+
+    Args:
+        rows: (label, faces); all faces of one size.
+        title: a line above, such as the step and the losses.
+    """
+    side = rows[0][1].shape[1] * _SCALE
+    columns = max(len(faces) for _, faces in rows)
+    width = _LABEL_WIDTH + columns * (side + _GAP)
+    header = 28
+    grid = np.full((header + len(rows) * (side + _GAP), width, 3), 24, np.uint8)
+    put_text(grid, title, (8, 19))
+    for row, (label, faces) in enumerate(rows):
+        top = header + row * (side + _GAP)
+        for index, line in enumerate(label.split("\n")):
+            put_text(grid, line, (8, top + side // 2 + 18 * index))
+        for column, face in enumerate(faces):
+            left = _LABEL_WIDTH + column * (side + _GAP)
+            enlarged = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
+            grid[top : top + side, left : left + side] = enlarged
+    return grid
+
+
+def put_text(
+    frame: Frame, text: str, origin: tuple[int, int], *, scale: float = 0.45
+) -> None:
+    """Writes light ASCII text into a picture, in place."""
+    white = (230, 230, 230)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(frame, text, origin, font, scale, white, 1, cv2.LINE_AA)

@@ -16,12 +16,8 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation
 from jaxtyping import Float
 
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    compose_affine,
-    invert_affine,
-    warp_face,
-)
+from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.media.patch import can_paste, cut_native
 from deepfake_jax.media.pixel_formats import (
     convert_part,

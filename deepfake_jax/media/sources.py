@@ -1,12 +1,12 @@
 """What frames come from: videos, pictures and folders of them."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deepfake_jax.files import hash_file
 from deepfake_jax.media.pictures import (
     VIDEO_SUFFIXES,
     is_picture,
@@ -138,7 +138,37 @@ def describe_source(source: Source) -> dict[str, Any]:
     }
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def parse_part(start: str, end: str) -> tuple[float | None, float | None]:
+    """Seconds of ``--start`` and ``--end``, each None of an empty text.
+
+    Raises:
+        ValueError: no time, or an end that is not after the start.
+    """
+    first = parse_time(start, option="--start")
+    last = parse_time(end, option="--end")
+    if last is not None and last <= (first or 0.0):
+        raise ValueError(
+            f"--end {end} is not after --start {start or 0}; give a later one"
+        )
+    return first, last
+
+
+def parse_time(text: str, *, option: str) -> float | None:
+    """Seconds of ``90``, ``1:30`` or ``0:01:30.5``; None of an empty text.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not text:
+        return None
+    parts = text.split(":")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or any(not 0 <= n < 1e9 for n in numbers):
+        raise ValueError(f"{option} {text}: give seconds, m:ss or h:mm:ss")
+    seconds = 0.0
+    for number in numbers:
+        seconds = 60 * seconds + number
+    return seconds

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
+from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import (
     FIVE,
@@ -20,11 +21,10 @@ from deepfake_jax.face_sets.face_shapes import (
     flatten_landmarks,
     stack_landmarks,
 )
-from deepfake_jax.imaging.align import FACE_SIZE, crop_faces
-from deepfake_jax.imaging.face_template import MIRRORED
+from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.face_template import FACE_SIZE, MIRRORED
 from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.models.code_bank import Bank, build_bank
-from deepfake_jax.training.data import shift_color
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
 _BATCH = 64  # faces encoded at once
@@ -140,3 +140,8 @@ def _compress(
     params: Params, crops: UInt8[Array, "n h w 3"], *, model: Autoencoder
 ) -> Float[Array, "n d"]:
     return model.compress(params, crops.astype(jnp.float32) * jnp.float32(1 / 255))
+
+
+def _bank_of(params: Params) -> dict[str, Any]:
+    """The part of a checkpoint that says what a swap recalls; empty without a bank."""
+    return {"bank": params["bank"]} if "bank" in params else {}

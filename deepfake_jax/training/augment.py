@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, UInt8
 
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE, umeyama
+from deepfake_jax.imaging.affine import umeyama
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.types import Face
 
 Crop = UInt8[np.ndarray, "crop_size crop_size 3"]

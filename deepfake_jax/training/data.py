@@ -14,61 +14,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-from deepfake_jax.face_sets.face_arrays import allocate_like
-from deepfake_jax.face_sets.face_shapes import FaceLandmarks, cut_shapes
+from deepfake_jax.face_sets.face_arrays import Among
+from deepfake_jax.face_sets.face_shapes import _JAW, FaceLandmarks
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE, MIRRORED
 from deepfake_jax.train_config import AugmentConfig
-from deepfake_jax.training.augment import apply_cuts, draw_cuts
+from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
 
 Batch = dict[
     str,
     UInt8[np.ndarray, "batch crop_size crop_size 3"] | Float32[np.ndarray, "batch m"],
 ]
-
-
-# Numbers of the faces to use, of A and of B.
-Among = tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "q"]]
-
-
-def mean_color_shift(
-    faces_a: UInt8[Any, "n h w 3"],
-    faces_b: UInt8[Any, "m h w 3"],
-    *,
-    among: Among | None = None,
-) -> Float64[np.ndarray, "3"]:
-    """What to add to A's faces to give them B's mean colour, grey levels a channel.
-
-    Args:
-        faces_a: A's faces.
-        faces_b: B's.
-        among: which of them count; all if None.
-    """
-    means = []
-    for side, faces in enumerate((faces_a, faces_b)):
-        chosen = range(len(faces)) if among is None else among[side]
-        # A face at a time: chosen ones of a mapped file would be copied into memory.
-        # Whole numbers, so the sum is exact in any order.
-        total = sum(faces[i].sum(axis=(0, 1), dtype=np.int64) for i in chosen)
-        means.append(total / (len(chosen) * faces.shape[1] * faces.shape[2]))
-    return means[1] - means[0]
-
-
-def shift_color(
-    faces: UInt8[Any, "... 3"], shift: Float64[Any, "3"]
-) -> UInt8[np.ndarray, "... 3"]:
-    """Adds a colour to every pixel; clipped to 0 to 255 and rounded.
-
-    Faces in a mapped file give faces in another, and no copy is in memory as a whole.
-    A shift of zero gives the faces themselves.
-    """
-    if not np.any(shift):
-        return faces
-    levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    shifted = allocate_like(faces)
-    for old, new in zip(faces, shifted, strict=True):
-        for c in range(3):
-            new[..., c] = table[old[..., c], c]
-    return shifted
 
 
 def make_batch(
@@ -193,3 +148,30 @@ class BatchLoader:
                 )
                 step += 1
             yield pending.popleft().result()
+
+
+def cut_shapes(
+    landmarks: Float64[np.ndarray, "n p 2"],
+    chosen: Int64[np.ndarray, "k"],
+    grids: Float64[np.ndarray, "k 5 5 2"],
+) -> Float32[np.ndarray, "k m"]:
+    """Shapes of the faces in some targets, with how each target was turned and moved.
+
+    Args:
+        landmarks: of all of a person's faces.
+        chosen: which faces the targets are cut from.
+        grids: of the targets, see `augment.draw_cuts`.
+
+    Returns:
+        x and y of each point, as shares of the targets' side; of 68 points the 51
+        inside of the face's outline.
+    """
+    points, mirrored = cut_points(landmarks[chosen], grids)
+    partners = list(MIRRORED[landmarks.shape[1]])
+    points[mirrored] = points[mirrored][:, partners]
+    middle = landmarks.mean(axis=0) - (FACE_SIZE - 1) / 2
+    # Of the person and of the mirror image alike, or codes would have to tell them.
+    middle = (middle + middle[partners] * [-1, 1]) / 2
+    shapes = points - 0.5 - middle / (COVERAGE * FACE_SIZE)
+    inner = _JAW if landmarks.shape[1] == 68 else 0
+    return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)

@@ -12,37 +12,37 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.evaluation.held_out import Gauge
-from deepfake_jax.files import write_whole
-from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.picture_grid import draw_preview
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Params
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
+from deepfake_jax.runs.face_bank import _bank_of
+from deepfake_jax.runs.metrics_file import (
+    drop_nonfinite,
+    read_metrics,
+    truncate_metrics,
+)
 from deepfake_jax.runs.run_folder import RunPaths
-from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import Devices
 from deepfake_jax.training.meter import Meter
 from deepfake_jax.training.progress_pictures import (
-    draw_preview,
-    pick_examples,
+    _draw_rows,
     plot_losses,
-    read_metrics,
 )
 from deepfake_jax.training.progress_scores import Scores
-from deepfake_jax.training.state import TrainState
+from deepfake_jax.training.state import TrainState, state_arrays
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 # Of runs that read shapes from codes, with a teacher, with a critic.
 MORE_LOSSES = ("loss_shape", "loss_swap", "loss_critic")
-_PREVIEW_FACES = 7
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -321,50 +321,3 @@ class Journal:
             rows = _draw_rows(state.model, params, faces)
             write_picture(self._paths.preview, draw_preview(rows, title=title))
             plot_losses(read_metrics(self._paths.metrics), self._paths.losses)
-
-
-def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str, Any]]:
-    """Some faces of each side: real, by their own decoder, by the other's."""
-    rows = []
-    for side, other, faces in zip("ab", "ba", sides, strict=True):
-        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.face_size)
-        rows.append((f"{side.upper()}, real", crops))
-        for to in (side, other):
-            source, drawn = cast(Side, side), cast(Side, to)
-            swapper = make_swapper(model, params, to=drawn, source=source)
-            rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
-    return rows
-
-
-def state_arrays(state: TrainState) -> dict[str, Any]:
-    """The part of the state that a checkpoint holds."""
-    arrays = {
-        "step": state.step,
-        "params": state.params,
-        "opt_state": state.opt_state,
-        "ema": state.ema,
-    }
-    if state.critic is not None:
-        arrays["critic"] = state.critic
-    return arrays
-
-
-def _bank_of(params: Params) -> dict[str, Any]:
-    """The part of a checkpoint that says what a swap recalls; empty without a bank."""
-    return {"bank": params["bank"]} if "bank" in params else {}
-
-
-def drop_nonfinite(line: dict[str, Any]) -> dict[str, Any]:
-    """Puts None for each number that is not finite; JSON knows neither NaN nor inf."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in line.items()
-    }
-
-
-def truncate_metrics(path: Path, step: int) -> None:
-    """Drops the lines of a ``metrics.jsonl`` after a step."""
-    lines = [line for line in read_metrics(path) if line["step"] <= step]
-    with write_whole(path, overwrite=True) as partial:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        partial.write_text(text, encoding="utf-8")

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.evaluation.held_out import Gauge
+from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.models.autoencoder import Params, Side
 from deepfake_jax.runs.checkpoint import (
@@ -28,12 +29,13 @@ from deepfake_jax.runs.checkpoint import (
 )
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.recorded_sets import write_sets
-from deepfake_jax.runs.run_folder import RunPaths, TrainedRun, read_energies
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.trained_run import TrainedRun, read_energies
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.claim import claim_run, compare_processes, fingerprint_run
-from deepfake_jax.training.data import Batch, BatchLoader, shift_color
+from deepfake_jax.training.data import Batch, BatchLoader
 from deepfake_jax.training.devices import Devices, find_devices
-from deepfake_jax.training.history import Dispatch, Journal, state_arrays
+from deepfake_jax.training.history import Dispatch, Journal
 from deepfake_jax.training.observer import Observer
 from deepfake_jax.training.session import (
     describe_run,
@@ -42,7 +44,7 @@ from deepfake_jax.training.session import (
     split_faces,
     start_with,
 )
-from deepfake_jax.training.state import Teacher, TrainState, init_state
+from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
 from deepfake_jax.training.stop import StopRequest, stop_signals
 from deepfake_jax.training.teacher import TeacherRun, load_teacher
 

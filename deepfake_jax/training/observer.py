@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.trained_run import TrainedRun
 
 
 @dataclass(frozen=True)

@@ -1,71 +1,22 @@
 """Pictures that show how a run is doing: the preview grid and the loss curve."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
-from deepfake_jax.types import Frame
-
-_LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2
 
 
 def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
     """Up to `count` faces spread evenly over a set."""
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces)))
     return faces[np.unique(chosen.astype(int))]
-
-
-def draw_preview(
-    rows: list[tuple[str, UInt8[Any, "_ h w 3"]]], *, title: str = ""
-) -> Frame:
-    """A labelled grid of faces, one row a name.
-
-    Args:
-        rows: (label, faces); all faces of one size.
-        title: a line above, such as the step and the losses.
-    """
-    side = rows[0][1].shape[1] * _SCALE
-    columns = max(len(faces) for _, faces in rows)
-    width = _LABEL_WIDTH + columns * (side + _GAP)
-    header = 28
-    grid = np.full((header + len(rows) * (side + _GAP), width, 3), 24, np.uint8)
-    put_text(grid, title, (8, 19))
-    for row, (label, faces) in enumerate(rows):
-        top = header + row * (side + _GAP)
-        for index, line in enumerate(label.split("\n")):
-            put_text(grid, line, (8, top + side // 2 + 18 * index))
-        for column, face in enumerate(faces):
-            left = _LABEL_WIDTH + column * (side + _GAP)
-            enlarged = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
-            grid[top : top + side, left : left + side] = enlarged
-    return grid
-
-
-def put_text(
-    frame: Frame, text: str, origin: tuple[int, int], *, scale: float = 0.45
-) -> None:
-    """Writes light ASCII text into a picture, in place."""
-    white = (230, 230, 230)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(frame, text, origin, font, scale, white, 1, cv2.LINE_AA)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.jsonl``; a last line cut off by a crash is left out."""
-    lines = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return lines
 
 
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
@@ -160,3 +111,19 @@ def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
     count = counts[high] - counts[low]
     mean = (sums[high] - sums[low]) / np.maximum(count, 1)
     return np.where(count > 0, mean, np.nan)
+
+
+_PREVIEW_FACES = 7
+
+
+def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str, Any]]:
+    """Some faces of each side: real, by their own decoder, by the other's."""
+    rows = []
+    for side, other, faces in zip("ab", "ba", sides, strict=True):
+        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.face_size)
+        rows.append((f"{side.upper()}, real", crops))
+        for to in (side, other):
+            source, drawn = cast(Side, side), cast(Side, to)
+            swapper = make_swapper(model, params, to=drawn, source=source)
+            rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
+    return rows

@@ -10,32 +10,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# One hundredth of the range of a channel, of the mean absolute error, weighs as much as
-# a twentieth of the way from one person to the other: enough that a decoder that always
-# draws one good face of the target (error 0.1 and more) is never the best.
-ERROR_WEIGHT = 5.0
 LEAST_GAIN = 0.005  # of the score; less in a whole patience is no improvement
 _FEWEST = 4  # judgements in a median; one lucky or unlucky one must not decide
 
 Judgement = Mapping[str, Any]
-
-
-def score_figures(figures: Mapping[str, float]) -> float:
-    """How good a run is, in one number; higher is better.
-
-    The mean identity transfer of both directions minus `ERROR_WEIGHT` times the mean
-    absolute error of both sides' reconstruction. At most 1, but for luck. Where
-    identity was not measured, only the second term, at most 0.
-
-    Args:
-        figures: `gauge.Gauge.measure`'s.
-    """
-    error = (figures["mae_a"] + figures["mae_b"]) / 2
-    if "identity_transfer_a_to_b" not in figures:
-        return -ERROR_WEIGHT * error
-    directions = ("a_to_b", "b_to_a")
-    transfer = sum(figures[f"identity_transfer_{name}"] for name in directions) / 2
-    return transfer - ERROR_WEIGHT * error
 
 
 def is_judgement(line: Judgement) -> bool:

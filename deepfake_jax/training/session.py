@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepfake_jax.face_sets.face_arrays import Among, mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import FaceLandmarks, stack_landmarks
 from deepfake_jax.imaging.align import crop_faces
@@ -20,9 +21,9 @@ from deepfake_jax.models.autoencoder import Params, Side, make_autoencoder
 from deepfake_jax.models.fine_detail import measure_energies
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
-from deepfake_jax.runs.run_folder import RunError, RunPaths, load_start
+from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.trained_run import load_start
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.data import Among, mean_color_shift
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.teacher import TeacherRun
 

@@ -122,3 +122,16 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         ema_decay=config.optimizer.ema_decay,
         remat=config.remat,
     )
+
+
+def state_arrays(state: TrainState) -> dict[str, Any]:
+    """The part of the state that a checkpoint holds."""
+    arrays = {
+        "step": state.step,
+        "params": state.params,
+        "opt_state": state.opt_state,
+        "ema": state.ema,
+    }
+    if state.critic is not None:
+        arrays["critic"] = state.critic
+    return arrays

@@ -6,25 +6,19 @@ reads them again from the teacher's folder, where they must be the same.
 """
 
 import json
-from bisect import bisect_right
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
+from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.run_folder import RunError, RunPaths, TrainedRun, load_run
-from deepfake_jax.train_config import ConfigError, ModelConfig, TrainConfig
+from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
+from deepfake_jax.train_config import ConfigError, TrainConfig
 from deepfake_jax.training.state import Teacher
 
 TEACHER_NAME = "teacher.json"  # in a student's folder
-SHARE = 0.1  # of the teacher's parameters that a student has, at most
-_EXEMPLARS = 8  # real faces of a side that a student keeps, at most
-# Largest random transforms of a student's faces; see BENCHMARKS.md.
-_MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
-_WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,52 +149,3 @@ def _read_record(run: Path) -> dict[str, Any]:
         raise RunError(
             f"{path} is damaged ({error}); bring it back, or distill into a new --run"
         ) from None
-
-
-def student_config(
-    teacher: TrainedRun, config: TrainConfig, *, width: int | None = None
-) -> TrainConfig:
-    """A student's config: its width, no aligned codes, no critic, a weight of swaps.
-
-    A critic would take more time than the student, which is shown sharp swaps anyway.
-    It keeps fewer real faces: those of `lite` would be larger than itself. And faces
-    are turned and moved less: a teacher that recalls upright faces turns them back.
-
-    Args:
-        teacher: whose parameters count.
-        config: where the rest is from; the weight, too, unless it is 0.
-        width: of the student; None takes the widest that has at most `SHARE` of the
-            teacher's parameters.
-
-    Raises:
-        RunError: even the narrowest network has more.
-    """
-    model = replace(config.model, align_codes=False)
-    width = width or _choose_width(model, count_parameters(teacher.params))
-    weight = config.loss.swap_weight or 1.0
-    loss = replace(config.loss, swap_weight=weight, critic_weight=0.0, shape_weight=0.0)
-    kept = min(config.exemplars, _EXEMPLARS)
-    most = {name: min(getattr(config.augment, name), _MOVES[name]) for name in _MOVES}
-    augment = replace(config.augment, **most)
-    model = replace(model, width=width)
-    return replace(config, model=model, augment=augment, loss=loss, exemplars=kept)
-
-
-def _choose_width(model: ModelConfig, known: int) -> int:
-    def count(width: int) -> int:
-        return count_model(replace(model, width=width))
-
-    place = bisect_right(_WIDTHS, SHARE * known, key=count)
-    if not place:
-        raise RunError(
-            f"the narrowest {model.name} network has {count(_WIDTHS[0])} parameters, "
-            f"more than {SHARE:g} of the teacher's {known}; distill a larger run, or "
-            "choose a width by --set model.width=N"
-        )
-    return _WIDTHS[place - 1]
-
-
-@cache  # a quarter of a second each
-def count_model(model: ModelConfig) -> int:
-    """How many parameters a network has; nothing is computed."""
-    return count_parameters(make_autoencoder(model).shapes())

@@ -27,7 +27,7 @@ from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.runs.held_out import HELD_NAME
-from deepfake_jax.runs.run_folder import TrainedRun, load_run
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.observer import Observer

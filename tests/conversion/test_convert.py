@@ -21,16 +21,18 @@ from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
+from deepfake_jax.files import hash_file
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.pictures import (
     read_picture,
     read_picture_metadata,
     write_picture,
 )
-from deepfake_jax.media.sources import Source, SourceError, hash_file, picture_frame
+from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import probe_video, read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.runs.run_folder import RunError, TrainedRun
+from deepfake_jax.runs.run_folder import RunError
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("detector_weights")

@@ -13,7 +13,7 @@ from footage import write_pan
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.clip_figures import ClipError, ClipFigures, measure_clip
 from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.trained_run import TrainedRun
 
 
 class Draw(nn.Module):

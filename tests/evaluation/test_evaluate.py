@@ -26,16 +26,12 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    crop_faces,
-    frame_to_face_matrix,
-    warp_face,
-)
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Side
 from deepfake_jax.runs.held_out import Split, find_held, write_held
-from deepfake_jax.runs.run_folder import TrainedRun
+from deepfake_jax.runs.trained_run import TrainedRun
 
 SIZE = 64
 

@@ -11,7 +11,7 @@ from deepfake_jax.evaluation.expression import (
     measure_expression,
     mouth_opening,
 )
-from deepfake_jax.imaging.align import template_points
+from deepfake_jax.imaging.face_template import template_points
 
 MEAN = template_points(256, count=68)
 EYES = float(eye_distance(MEAN[None])[0])

@@ -17,17 +17,16 @@ from deepfake_jax.evaluation.fidelity import (
     measure_reconstruction,
     sharpness,
 )
-from deepfake_jax.evaluation.held_out import Gauge
+from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, Gauge
 from deepfake_jax.evaluation.judge import Judge
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out
-from deepfake_jax.runs.run_folder import TrainedRun
 from deepfake_jax.runs.swapper import _draw, _finish_lent
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import ModelConfig
-from deepfake_jax.training.progress_scores import ERROR_WEIGHT
 
 SIZE = 64
 

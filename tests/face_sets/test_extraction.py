@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from footage import write_pan
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extract import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
-from deepfake_jax.imaging.align import apply_affine, template_points
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import SourceError
 from deepfake_jax.media.video_reader import VideoError, read_frames

@@ -15,10 +15,12 @@ from deepfake_jax.face_sets.face_arrays import (
     allocate_like,
     allocate_pictures,
     is_mapped,
+    mean_color_shift,
+    shift_color,
 )
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.train_config import AugmentConfig
-from deepfake_jax.training.data import make_batch, mean_color_shift, shift_color
+from deepfake_jax.training.data import make_batch
 
 
 @pytest.fixture(autouse=True)

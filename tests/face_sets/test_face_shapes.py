@@ -12,20 +12,21 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.face_sets.face_set import load_faces
-from deepfake_jax.face_sets.face_shapes import (
-    cut_shapes,
-    flatten_landmarks,
-    stack_landmarks,
+from deepfake_jax.face_sets.face_shapes import flatten_landmarks, stack_landmarks
+from deepfake_jax.imaging.face_template import (
+    FACE_SIZE,
+    MEAN_FACE,
+    MIRRORED,
+    five_points,
 )
-from deepfake_jax.imaging.align import FACE_SIZE
-from deepfake_jax.imaging.face_template import MEAN_FACE, MIRRORED, five_points
-from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
-from deepfake_jax.training.data import make_batch
+from deepfake_jax.training.data import cut_shapes, make_batch
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import sum_losses, to_float
-from deepfake_jax.training.progress_pictures import read_metrics
 from deepfake_jax.training.state import SHAPE_NUMBERS, init_state
 
 STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale": 0.0}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from footage import write_face_set
 
+from deepfake_jax.face_sets.contact_sheets import Row, Tile, draw_sheet
 from deepfake_jax.face_sets.face_queries import QueryError, parse_query
 from deepfake_jax.face_sets.face_set import (
     FaceSetError,
@@ -16,7 +17,7 @@ from deepfake_jax.face_sets.face_set import (
 )
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
-from deepfake_jax.imaging.picture_grid import TILE, Row, Tile, draw_sheet, spread
+from deepfake_jax.imaging.picture_grid import TILE, spread
 from deepfake_jax.media.pictures import read_picture, write_picture
 
 

@@ -11,7 +11,8 @@ from deepfake_jax.faces.identity import (
     make_embedder,
     mean_embedding,
 )
-from deepfake_jax.imaging.align import frame_to_face_matrix, template_points, warp_face
+from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
+from deepfake_jax.imaging.face_template import template_points
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from deepfake_jax.faces.face_finder import TrackEmbedding
-from deepfake_jax.faces.footage_search import parse_time
 from deepfake_jax.faces.people import PersonError, choose_persons, sort_people
 from deepfake_jax.faces.scene_cuts import is_cut, make_thumbnail
 from deepfake_jax.media.pixel_formats import ColorTags
+from deepfake_jax.media.sources import parse_time
 from deepfake_jax.media.tone_mapping import HLG, PQ, tone_map
 from deepfake_jax.media.video_reader import TimedFrame
 

@@ -10,8 +10,13 @@ from deepfake_jax.faces.landmark_networks import (
     window_of_box,
     window_of_landmarks,
 )
-from deepfake_jax.imaging.align import frame_to_face_matrix, template_points
-from deepfake_jax.imaging.face_template import MEAN_FACE, STABLE_POINTS, five_points
+from deepfake_jax.imaging.align import frame_to_face_matrix
+from deepfake_jax.imaging.face_template import (
+    MEAN_FACE,
+    STABLE_POINTS,
+    five_points,
+    template_points,
+)
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.frame_parts import Region
 

@@ -16,8 +16,8 @@ from deepfake_jax.faces.steady_tracks import (
     steady_points,
     steady_stream,
 )
-from deepfake_jax.imaging.align import apply_affine, invert_affine, template_points
-from deepfake_jax.imaging.face_template import MEAN_FACE
+from deepfake_jax.imaging.affine import apply_affine, invert_affine
+from deepfake_jax.imaging.face_template import MEAN_FACE, template_points
 from deepfake_jax.media.video_reader import TimedFrame
 
 SHAPE = MEAN_FACE[:, :2] * 100

@@ -13,8 +13,7 @@ from deepfake_jax.faces.track_state import (
     part_doubles,
     strays,
 )
-from deepfake_jax.imaging.align import template_points
-from deepfake_jax.imaging.face_template import MEAN_FACE, five_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, five_points, template_points
 
 
 def make_detection(x: float, *, side: float = 80.0) -> Detection:

@@ -22,9 +22,9 @@ from deepfake_jax.faces.weights import (
     AssetError,
     fetch_asset,
     find_asset,
-    get_cache_dir,
     get_weights,
 )
+from deepfake_jax.files import get_cache_dir
 
 CONTENT = b"detector weights " * 1000
 OTHER = b"recogniser weights " * 1000

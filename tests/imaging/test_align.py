@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from deepfake_jax.imaging.align import (
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    umeyama,
+)
+from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_face
+from deepfake_jax.imaging.face_template import (
     COVERAGE,
     EYE_DISTANCE,
     FACE_SIZE,
     TEMPLATE_POINTS,
-    apply_affine,
-    compose_affine,
-    crop_faces,
     crop_matrix,
-    frame_to_face_matrix,
-    invert_affine,
     template_points,
-    umeyama,
-    warp_face,
 )
 
 # float64 arithmetic on coordinates of some hundreds: errors stay around 1e-13.

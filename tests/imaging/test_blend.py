@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.align import apply_affine, invert_affine, warp_face
+from deepfake_jax.imaging.affine import apply_affine, invert_affine
+from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.blend import (
     Blend,
     alpha_blend,

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepfake_jax.files import hash_file
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import (
     Source,
     SourceError,
     describe_source,
-    hash_file,
     list_sources,
     picture_frame,
     read_source,

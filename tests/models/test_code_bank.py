@@ -11,14 +11,15 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
-from deepfake_jax.imaging.align import template_points
+from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
 from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.face_bank import gather_examples, remember
-from deepfake_jax.runs.run_folder import RunPaths, load_run
+from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.runs.swapper import _draw, make_swapper
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.training.loop import train
 

@@ -12,8 +12,8 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.mask_shapes import oval_mask
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.fine_detail import MOST_GAIN, match_detail, measure_energies
-from deepfake_jax.runs.run_folder import read_energies
 from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import read_energies
 
 COPY = Autoencoder(encoder=Same(), decoder=Same(), face_size=64)
 NOTHING = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}

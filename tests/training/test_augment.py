@@ -5,13 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.align import (
-    apply_affine,
-    compose_affine,
-    crop_faces,
-    crop_matrix,
-    invert_affine,
-)
+from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.training.augment import (
     GRID,
     apply_cuts,

@@ -11,7 +11,9 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.checkpoint import restore_checkpoint
-from deepfake_jax.runs.run_folder import RunPaths, load_run
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_from_dict
 from deepfake_jax.training.critic import (
     fooling_loss,
@@ -21,7 +23,6 @@ from deepfake_jax.training.critic import (
 )
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import sum_losses, to_float
-from deepfake_jax.training.progress_pictures import read_metrics
 from deepfake_jax.training.state import TrainState, init_state
 from deepfake_jax.training.step import jit_step, pmap_step
 

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepfake_jax.face_sets.face_arrays import mean_color_shift, shift_color
 from deepfake_jax.train_config import AugmentConfig
 from deepfake_jax.training.augment import augment_faces
-from deepfake_jax.training.data import (
-    BatchLoader,
-    make_batch,
-    mean_color_shift,
-    shift_color,
-)
+from deepfake_jax.training.data import BatchLoader, make_batch
 
 AUGMENT = AugmentConfig()
 OPTIONS: dict[str, Any] = {"batch_size": 4, "augment": AUGMENT, "crop_size": 32}

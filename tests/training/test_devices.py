@@ -15,11 +15,12 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.run_folder import RunPaths, load_run
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.training.devices import Devices, find_devices, setup_distributed
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.progress_pictures import read_metrics
 
 Sets = tuple[Path, Path]
 

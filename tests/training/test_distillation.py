@@ -15,21 +15,17 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.cli.main import run_command
 from deepfake_jax.face_sets.face_set import load_faces
-from deepfake_jax.imaging.align import COVERAGE, FACE_SIZE
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
 from deepfake_jax.models.code_bank import build_bank
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.runs.held_out import HELD_NAME
+from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.recorded_sets import write_sets
-from deepfake_jax.runs.run_folder import (
-    RunError,
-    RunPaths,
-    TrainedRun,
-    load_run,
-    write_run_config,
-)
+from deepfake_jax.runs.run_folder import RunError, RunPaths, write_run_config
 from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import (
     ConfigError,
     ModelConfig,
@@ -38,8 +34,7 @@ from deepfake_jax.train_config import (
     load_preset,
 )
 from deepfake_jax.training.devices import find_devices
-from deepfake_jax.training.distillation import distill
-from deepfake_jax.training.history import state_arrays
+from deepfake_jax.training.distillation import count_model, distill, student_config
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import (
     CROP_SIDE,
@@ -48,11 +43,11 @@ from deepfake_jax.training.objective import (
     sum_losses,
     to_float,
 )
-from deepfake_jax.training.progress_pictures import plot_losses, read_metrics
+from deepfake_jax.training.progress_pictures import plot_losses
 from deepfake_jax.training.session import describe_run, split_faces
-from deepfake_jax.training.state import Teacher, TrainState, init_state
+from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
 from deepfake_jax.training.step import train_step
-from deepfake_jax.training.teacher import TEACHER_NAME, count_model, student_config
+from deepfake_jax.training.teacher import TEACHER_NAME
 
 # What is lost and learned, on networks of a few parameters
 

@@ -19,10 +19,11 @@ from deepfake_jax.runs.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.runs.held_out import HELD_NAME, resume_split
-from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
-from deepfake_jax.training.progress_pictures import read_metrics
 from deepfake_jax.training.progress_scores import is_judgement
 from deepfake_jax.training.session import load_parameters, start_with
 from deepfake_jax.training.state import init_state

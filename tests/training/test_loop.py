@@ -21,11 +21,13 @@ from deepfake_jax.runs.checkpoint import (
     list_checkpoints,
     restore_checkpoint,
 )
-from deepfake_jax.runs.run_folder import RunError, RunPaths, load_run
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
-from deepfake_jax.training.progress_pictures import plot_losses, read_metrics
+from deepfake_jax.training.progress_pictures import plot_losses
 
 
 @pytest.fixture(scope="module")

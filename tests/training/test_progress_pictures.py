@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepfake_jax.imaging.picture_grid import draw_preview, put_text
+from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.training.progress_pictures import (
-    draw_preview,
     pick_examples,
     plot_losses,
-    put_text,
-    read_metrics,
     smooth_curve,
 )
 

@@ -5,13 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.training.progress_scores import (
-    ERROR_WEIGHT,
-    Scores,
-    find_plateau,
-    is_judgement,
-    score_figures,
-)
+from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, score_figures
+from deepfake_jax.training.progress_scores import Scores, find_plateau, is_judgement
 
 
 def judgement(step: int, score: float, interval: int = 10, **more: Any) -> dict:

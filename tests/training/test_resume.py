@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from footage import write_pan
 
-from deepfake_jax.convert_config import ExtractConfig
+from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extract import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
-from deepfake_jax.faces.search_journal import JOURNAL_NAME, parse_checked
+from deepfake_jax.faces.search_journal import JOURNAL_NAME
+from deepfake_jax.files import parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -1,0 +1,134 @@
+"""A run as a swap needs it: network, parameters, colors, identities."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from deepfake_jax.models.autoencoder import Autoencoder, Params, Side, make_autoencoder
+from deepfake_jax.models.fine_detail import Energies
+from deepfake_jax.runs.checkpoint import CheckpointError, restore_checkpoint
+from deepfake_jax.runs.run_folder import (
+    RunError,
+    RunPaths,
+    _architecture,
+    read_run_config,
+)
+from deepfake_jax.train_config import ModelConfig, config_from_dict
+
+
+def load_start(
+    folder: str | Path, model: ModelConfig, *, decoders: bool = False
+) -> Params:
+    """What a new run takes over from another one: its encoder, and decoders if asked.
+
+    Args:
+        folder: the other run's; its newest good checkpoint is read.
+        model: the new run's network.
+        decoders: take them, too: A's for A, B's for B.
+
+    Raises:
+        RunError: the run cannot be read, or has another architecture.
+        CheckpointError: every checkpoint of it is damaged.
+    """
+    trained, config = load_run(folder), read_run_config(Path(folder))
+    if config is None or _architecture(config.model) != _architecture(model):
+        other = "unknown" if config is None else _architecture(config.model)
+        raise RunError(
+            f"--init {folder} has the network {other}, but the new run has "
+            f"{_architecture(model)}; both must be the same: give the same preset or "
+            "model settings"
+        )
+    parts = ("encoder", "decoder_a", "decoder_b") if decoders else ("encoder",)
+    return {part: trained.params[part] for part in parts}
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a swap needs of a run.
+
+    Attributes:
+        model: the network.
+        params: its parameters; the moving average where the run keeps one. With the
+            bank of codes where it keeps one, see `recall`.
+        step: updates that they have had.
+        color_shift: grey levels added to A's faces in training, RGB.
+        identities: mean face embedding of each side where its face set has one.
+        model_hash: SHA-256 that names these very parameters.
+        energies: of each side's real faces' fine detail, see `detail.match_detail`;
+            empty in runs of versions that did not note them.
+    """
+
+    model: Autoencoder
+    params: Params
+    step: int
+    color_shift: Float64[np.ndarray, "3"]
+    identities: dict[str, Any]
+    model_hash: str
+    energies: Mapping[Side, Energies] = field(default_factory=dict)
+
+
+def load_run(
+    folder: str | Path, *, checkpoint: Literal["last", "best"] = "last"
+) -> TrainedRun:
+    """Reads a checkpoint of a run.
+
+    Args:
+        folder: the run's.
+        checkpoint: the newest good one, or that of the best score on held-out faces.
+
+    Raises:
+        RunError: no such folder, no run, or nothing trained or judged yet.
+        CheckpointError: every checkpoint is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"no run at {folder}: no such folder; train one first")
+    config = read_run_config(folder)
+    if config is None:
+        raise RunError(f"{folder} is no run: it has no config.yaml; train one first")
+    paths = RunPaths(folder)
+    best = checkpoint == "best"
+    restored = restore_checkpoint(paths.best if best else paths.checkpoints)
+    if restored is None and best:
+        raise RunError(
+            f"{folder} has no best checkpoint: it was not judged on held-out faces "
+            "yet; use the last one"
+        )
+    if restored is None:
+        raise RunError(
+            f"{folder} has no checkpoint yet; train longer, or wait for the first one"
+        )
+    tree, manifest = restored
+    extra = manifest["extra"]
+    try:
+        model = make_autoencoder(config_from_dict({"model": extra["model"]}).model)
+        params = tree["ema"] or tree["params"]
+        if bank := tree.get("bank"):
+            params = {**params, "bank": bank}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint of step {manifest.get('step')} lacks {error}; "
+            "it was not written by this program"
+        ) from None
+    files = json.dumps(manifest["files"], sort_keys=True)
+    return TrainedRun(
+        model=model,
+        params=params,
+        step=manifest["step"],
+        color_shift=np.asarray(extra["color_shift"], np.float64),
+        identities=extra.get("identities", {}),
+        model_hash=hashlib.sha256(files.encode()).hexdigest(),
+        energies=read_energies(extra),
+    )
+
+
+def read_energies(extra: Mapping[str, Any]) -> dict[Side, Energies]:
+    """`TrainedRun.energies` of what `begin.describe_run` noted."""
+    noted: dict[Side, list[float]] = extra.get("detail", {})
+    return {side: np.asarray(pair, np.float32) for side, pair in noted.items()}
