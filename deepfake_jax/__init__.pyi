@@ -33,8 +33,8 @@ from .training.distillation import DistillResult as DistillResult
 from .training.distillation import distill as distill
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.expression import measure_expression as measure_expression
-from .face_sets.extract import ExtractResult as ExtractResult
-from .face_sets.extract import extract_faces as extract_faces
+from .face_sets.extraction import ExtractResult as ExtractResult
+from .face_sets.extraction import extract_faces as extract_faces
 from .face_sets.face_set import FaceSet as FaceSet
 from .face_sets.face_set import load_faces as load_faces
 from .evaluation.fidelity import measure_reconstruction as measure_reconstruction

@@ -19,6 +19,8 @@ _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _NonNegative = Annotated[float, Field(ge=0)]
 
+MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side
+
 
 class ConfigError(ValueError):
     """A config, preset or override that cannot be used; the text says what and why."""
@@ -275,6 +277,3 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
 def config_to_yaml(config: TrainConfig) -> str:
     """The config as YAML that `load_config` reads back to an equal one."""
     return yaml.safe_dump(config_to_dict(config), sort_keys=False)
-
-
-MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side

@@ -43,8 +43,8 @@ DrawFace = Callable[..., np.ndarray]
 # What takes more than ten seconds, the longest first: a worker that begins one of them
 # last would leave the others idle.
 LONGEST = (
-    "parallel train end_to_end step extract benchmarks distill benchmark_quality "
-    "resume convert judged_run cli conv models gauge review weights writers"
+    "devices loop end_to_end step extraction benchmarks distillation quality "
+    "resume convert judged_run main conv autoencoder held_out review weights outputs"
 ).split()
 
 

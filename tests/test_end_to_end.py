@@ -12,7 +12,7 @@ from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extract import extract_faces
+from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import probe_video, read_frames

@@ -27,7 +27,7 @@ from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.evaluation.evaluate import evaluate_real, find_real, find_splits
 from deepfake_jax.evaluation.judge import Judge, RealFaces
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extract import extract_faces
+from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import Side

@@ -5,13 +5,13 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from deepfake_jax.benchmarks import options
+from deepfake_jax.benchmarks import commands
 from deepfake_jax.benchmarks.report import format_result, to_json
 from deepfake_jax.files import get_cache_dir
 from deepfake_jax.train_config import TrainConfig
 
 
-def run_benchmark(command: options.BenchmarkOptions) -> int:
+def run_benchmark(command: commands.BenchmarkOptions) -> int:
     """Measures what the flags ask for and prints it; gives the exit status.
 
     Raises:
@@ -21,32 +21,34 @@ def run_benchmark(command: options.BenchmarkOptions) -> int:
         QualityError: the quality of a run cannot be measured as asked.
     """
     match command:
-        case options.Step():
+        case commands.Step():
             result = _step(command)
-        case options.Loader():
+        case commands.Loader():
             result = _loader(command)
-        case options.Poisson():
+        case commands.Poisson():
             result = _poisson(command)
-        case options.Train():
+        case commands.Train():
             result = _train(command)
-        case options.Layers():
+        case commands.Layers():
             return _layers(command)
-        case options.Ratio():
+        case commands.Ratio():
             result = _ratio(command)
-        case options.Convert():
+        case commands.Convert():
             result = _convert(command)
-        case options.Quality():
+        case commands.Quality():
             return _quality(command)
-        case options.Distill():
+        case commands.Distill():
             result = _distill(command)
-        case options.All():
+        case commands.All():
             return _all(command)
     print(json.dumps(to_json(result)) if command.json else format_result(result))
     return 0
 
 
-def _make_config(command: options.Step | options.Train | options.Layers) -> TrainConfig:
-    return options.make_config(
+def _make_config(
+    command: commands.Step | commands.Train | commands.Layers,
+) -> TrainConfig:
+    return commands.make_config(
         command.preset,
         command.set,
         batch_size=command.batch_size,
@@ -54,7 +56,7 @@ def _make_config(command: options.Step | options.Train | options.Layers) -> Trai
     )
 
 
-def _step(command: options.Step) -> Any:
+def _step(command: commands.Step) -> Any:
     from deepfake_jax.benchmarks.step import measure_step
 
     config = _make_config(command)
@@ -63,7 +65,7 @@ def _step(command: options.Step) -> Any:
     )
 
 
-def _loader(command: options.Loader) -> Any:
+def _loader(command: commands.Loader) -> Any:
     from deepfake_jax.benchmarks.loader import measure_loader
 
     return measure_loader(
@@ -74,7 +76,7 @@ def _loader(command: options.Loader) -> Any:
     )
 
 
-def _poisson(command: options.Poisson) -> Any:
+def _poisson(command: commands.Poisson) -> Any:
     # Read when NumPy is first imported: the claim is of one core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from deepfake_jax.benchmarks.poisson import measure_poisson
@@ -82,7 +84,7 @@ def _poisson(command: options.Poisson) -> Any:
     return measure_poisson(size=command.size, rounds=command.rounds)
 
 
-def _train(command: options.Train) -> Any:
+def _train(command: commands.Train) -> Any:
     # As `deepfake-jax train`: each round of the loop would compile anew.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
     from deepfake_jax.benchmarks.train import measure_train
@@ -93,7 +95,7 @@ def _train(command: options.Train) -> Any:
     )
 
 
-def _layers(command: options.Layers) -> int:
+def _layers(command: commands.Layers) -> int:
     from deepfake_jax.benchmarks.layers import format_layers, measure_layers
 
     config = _make_config(command)
@@ -102,12 +104,12 @@ def _layers(command: options.Layers) -> int:
     return 0
 
 
-def _ratio(command: options.Ratio) -> Any:
+def _ratio(command: commands.Ratio) -> Any:
     # The peer needs a part of the GPU's memory, of which XLA would reserve most.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from deepfake_jax.benchmarks.against_pytorch import measure_ratio
 
-    config = options.make_config(
+    config = commands.make_config(
         command.preset, command.set, batch_size=command.batch_size
     )
     return measure_ratio(
@@ -120,7 +122,7 @@ def _ratio(command: options.Ratio) -> Any:
     )
 
 
-def _convert(command: options.Convert) -> Any:
+def _convert(command: commands.Convert) -> Any:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(get_cache_dir() / "xla"))
     from deepfake_jax.benchmarks.convert import measure_convert
 
@@ -129,16 +131,16 @@ def _convert(command: options.Convert) -> Any:
     )
 
 
-def _quality(command: options.Quality) -> int:
+def _quality(command: commands.Quality) -> int:
     # Without the cache of compiled programs: each run counts its whole compilation.
     from deepfake_jax.benchmarks.quality import format_quality, measure_quality
 
     result = measure_quality(
         {"a": command.a, "b": command.b},
         command.out,
-        options.make_quality_config(command),
+        commands.make_quality_config(command),
         judgements=command.judgements,
-        seeds=options.parse_seeds(command.seeds),
+        seeds=commands.parse_seeds(command.seeds),
         persons={"a": command.a_person, "b": command.b_person},
         devices=command.devices,
         init=command.init,
@@ -147,14 +149,14 @@ def _quality(command: options.Quality) -> int:
     return 0
 
 
-def _distill(command: options.Distill) -> Any:
+def _distill(command: commands.Distill) -> Any:
     # Without the cache of compiled programs, as `_quality`.
     from deepfake_jax.benchmarks.distill import measure_distill
 
     return measure_distill(
         command.teacher,
         command.out,
-        options.make_config(command.preset, command.set),
+        commands.make_config(command.preset, command.set),
         minutes=command.minutes,
         width=command.width,
         rounds=command.rounds,
@@ -162,7 +164,7 @@ def _distill(command: options.Distill) -> Any:
     )
 
 
-def _all(command: options.All) -> int:
+def _all(command: commands.All) -> int:
     from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 
     flags = ["--preset", command.preset]

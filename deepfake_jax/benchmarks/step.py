@@ -1,5 +1,6 @@
 """The training step alone, on random faces that lie on the device."""
 
+import math
 import os
 import statistics
 import time
@@ -10,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
-from deepfake_jax.benchmarks.flops import train_flops_per_image
 from deepfake_jax.benchmarks.machine import (
     Machine,
     describe_machine,
@@ -19,7 +20,8 @@ from deepfake_jax.benchmarks.machine import (
     peak_memory_mb,
     peak_tflops,
 )
-from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.train_config import ModelConfig, TrainConfig
 from deepfake_jax.training.devices import find_devices
 from deepfake_jax.training.state import TrainState, init_state
 from deepfake_jax.training.step import StepFunction
@@ -218,3 +220,52 @@ def measure_matmul(precision: str, *, size: int | None = None) -> float:
         jax.block_until_ready(products[-1])
         best = min(best, (time.perf_counter() - start) / repeats)
     return 2 * size**3 / best / 1e12
+
+
+def count_layers(
+    module: nn.Module, params: Any, shape: tuple[int, ...]
+) -> tuple[list[int], tuple[int, ...]]:
+    """Operations of each layer that has a kernel, for one input, in order of use.
+
+    Args:
+        module: the network; nothing is computed.
+        params: its parameters or their shapes.
+        shape: of its input, one sample's, with the leading 1.
+
+    Returns:
+        The counts, and the shape of the output.
+    """
+    counts: list[int] = []
+
+    def count(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if context.method_name == "__call__" and context.module.has_variable(
+            "params", "kernel"
+        ):
+            kernel = context.module.get_variable("params", "kernel")
+            # Each number of the output is one product of `kernel / channels` terms.
+            counts.append(2 * output.size * math.prod(kernel.shape[:-1]))
+        return output
+
+    with nn.intercept_methods(count):
+        output = jax.eval_shape(
+            lambda params, x: module.apply({"params": params}, x),
+            params,
+            jax.ShapeDtypeStruct(shape, jnp.float32),
+        )
+    return counts, jnp.shape(output)
+
+
+def train_flops_per_image(config: ModelConfig) -> int:
+    """Operations of a training step for each image: convolutions and dense layers.
+
+    The forward pass, and for each layer as much again for its kernel's gradient and for
+    its input's, but for the first layer's input, which has none. Adam, activations and
+    the loss are left out: their share is below a thousandth.
+    """
+    model = make_autoencoder(config)
+    shapes = model.shapes()
+    faces = (1, model.face_size, model.face_size, 3)
+    encoder, code = count_layers(model.encoder, shapes["encoder"], faces)
+    decoder, _ = count_layers(model.decoder, shapes["decoder_a"], code)
+    return 3 * (sum(encoder) + sum(decoder)) - encoder[0]

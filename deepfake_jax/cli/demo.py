@@ -23,7 +23,7 @@ from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import NOTICE
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extract import extract_faces, own_version
+from deepfake_jax.face_sets.extraction import extract_faces, own_version
 from deepfake_jax.files import write_whole
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture

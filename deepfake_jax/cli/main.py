@@ -212,7 +212,7 @@ def _call(command: Command) -> int:
     keep_compiled()
     match command:
         case Extract():
-            from deepfake_jax.face_sets.extract import extract_faces
+            from deepfake_jax.face_sets.extraction import extract_faces
 
             result = extract_faces(list(command.sources), command.out, command.options)
             text = describe_extraction(result)

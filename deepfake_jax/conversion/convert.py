@@ -28,7 +28,7 @@ from deepfake_jax.conversion.search import (
 )
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.face_sets.extract import own_version
+from deepfake_jax.face_sets.extraction import own_version
 from deepfake_jax.files import hash_file
 from deepfake_jax.media.outputs import check_output, open_writer
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern

@@ -19,7 +19,7 @@ from deepfake_jax.faces.footage_search import Scan
 from deepfake_jax.faces.people import PersonError
 from deepfake_jax.imaging.face_template import COVERAGE
 from deepfake_jax.media.sources import Source
-from deepfake_jax.stopwatch import Stopwatch
+from deepfake_jax.pipeline import Stopwatch
 
 _log = logging.getLogger("deepfake_jax")
 _ENLARGED = 1.5  # frame pixels a network pixel from which a swap looks soft

@@ -34,6 +34,10 @@ MOST_FACES = 32  # a side: one batch of the swapper
 MOST_EMBEDDED = 16
 _DIRECTIONS: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
 _log = logging.getLogger("deepfake_jax")
+# One hundredth of the range of a channel, of the mean absolute error, weighs as much as
+# a twentieth of the way from one person to the other: enough that a decoder that always
+# draws one good face of the target (error 0.1 and more) is never the best.
+ERROR_WEIGHT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,12 +215,6 @@ def find_embedder() -> CropEmbedder | None:
         )
         return None
     return make_crop_embedder()
-
-
-# One hundredth of the range of a channel, of the mean absolute error, weighs as much as
-# a twentieth of the way from one person to the other: enough that a decoder that always
-# draws one good face of the target (error 0.1 and more) is never the best.
-ERROR_WEIGHT = 5.0
 
 
 def score_figures(figures: Mapping[str, float]) -> float:

@@ -35,6 +35,22 @@ _YAWS = (-90, -45, -20, 20, 45, 90)
 _PITCHES = (90, 15, -15, -90)
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One face of a sheet: its picture and a few words; ASCII."""
+
+    path: Path
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A title and faces, broken into as many lines as they need."""
+
+    title: str
+    tiles: Sequence[Tile]
+
+
 def write_sheets(folder: Path, kept: list[tuple[Path, FaceRecord]]) -> list[Path]:
     """Draws the sheets of some faces, each with its set's folder, into a folder."""
     sheets = {
@@ -90,22 +106,6 @@ def _tile(pair: tuple[Path, FaceRecord], key: str) -> Tile:
     value = getattr(record, key)
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
     return Tile(folder / record.file, f"{key} {text}")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One face of a sheet: its picture and a few words; ASCII."""
-
-    path: Path
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A title and faces, broken into as many lines as they need."""
-
-    title: str
-    tiles: Sequence[Tile]
 
 
 def draw_sheet(rows: Sequence[Row], *, columns: int = 10) -> Frame:

@@ -7,6 +7,7 @@ were chosen.
 
 import json
 import logging
+import shutil
 import time
 from collections import Counter
 from contextlib import closing
@@ -16,19 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
+from deepfake_jax.face_sets.face_set import RECORD_NAME, list_sets, make_header
 from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
 from deepfake_jax.faces.footage_search import Scan, ScanOptions
 from deepfake_jax.faces.people import (
     People,
+    PersonError,
     choose_persons,
     read_references,
     sort_people,
 )
-from deepfake_jax.faces.search_journal import JOURNAL_NAME, ScanLog
+from deepfake_jax.faces.search_journal import JOURNAL_NAME, ScanLog, holds_frames
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.media.sources import Source, describe_source, parse_time
+from deepfake_jax.media.sources import Source, describe_source, list_sources, parse_time
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
 from deepfake_jax.version import own_version
@@ -36,6 +38,7 @@ from deepfake_jax.version import own_version
 _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
 _SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score", "min_size")
+_WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds
 
 
 class ExtractError(ValueError):
@@ -245,3 +248,87 @@ class Extraction:
         if not people.person_of:
             raise NothingLeftError(self._nothing(scan))
         return people
+
+
+def extract_faces(
+    sources: list[str | Path] | str | Path,
+    out: str | Path,
+    config: ExtractConfig | None = None,
+) -> ExtractResult:
+    """Makes a face set of each person, or of those asked for, in some footage.
+
+    Of one person the set is `out` itself; of several, `out` holds a set a person and
+    people.png, which shows who is who. An extraction that was interrupted goes on where
+    it stopped and comes to the same result.
+
+    Args:
+        sources: videos, pictures and folders of pictures.
+        out: folder of the set or sets, made anew.
+        config: which faces to keep.
+
+    Raises:
+        ExtractError: no face was found, nobody is the person asked for, or `out` exists
+            and may not be replaced.
+        SourceError: a source does not exist or is empty.
+        VideoError: a source is no video.
+        PictureError: a source is no picture.
+    """
+    config = config or ExtractConfig()
+    out = Path(out)
+    _check_out(out, overwrite=config.overwrite)
+    paths = [sources] if isinstance(sources, str | Path) else sources
+    files = list_sources([Path(path) for path in paths])
+    partial = out.with_name(f".{out.name}.partial")
+    # Before anything is written: a wrong option must not cost an earlier run's work.
+    extraction = _prepare(partial, config, files)
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        result = extraction.run(out)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except Exception as error:
+        if isinstance(error, PersonError | NothingLeftError):
+            raise _keep_or_remove(partial, extraction, error) from error
+        # What was found is of no use to a command that cannot succeed; a full disk
+        # or memory can be mended.
+        if isinstance(error, ValueError) or not holds_frames(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return result
+
+
+def _keep_or_remove(
+    partial: Path, extraction: Extraction, error: Exception
+) -> ExtractError:
+    """Keeps a long search whose faces nobody wanted: another choice is quick then."""
+    if extraction.searched < _WORTH_KEEPING:
+        shutil.rmtree(partial, ignore_errors=True)
+        return ExtractError(str(error))
+    return ExtractError(
+        f"{error}. The search is kept in {partial}: the same command with another "
+        "--person, --reference or limit goes on from there at once; remove that "
+        "folder if you want none of it"
+    )
+
+
+def _prepare(folder: Path, config: ExtractConfig, sources: list[Source]) -> Extraction:
+    try:
+        return Extraction(folder, config, sources)
+    except PersonError as error:
+        raise ExtractError(str(error)) from error
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not all((path / RECORD_NAME).exists() for path in list_sets(out)):
+        raise ExtractError(
+            f"--out {out} exists and is no face set; name a new folder (it would not "
+            "be safe to replace this one)"
+        )
+    if not overwrite:
+        raise ExtractError(
+            f"the face set {out} exists; give --overwrite to replace it, or name "
+            "another --out"
+        )

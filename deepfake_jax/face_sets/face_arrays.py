@@ -17,6 +17,8 @@ from deepfake_jax.files import get_cache_dir
 from deepfake_jax.train_config import MEMORY_LIMIT_MB
 
 _BLOCK = 1 << 24  # bytes written at once where a file cannot be reserved in one call
+# Numbers of the faces to use, of A and of B.
+Among = tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "q"]]
 
 
 def allocate_pictures(
@@ -71,10 +73,6 @@ def _reserve(file: IO[bytes], size: int) -> None:
     for start in range(0, size, _BLOCK):
         file.write(bytes(min(_BLOCK, size - start)))
     file.flush()
-
-
-# Numbers of the faces to use, of A and of B.
-Among = tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "q"]]
 
 
 def mean_color_shift(

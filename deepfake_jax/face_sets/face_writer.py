@@ -25,7 +25,7 @@ from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.frame_parts import face_region, warp_region
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.stopwatch import Stopwatch
+from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Face
 
 PERSON_FOLDER = "person_"

@@ -4,8 +4,10 @@ What extraction and conversion share. Every stage has a thread and works a few f
 ahead of the next; memory does not grow with the length of a video.
 """
 
+import ctypes
+import functools
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,6 @@ from deepfake_jax.faces.face_finder import (
     FaceFinder,
     TrackEmbedding,
 )
-from deepfake_jax.faces.heap import trim_heap
 from deepfake_jax.faces.identity import make_crop_embedder
 from deepfake_jax.faces.landmark_networks import LandmarkSource, make_landmarker
 from deepfake_jax.faces.search_journal import (
@@ -38,8 +39,7 @@ from deepfake_jax.faces.track_state import FinderState
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, read_source
 from deepfake_jax.media.video_reader import TimedFrame, VideoError
-from deepfake_jax.pipeline import run_ahead
-from deepfake_jax.stopwatch import Stopwatch
+from deepfake_jax.pipeline import Stopwatch, run_ahead
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
@@ -194,3 +194,21 @@ class Scan:
     def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
         self.embeddings += [embedding_from_json(view) for view in line["embeddings"]]
         self._finder.restore(FinderState.from_json(line["state"]), last)
+
+
+def trim_heap() -> None:
+    """Gives back what was freed but is kept by the C library, where that is glibc.
+
+    Frames come and go in several threads, and glibc keeps the gaps between what
+    stays: a search of 11,000 frames grew from 390 to 470 MB, of which 210 MB were
+    free. Takes some milliseconds; to be called every few hundred frames.
+    """
+    _find_trim()(0)
+
+
+@functools.cache
+def _find_trim() -> Callable[[int], int]:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
+        return lambda _: 0

@@ -5,15 +5,20 @@ iBUG's order (or the detector's five), and a confidence in [0, 1]. The window th
 source looks at is a matrix from the frame to a square of `WINDOW_SIZE` pixels.
 """
 
-from collections.abc import Callable
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from deepfake_jax.faces.quiet import without_info_lines
-from deepfake_jax.faces.weights import get_weights
+from deepfake_jax.faces.weights import AssetError, get_weights
 from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
 from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.frame_parts import Region, warp_region
@@ -35,6 +40,10 @@ MESH_TO_68 = np.array(
     + [326, 327, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380, 61, 39]
     + [37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87]
 )
+MODEL_NAME = "shape_predictor_68_face_landmarks.dat"
+# The square around a face that dlib's own detector gives, in the mesh's window.
+_LOW, _HIGH = round(0.2 * WINDOW_SIZE), round(0.82 * WINDOW_SIZE)
+STDERR = 2  # the file descriptor, which C code writes to
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,6 @@ def make_landmarker(source: LandmarkSource) -> Landmarker | None:
     if source == "none":
         return None
     if source == "dlib":
-        from deepfake_jax.faces.dlib_faces import make_dlib_landmarker
-
         return make_dlib_landmarker()
     return _make_mesh()
 
@@ -139,3 +146,74 @@ def _window(centre: np.ndarray, side: float, angle: float) -> Affine:
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     linear = np.array([[cos, sin], [-sin, cos]])
     return np.column_stack([linear, (WINDOW_SIZE - 1) / 2 - linear @ centre])
+
+
+def make_dlib_landmarker() -> Landmarker:
+    """Loads dlib's predictor.
+
+    Its confidence is whether dlib's own detector sees a face in the window too: 1 if
+    so, else 0.6.
+
+    Raises:
+        ImportError: dlib is not installed.
+        AssetError: the model is not there; the text says where to put it.
+    """
+    try:
+        dlib: Any = importlib.import_module("dlib")
+    except ImportError as error:
+        raise ImportError(
+            f"--landmarks dlib needs dlib, which cannot be imported ({error}); "
+            "pip install 'deepfake-jax[dlib]', or leave --landmarks at mesh"
+        ) from error
+    given = os.environ.get("DEEPFAKE_JAX_WEIGHTS", "")
+    path = Path(given).expanduser() / MODEL_NAME
+    if not given or not path.is_file():
+        raise AssetError(
+            f"--landmarks dlib needs {MODEL_NAME}, which is not in "
+            f"$DEEPFAKE_JAX_WEIGHTS ({given or 'not set'}). Its licence excludes "
+            "commercial use, so it is not fetched: download it from dlib's site, put "
+            "it into a folder and name that folder in DEEPFAKE_JAX_WEIGHTS; or leave "
+            "--landmarks at mesh"
+        )
+    predict = dlib.shape_predictor(str(path))
+    detect = dlib.get_frontal_face_detector()
+
+    def find(region: Region, frame_to_window: Affine) -> Shape:
+        window = warp_region(region, frame_to_window, WINDOW_SIZE)
+        boxes = detect(window, 0)
+        box = boxes[0] if len(boxes) else dlib.rectangle(_LOW, _LOW, _HIGH, _HIGH)
+        found = predict(window, box)
+        points = np.array([(p.x, p.y) for p in found.parts()], np.float64)
+        points = apply_affine(invert_affine(frame_to_window), points)
+        return Shape(points=points, score=1.0 if len(boxes) else 0.6)
+
+    return find
+
+
+@contextmanager
+def without_info_lines() -> Iterator[None]:
+    """Drops the lines that begin with ``INFO:`` from what goes to stderr meanwhile.
+
+    LiteRT writes such a line when its network is made and has no setting against it.
+    All else, also of other threads, is passed on at the end, an error's text included.
+    """
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # no stderr, as under pythonw: nothing to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(caught.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(b"INFO:"):
+                    os.write(STDERR, line)

@@ -18,6 +18,21 @@ from jaxtyping import Float64
 
 from deepfake_jax.types import Affine
 
+FACE_SIZE = 256  # pixels; the side of a face on disk
+COVERAGE = 160 / 256  # share of the side that the network sees: the original's
+EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
+_EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
+# Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
+# in pixels of ArcFace's 112 x 112 picture.
+ARCFACE_POINTS = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
 # x to the right, y down, as shares of the face picture's side; z away from the viewer,
 # from the depth of the eyes.
 MEAN_FACE: Float64[np.ndarray, "68 3"] = np.array(
@@ -97,21 +112,6 @@ MEAN_FACE: Float64[np.ndarray, "68 3"] = np.array(
 STABLE_POINTS = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 
 
-def five_points(
-    landmarks: Float64[np.ndarray, "68 2"],
-) -> Float64[np.ndarray, "5 2"]:
-    """Eyes' centres, nose tip and mouth corners of 68 landmarks, image-left first."""
-    return np.stack(
-        [
-            landmarks[36:42].mean(axis=0),
-            landmarks[42:48].mean(axis=0),
-            landmarks[30],
-            landmarks[48],
-            landmarks[54],
-        ]
-    )
-
-
 # Which point each one is in a mirror image, of 5 and of 68.
 MIRRORED: Mapping[int, tuple[int, ...]] = {
     5: (1, 0, 2, 4, 3),
@@ -126,31 +126,6 @@ MIRRORED: Mapping[int, tuple[int, ...]] = {
 }
 
 
-FACE_SIZE = 256  # pixels; the side of a face on disk
-
-
-COVERAGE = 160 / 256  # share of the side that the network sees: the original's
-
-
-EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
-
-
-_EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
-
-
-# Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
-# in pixels of ArcFace's 112 x 112 picture.
-ARCFACE_POINTS = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
-
-
 def _template() -> Float64[np.ndarray, "5 2"]:
     eyes = ARCFACE_POINTS[:2].mean(axis=0)
     eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
@@ -159,6 +134,21 @@ def _template() -> Float64[np.ndarray, "5 2"]:
 
 
 TEMPLATE_POINTS: Float64[np.ndarray, "5 2"] = _template()
+
+
+def five_points(
+    landmarks: Float64[np.ndarray, "68 2"],
+) -> Float64[np.ndarray, "5 2"]:
+    """Eyes' centres, nose tip and mouth corners of 68 landmarks, image-left first."""
+    return np.stack(
+        [
+            landmarks[36:42].mean(axis=0),
+            landmarks[42:48].mean(axis=0),
+            landmarks[30],
+            landmarks[48],
+            landmarks[54],
+        ]
+    )
 
 
 def template_points(

@@ -11,6 +11,7 @@ from deepfake_jax.types import Frame
 TILE = 112  # pixels; side of a face on a sheet
 _TITLE = 26  # pixels; height of a row's title
 _LABEL = 14  # pixels; height of a face's label
+_LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2  # pixels of a preview; enlargement
 _BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
 
 
@@ -37,9 +38,6 @@ def _write(
     cv2.putText(
         picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA
     )
-
-
-_LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2
 
 
 def draw_preview(

@@ -15,8 +15,13 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from deepfake_jax.media.frame_writer import WholeFileWriter, abandon
-from deepfake_jax.media.incoming import check_order, check_size, show_frame
+from deepfake_jax.media.frame_writer import (
+    WholeFileWriter,
+    abandon,
+    check_order,
+    check_size,
+    show_frame,
+)
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pixel_formats import BT709, ColorTags
 from deepfake_jax.types import Frame

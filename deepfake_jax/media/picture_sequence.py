@@ -11,7 +11,7 @@ from types import TracebackType
 
 from av import VideoFrame
 
-from deepfake_jax.media.incoming import check_order, check_size, show_frame
+from deepfake_jax.media.frame_writer import check_order, check_size, show_frame
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import (
     PICTURE_SUFFIXES,

@@ -19,8 +19,12 @@ from av.stream import Disposition
 
 from deepfake_jax.media.copied_tracks import TrackCopy
 from deepfake_jax.media.file_metadata import Extras, read_extras, write_chapters
-from deepfake_jax.media.frame_writer import WholeFileWriter, abandon
-from deepfake_jax.media.incoming import check_order, check_size
+from deepfake_jax.media.frame_writer import (
+    WholeFileWriter,
+    abandon,
+    check_order,
+    check_size,
+)
 from deepfake_jax.media.media_probe import VideoError, VideoInfo, frame_step
 from deepfake_jax.media.pixel_formats import convert_from_rgb, convert_native
 from deepfake_jax.media.video_encoders import (

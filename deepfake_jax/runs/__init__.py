@@ -1,1 +1,1 @@
-"""What a run leaves behind: folder, checkpoints, metrics; and the swapper made of it."""
+"""What a run leaves behind, folder, checkpoints, metrics; the swapper made of it."""

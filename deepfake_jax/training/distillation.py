@@ -22,6 +22,11 @@ from deepfake_jax.training.loop import TrainResult, train
 from deepfake_jax.training.observer import Observer
 
 _BYTES = 4  # of a parameter, float32
+SHARE = 0.1  # of the teacher's parameters that a student has, at most
+_EXEMPLARS = 8  # real faces of a side that a student keeps, at most
+# Largest random transforms of a student's faces; see BENCHMARKS.md.
+_MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
+_WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,19 +126,6 @@ def describe(result: DistillResult) -> str:
         f"  deepfake-jax evaluate --run {result.teacher}\n"
         f"  deepfake-jax evaluate --run {result.run}"
     )
-
-
-SHARE = 0.1  # of the teacher's parameters that a student has, at most
-
-
-_EXEMPLARS = 8  # real faces of a side that a student keeps, at most
-
-
-# Largest random transforms of a student's faces; see BENCHMARKS.md.
-_MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
-
-
-_WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
 
 
 def student_config(

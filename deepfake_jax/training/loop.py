@@ -32,14 +32,16 @@ from deepfake_jax.runs.recorded_sets import write_sets
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.runs.trained_run import TrainedRun, read_energies
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.claim import claim_run, compare_processes, fingerprint_run
 from deepfake_jax.training.data import Batch, BatchLoader
 from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.history import Dispatch, Journal
 from deepfake_jax.training.observer import Observer
 from deepfake_jax.training.session import (
+    claim_run,
+    compare_processes,
     describe_run,
     find_landmarks,
+    fingerprint_run,
     load_parameters,
     split_faces,
     start_with,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from deepfake_jax import losses
+from deepfake_jax.models import losses
 from deepfake_jax.models.autoencoder import Params, Side, move_codes
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.train_config import LossConfig

@@ -12,6 +12,8 @@ from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
 
+_PREVIEW_FACES = 7
+
 
 def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
     """Up to `count` faces spread evenly over a set."""
@@ -111,9 +113,6 @@ def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
     count = counts[high] - counts[low]
     mean = (sums[high] - sums[low]) / np.maximum(count, 1)
     return np.where(count > 0, mean, np.nan)
-
-
-_PREVIEW_FACES = 7
 
 
 def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str, Any]]:

@@ -20,15 +20,13 @@ from deepfake_jax.benchmarks.against_pytorch import (
     measure_ratio,
     pick_best,
 )
-from deepfake_jax.benchmarks.classic import classic_pair
-from deepfake_jax.benchmarks.flops import train_flops_per_image
 from deepfake_jax.benchmarks.layers import (
     list_forms,
     list_layers,
     name_chosen,
     time_form,
 )
-from deepfake_jax.benchmarks.loader import draw_faces
+from deepfake_jax.benchmarks.loader import classic_pair, draw_faces
 from deepfake_jax.benchmarks.machine import (
     describe_machine,
     device_peak_memory_mb,
@@ -37,7 +35,12 @@ from deepfake_jax.benchmarks.machine import (
     peak_tflops,
 )
 from deepfake_jax.benchmarks.report import format_number, format_rows
-from deepfake_jax.benchmarks.step import StepRunner, draw_batch, measure_matmul
+from deepfake_jax.benchmarks.step import (
+    StepRunner,
+    draw_batch,
+    measure_matmul,
+    train_flops_per_image,
+)
 from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 from deepfake_jax.cli.commands import Benchmark
 from deepfake_jax.cli.main import parse_command, run_command

@@ -13,7 +13,7 @@ import cv2  # noqa: F401  (imported so that a test can take it away and give it 
 import jax
 import pytest
 
-from deepfake_jax import doctor
+from deepfake_jax.cli import doctor
 from deepfake_jax.cli.doctor import Check, format_checks, run_doctor
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, get_weights
 

@@ -9,7 +9,7 @@ import pytest
 from footage import write_pan
 
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extract import ExtractError, extract_faces
+from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import template_points

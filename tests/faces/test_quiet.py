@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deepfake_jax.faces.quiet import STDERR, without_info_lines
+from deepfake_jax.faces.landmark_networks import STDERR, without_info_lines
 
 
 def test_only_info_lines_are_dropped(capfd):

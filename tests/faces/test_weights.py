@@ -281,7 +281,7 @@ def test_two_processes_at_once(cache: Path, links: Path):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             text=True,
         )

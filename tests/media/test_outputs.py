@@ -12,11 +12,11 @@ from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.video.stream import VideoStream
-from test_video import TICK, VFR, make_frame, make_video, read_packets
+from videos import TICK, VFR, make_frame, make_video, read_packets
 
+from deepfake_jax.media.copied_tracks import SUBTITLE_HEADER, read_text
 from deepfake_jax.media.outputs import check_output, choose_output, open_writer
 from deepfake_jax.media.pictures import read_picture, read_picture_metadata
-from deepfake_jax.media.subtitles import SUBTITLE_HEADER, read_text
 from deepfake_jax.media.video_encoders import check_choices, list_codecs, resolve_codec
 from deepfake_jax.media.video_reader import (
     VideoError,

@@ -4,8 +4,13 @@ import av
 import numpy as np
 import pytest
 
-from deepfake_jax.media.frame_parts import cut_region
-from deepfake_jax.media.patch import can_paste, copy_native, cut_native, paste_native
+from deepfake_jax.media.frame_parts import (
+    can_paste,
+    copy_native,
+    cut_native,
+    cut_region,
+    paste_native,
+)
 from deepfake_jax.media.pixel_formats import (
     ColorTags,
     complete_tags,

@@ -10,10 +10,10 @@ import pytest
 from flax import linen as nn
 from networks import Same
 
-from deepfake_jax import swapper as swapper_module
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.swap_faces import swap_faces
+from deepfake_jax.runs import swapper as swapper_module
 from deepfake_jax.runs.swapper import BATCH_SIZES, make_swapper
 
 

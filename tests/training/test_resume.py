@@ -13,7 +13,7 @@ import pytest
 from footage import write_pan
 
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extract import ExtractError, extract_faces
+from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
 from deepfake_jax.faces.search_journal import JOURNAL_NAME
 from deepfake_jax.files import parse_checked
@@ -47,7 +47,7 @@ def read_set(folder: Path) -> dict[str, bytes]:
 def start(pan: Path, out: Path) -> subprocess.Popen:
     code = "from deepfake_jax.cli import main; main()"
     args = ["extract", str(pan), "--out", str(out)]
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     env = {**os.environ, "PYTHONPATH": str(root)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *args], stderr=subprocess.PIPE, env=env
