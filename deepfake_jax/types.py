@@ -4,14 +4,31 @@ Pictures are RGB. On the NumPy side they are uint8, height width 3; on the JAX s
 float32 in [0, 1], NHWC. Points are (x, y) in pixels with pixel centres at integers.
 Matrices are 2x3 and name their direction: ``frame_to_face`` takes a frame's point to
 the face's. Masks are float32 in [0, 1].
+
+A frame is a whole picture, a face the aligned 256 px picture on disk, a crop the centre
+of a face, scaled to what a network sees. The two people are the sides "a" and "b";
+what both have is a ``dict[Side, X]``.
 """
+
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+Side = Literal["a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
+# Both ways to swap: who is in the footage, whose face appears.
+DIRECTIONS: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
+
 Frame = UInt8[np.ndarray, "height width 3"]
 Face = UInt8[np.ndarray, "face_size face_size 3"]
 Faces = UInt8[np.ndarray, "n face_size face_size 3"]
+Crops = UInt8[np.ndarray, "n crop_size crop_size 3"]
 Mask = Float32[np.ndarray, "height width"]
 Landmarks = Float64[np.ndarray, "n 2"]
 Affine = Float64[np.ndarray, "2 3"]
+
+
+def other_side(side: Side) -> Side:
+    """The other of the two people."""
+    return "b" if side == "a" else "a"

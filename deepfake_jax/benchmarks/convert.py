@@ -127,7 +127,7 @@ def measure_convert(
         flicker_ratio=_ratio(ours.flicker, classic.flicker),
         identity_psnr=psnr,
         identity_psnr_touched=touched,
-        face_ms=time_face(clip, trained.model.face_size, config),
+        face_ms=time_face(clip, trained.model.crop_size, config),
         machine=describe_machine(),
     )
 

@@ -24,7 +24,7 @@ from deepfake_jax.evaluation.evaluate import (
 )
 from deepfake_jax.evaluation.judge import Judge, RealFaces
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.autoencoder import Side, count_parameters
+from deepfake_jax.models.autoencoder import count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import read_run_config
 from deepfake_jax.runs.swapper import Swapper, make_swapper
@@ -32,8 +32,7 @@ from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.distillation import distill, student_config
 from deepfake_jax.training.loop import TrainResult, train
-
-_SIDES: tuple[Side, Side] = ("a", "b")
+from deepfake_jax.types import SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,8 @@ def measure_distill(
     machine = describe_machine()
     judge = Judge()
     taught = load_run(teacher)
-    folders = {side: find_set(teacher, side) for side in _SIDES}
-    sets: dict[Side, FaceSet] = {side: load_faces(folders[side]) for side in _SIDES}
+    folders = {side: find_set(teacher, side) for side in SIDES}
+    sets: dict[Side, FaceSet] = {side: load_faces(folders[side]) for side in SIDES}
     splits = find_splits(teacher, sets)
     if not all(len(split.held) for split in splits.values()):
         raise QualityError(

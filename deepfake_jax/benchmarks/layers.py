@@ -88,7 +88,7 @@ def list_layers(config: TrainConfig) -> list[Layer]:
 
     shapes = model.shapes()
     faces = jax.ShapeDtypeStruct(
-        (2 * n, model.face_size, model.face_size, 3), "float32"
+        (2 * n, model.crop_size, model.crop_size, 3), "float32"
     )
     with nn.intercept_methods(note):
         part = "encoder"

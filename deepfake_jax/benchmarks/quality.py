@@ -30,7 +30,6 @@ from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_whole
-from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.runs.run_folder import RunPaths
@@ -38,11 +37,11 @@ from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.observer import Observer
+from deepfake_jax.types import SIDES, Side
 
 CURVE_NAME, PLOT_NAME, REQUEST_NAME = "quality.jsonl", "quality.png", "quality.json"
 # What may differ where a measurement is gone on with.
 _FREE = ("steps", "minutes", "seed")
-_SIDES: tuple[Side, Side] = ("a", "b")
 
 
 class QualityError(RuntimeError):
@@ -131,7 +130,7 @@ def measure_quality(
     folders = {
         s: _find_faces(sources[s], out / f"faces_{s}", chosen[s]) for s in sources
     }
-    sets: dict[Side, FaceSet] = {s: load_faces(folders[s]) for s in _SIDES}
+    sets: dict[Side, FaceSet] = {s: load_faces(folders[s]) for s in SIDES}
     for side, faces in sets.items():
         _check_holdout(side, faces, config, seeds)
     curve = Curve(out / CURVE_NAME)
@@ -151,8 +150,8 @@ def _begin(
 ) -> None:
     """Claims a folder for a measurement, or checks that it is that of this one."""
     settings = {k: v for k, v in config_to_dict(config).items() if k not in _FREE}
-    request = {side: str(sources[side].resolve()) for side in _SIDES}
-    request |= {f"{side}_person": persons[side] for side in _SIDES} | settings
+    request = {side: str(sources[side].resolve()) for side in SIDES}
+    request |= {f"{side}_person": persons[side] for side in SIDES} | settings
     if init is not None:
         request["init"] = str(init.resolve())
     path = out / REQUEST_NAME
@@ -229,7 +228,7 @@ class _Watch:
             _say(f"seed {seed}: {self._run} has had its {minutes:g} minutes")
             return
         times = [minutes * n / judgements for n in range(1, judgements)]
-        a, b = (self._sets[side].folder for side in _SIDES)
+        a, b = (self._sets[side].folder for side in SIDES)
         observer = Observer(times, self._look)
         result = train(
             a,

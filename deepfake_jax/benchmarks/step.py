@@ -96,7 +96,7 @@ class StepRunner:
         place = find_devices(devices)
         place.rows(config.batch_size)
         state: Any = init_state(jax.random.key(config.seed), config)
-        faces = draw_batch(config.batch_size, state.model.face_size)
+        faces = draw_batch(config.batch_size, state.model.crop_size)
         batch = place.put_batches([faces], 0)
         state, step = place.put_state(state), place.make_step()
         start = time.perf_counter()
@@ -265,7 +265,7 @@ def train_flops_per_image(config: ModelConfig) -> int:
     """
     model = make_autoencoder(config)
     shapes = model.shapes()
-    faces = (1, model.face_size, model.face_size, 3)
+    faces = (1, model.crop_size, model.crop_size, 3)
     encoder, code = count_layers(model.encoder, shapes["encoder"], faces)
     decoder, _ = count_layers(model.decoder, shapes["decoder_a"], code)
     return 3 * (sum(encoder) + sum(decoder)) - encoder[0]

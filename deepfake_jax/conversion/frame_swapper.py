@@ -223,7 +223,7 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
             recall=config.recall,
             exemplars=config.exemplars,
         ),
-        trained.model.face_size,
+        trained.model.crop_size,
         config,
         shift=trained.color_shift if origin == "a" else None,
         identity=None if identity is None else np.asarray(identity, np.float32),

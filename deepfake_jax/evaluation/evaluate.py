@@ -28,11 +28,11 @@ from deepfake_jax.evaluation.judge import (
 )
 from deepfake_jax.evaluation.likeness import measure_likeness
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
+from deepfake_jax.types import Side
 
 MOST_FACES = 120  # a side; more change the figures by less than their spread
 
@@ -184,7 +184,7 @@ def find_real(
         rest = pick_sample(faces, split.train, most_faces, shift=shift)
         sample = replace(held, held_out=True) if len(held.faces) else rest
         known = rest if len(held.faces) and len(rest.faces) else None
-        size = trained.model.face_size
+        size = trained.model.crop_size
         found[side] = judge.look_at_real(sample, size, known=known)
     return found
 
@@ -196,7 +196,7 @@ def evaluate_samples(
 
     That flatters the real faces of a small sample.
     """
-    size = trained.model.face_size
+    size = trained.model.crop_size
     real: dict[Side, RealFaces] = {
         "a": judge.look_at_real(a, size),
         "b": judge.look_at_real(b, size),

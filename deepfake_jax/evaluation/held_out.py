@@ -24,15 +24,15 @@ from deepfake_jax.faces.identity import (
 )
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.types import DIRECTIONS, Side
 
 MOST_FACES = 32  # a side: one batch of the swapper
 # SFace takes 50 ms a face on one core, six times all the rest of a measurement.
 MOST_EMBEDDED = 16
-_DIRECTIONS: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
 _log = logging.getLogger("deepfake_jax")
 # One hundredth of the range of a channel, of the mean absolute error, weighs as much as
 # a twentieth of the way from one person to the other: enough that a decoder that always
@@ -108,7 +108,7 @@ class Gauge:
         for side, crops in self._crops.items():
             error = measure_reconstruction(drawn[side, side], crops)
             figures |= {f"{name}_{side}": value for name, value in vars(error).items()}
-        for side, to in _DIRECTIONS:
+        for side, to in DIRECTIONS:
             swapped, name = drawn[side, to], f"{side}_to_{to}"
             if self._details[to] > 0:
                 detail = measure_detail(swapped) / self._details[to]
@@ -151,7 +151,7 @@ class Gauge:
 
     @cached_property
     def _crops(self) -> dict[Side, Crops]:
-        size = self._model.face_size
+        size = self._model.crop_size
         return {side: crop_faces(s.faces, size) for side, s in self._samples.items()}
 
     @cached_property
@@ -169,7 +169,7 @@ class Gauge:
             return np.stack([embed_face(embedder, face, at) for face, at in pairs])
 
         def embed_real(sample: Sample) -> Embeddings:
-            crops = crop_faces(sample.faces, self._model.face_size)
+            crops = crop_faces(sample.faces, self._model.crop_size)
             return embed(sample, put_back(sample.faces, crops))
 
         real: dict[Side, Embeddings] = {
@@ -180,7 +180,7 @@ class Gauge:
             for side in self._sets
         }
         try:
-            for side, to in _DIRECTIONS:
+            for side, to in DIRECTIONS:
                 ends = {"source": centroids[side], "target": centroids[to]}
                 measure_likeness(real[side], real[side], real[to], **ends)
         except ValueError as error:

@@ -19,7 +19,7 @@ Reference:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,9 @@ from jaxtyping import Array, Float, Float32, PRNGKeyArray
 from deepfake_jax.models import lite, original
 from deepfake_jax.models.code_bank import RECALLED, recall_codes
 from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import SIDES, Side
 
 Params = dict[str, Any]
-Side = Literal["a", "b"]
 
 # Shares of the way, identity transfer (mean of both directions) and expression error of
 # the two clips' held-out faces after 2,200 steps of `lite`: 0, 0.51, 0.076; 0.5, 0.54,
@@ -48,14 +48,14 @@ class Autoencoder:
     Attributes:
         encoder: faces to code, shared by both sides.
         decoder: code to faces, applied with each side's own parameters.
-        face_size: side of the faces in pixels.
+        crop_size: side of the crops in pixels.
         align_codes: whether swaps move the source's codes to the target's; the encoder
             then has the methods ``compress`` and ``widen``.
     """
 
     encoder: nn.Module
     decoder: nn.Module
-    face_size: int
+    crop_size: int
     align_codes: bool = False
 
     def init(self, key: PRNGKeyArray) -> Params:
@@ -91,7 +91,7 @@ class Autoencoder:
         """The tree of parameters as shapes and types; nothing is computed."""
 
         def build(key: PRNGKeyArray) -> Params:
-            faces = jnp.zeros((1, self.face_size, self.face_size, 3), jnp.float32)
+            faces = jnp.zeros((1, self.crop_size, self.crop_size, 3), jnp.float32)
             code, encoder = self.encoder.init_with_output(key, faces)
             decoder = self.decoder.init(key, code)["params"]
             sides = {"decoder_a": decoder, "decoder_b": decoder}
@@ -160,7 +160,7 @@ class Autoencoder:
         Raises:
             ValueError: side is neither "a" nor "b".
         """
-        if side not in get_args(Side):
+        if side not in SIDES:
             raise ValueError(f'side must be "a" or "b", got {side!r}')
         return jnp.asarray(
             self.decoder.apply({"params": params[f"decoder_{side}"]}, code)
@@ -198,7 +198,7 @@ def make_autoencoder(config: ModelConfig) -> Autoencoder:
     return Autoencoder(
         encoder=network.Encoder(width=config.width, dtype=dtype),
         decoder=network.Decoder(width=config.width, dtype=dtype),
-        face_size=network.FACE_SIZE,
+        crop_size=network.CROP_SIZE,
         align_codes=config.align_codes,
     )
 

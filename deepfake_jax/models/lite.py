@@ -19,7 +19,7 @@ from deepfake_jax.models.conv import Conv, Dense
 from deepfake_jax.models.conv_blocks import to_blocks
 from deepfake_jax.models.original import LEAK, PLACES, Upscale, pixel_shuffle
 
-FACE_SIZE = 64
+CROP_SIZE = 64
 
 
 class Encoder(original.Encoder):

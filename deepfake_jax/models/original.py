@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Float32
 
 from deepfake_jax.models.conv import Conv, Dense
 
-FACE_SIZE = 64
+CROP_SIZE = 64
 LEAK = 0.1  # slope of the leaky ReLUs below zero
 PLACES = 4  # side of the picture at the bottleneck
 

@@ -5,8 +5,9 @@ Faces are float32 in [0, 1], NHWC, aligned and cropped as the training targets w
 
 from jaxtyping import Array, Float32
 
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.code_bank import RECALLED
+from deepfake_jax.types import Side, other_side
 
 
 def swap_faces(
@@ -43,8 +44,3 @@ def swap_faces(
         landmarks=landmarks,
     )
     return model.decode(params, code, to)
-
-
-def other_side(side: Side) -> Side:
-    """B of A, and A of B."""
-    return "a" if side == "b" else "b"

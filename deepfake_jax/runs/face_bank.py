@@ -23,8 +23,9 @@ from deepfake_jax.face_sets.face_shapes import (
 )
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import FACE_SIZE, MIRRORED
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.code_bank import Bank, build_bank
+from deepfake_jax.types import Side
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
 _BATCH = 64  # faces encoded at once

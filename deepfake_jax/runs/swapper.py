@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.face_sets.face_shapes import flatten_landmarks
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.models.code_bank import RECALLED, Bank
 from deepfake_jax.models.fine_detail import MOST_GAIN, Energies, match_detail
-from deepfake_jax.models.swap_faces import other_side, swap_faces
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.exemplars import Exemplars
-from deepfake_jax.types import Landmarks
+from deepfake_jax.types import Landmarks, Side, other_side
 
 # Batches are padded to one of these, so that nothing recompiles in the middle.
 BATCH_SIZES = (1, 8, 32)

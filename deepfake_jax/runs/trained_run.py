@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
 from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.checkpoint import CheckpointError, restore_checkpoint
 from deepfake_jax.runs.run_folder import (
@@ -20,6 +20,7 @@ from deepfake_jax.runs.run_folder import (
     read_run_config,
 )
 from deepfake_jax.train_config import ModelConfig, config_from_dict
+from deepfake_jax.types import Side
 
 
 def load_start(

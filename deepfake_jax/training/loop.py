@@ -21,7 +21,7 @@ import numpy as np
 from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.autoencoder import Params, Side
+from deepfake_jax.models.autoencoder import Params
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
     list_checkpoints,
@@ -49,6 +49,7 @@ from deepfake_jax.training.session import (
 from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
 from deepfake_jax.training.stop import StopRequest, stop_signals
 from deepfake_jax.training.teacher import TeacherRun, load_teacher
+from deepfake_jax.types import Side
 
 _log = logging.getLogger("deepfake_jax")
 # What processes tell each other: a signal's number, or that the run has had its time or
@@ -250,7 +251,7 @@ class _Session:
     ) -> Callable[[Params], Params]:
         model = self.state.model
         among: dict[Side, np.ndarray] = {s: self.splits[s].train for s in sets}
-        examples = gather_examples(sets, among, model.face_size, color_shift=shift)
+        examples = gather_examples(sets, among, model.crop_size, color_shift=shift)
         pictures = self.config.exemplars
         return partial(remember, model, examples=examples, pictures=pictures)
 
@@ -400,7 +401,7 @@ class _Session:
             seed=self.config.seed,
             batch_size=self.config.batch_size,
             augment=self.config.augment,
-            crop_size=self.state.model.face_size,
+            crop_size=self.state.model.crop_size,
             workers=self.config.workers,
             rows=self.rows,
             among=self.among,

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from deepfake_jax.models import losses
-from deepfake_jax.models.autoencoder import Params, Side, move_codes
+from deepfake_jax.models.autoencoder import Params, move_codes
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.train_config import LossConfig
 from deepfake_jax.training.critic import Drawn, fooling_loss
 from deepfake_jax.training.state import Teacher, TrainState
+from deepfake_jax.types import Side
 
 Metrics = dict[str, Any]
 # `align.COVERAGE` of `align.FACE_SIZE`, which import OpenCV: pixels of a face picture

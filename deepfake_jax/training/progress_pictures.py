@@ -8,9 +8,10 @@ from jaxtyping import UInt8
 
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.models.autoencoder import Autoencoder, Params, Side
+from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
+from deepfake_jax.types import Side
 
 _PREVIEW_FACES = 7
 
@@ -119,7 +120,7 @@ def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str
     """Some faces of each side: real, by their own decoder, by the other's."""
     rows = []
     for side, other, faces in zip("ab", "ba", sides, strict=True):
-        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.face_size)
+        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.crop_size)
         rows.append((f"{side.upper()}, real", crops))
         for to in (side, other):
             source, drawn = cast(Side, side), cast(Side, to)

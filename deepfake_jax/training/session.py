@@ -22,7 +22,7 @@ from deepfake_jax.face_sets.face_arrays import Among, mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import FaceLandmarks, stack_landmarks
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import Params, Side, make_autoencoder
+from deepfake_jax.models.autoencoder import Params, make_autoencoder
 from deepfake_jax.models.fine_detail import measure_energies
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
@@ -32,6 +32,7 @@ from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
+from deepfake_jax.types import Side
 
 _MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
@@ -195,7 +196,7 @@ def _note_detail(
     config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
 ) -> dict[str, list[float]]:
     """How much fine detail each side's training faces have; see `detail`."""
-    size = make_autoencoder(config.model).face_size
+    size = make_autoencoder(config.model).crop_size
     found: dict[str, list[float]] = {}
     for side, faces, own in zip("ab", (a, b), among, strict=True):
         # As many of any set: one program measures them.

@@ -109,7 +109,7 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     critic = None
     if config.loss.critic_weight:
         # A key of its own: the network's parameters are the same without a critic.
-        critic = init_critic(jax.random.fold_in(key, 1), config, model.face_size)
+        critic = init_critic(jax.random.fold_in(key, 1), config, model.crop_size)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -83,10 +83,10 @@ def load_teacher(
     if folder.resolve() == run.resolve():
         raise RunError(f"--teacher and --run are both {run}; give the student its own")
     trained = load_run(folder)
-    own = make_autoencoder(config.model).face_size
-    if trained.model.face_size != own:
+    own = make_autoencoder(config.model).crop_size
+    if trained.model.crop_size != own:
         raise RunError(
-            f"the teacher {folder} draws faces of {trained.model.face_size} px and the "
+            f"the teacher {folder} draws faces of {trained.model.crop_size} px and the "
             f"student of {own} px; both must be the same: give another --set model.name"
         )
     return TeacherRun(folder, trained)

@@ -29,7 +29,7 @@ class Draw(nn.Module):
 def run_of(decode: Callable[[jax.Array], jax.Array]) -> TrainedRun:
     params: Any = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
     return TrainedRun(
-        model=Autoencoder(Draw(lambda x: x), Draw(decode), face_size=64),
+        model=Autoencoder(Draw(lambda x: x), Draw(decode), crop_size=64),
         params=params,
         step=0,
         color_shift=np.zeros(3),

@@ -29,16 +29,17 @@ from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.models.autoencoder import Autoencoder, Side
+from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.held_out import Split, find_held, write_held
 from deepfake_jax.runs.trained_run import TrainedRun
+from deepfake_jax.types import Side
 
 SIZE = 64
 
 
 def make_run(decoder: nn.Module, a: Any, b: Any) -> TrainedRun:
     return TrainedRun(
-        model=Autoencoder(encoder=Same(), decoder=decoder, face_size=SIZE),
+        model=Autoencoder(encoder=Same(), decoder=decoder, crop_size=SIZE),
         params={"encoder": {}, "decoder_a": a, "decoder_b": b},
         step=7,
         color_shift=np.zeros(3),

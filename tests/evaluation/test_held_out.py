@@ -21,12 +21,13 @@ from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, Gauge
 from deepfake_jax.evaluation.judge import Judge
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out
 from deepfake_jax.runs.swapper import _draw, _finish_lent
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import Side
 
 SIZE = 64
 
@@ -53,7 +54,7 @@ def no_weights(monkeypatch, tmp_path: Path) -> Iterator[None]:
 
 
 def make_gauge(sets: Any, splits: Any, decoder: nn.Module) -> Gauge:
-    model = Autoencoder(encoder=Same(), decoder=decoder, face_size=SIZE)
+    model = Autoencoder(encoder=Same(), decoder=decoder, crop_size=SIZE)
     return Gauge(model, sets, splits, color_shift=np.zeros(3))
 
 
@@ -120,7 +121,7 @@ def test_figures_are_those_of_held_out_faces(sets, splits, no_weights, caplog):
 def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
     gauge, params = make_gauge(sets, splits, Still(SIZE)), still(sets)
     figures = gauge.measure(params)
-    model = Autoencoder(encoder=Same(), decoder=Still(SIZE), face_size=SIZE)
+    model = Autoencoder(encoder=Same(), decoder=Still(SIZE), crop_size=SIZE)
     run = TrainedRun(
         model=model,
         params=params,

@@ -12,13 +12,13 @@ import pytest
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
     Params,
-    Side,
     count_parameters,
     make_autoencoder,
     move_codes,
 )
 from deepfake_jax.models.original import pixel_shuffle
 from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import Side
 
 WIDTH = 8
 

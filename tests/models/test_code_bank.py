@@ -12,7 +12,7 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.imaging.face_template import template_points
-from deepfake_jax.models.autoencoder import Side, count_parameters, make_autoencoder
+from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
 from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint
@@ -22,6 +22,7 @@ from deepfake_jax.runs.swapper import _draw, make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.training.loop import train
+from deepfake_jax.types import Side
 
 WIDTH = 6  # of codes: four numbers of shape, two of who it is
 MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))

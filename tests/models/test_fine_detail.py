@@ -15,7 +15,7 @@ from deepfake_jax.models.fine_detail import MOST_GAIN, match_detail, measure_ene
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import read_energies
 
-COPY = Autoencoder(encoder=Same(), decoder=Same(), face_size=64)
+COPY = Autoencoder(encoder=Same(), decoder=Same(), crop_size=64)
 NOTHING = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
 
 

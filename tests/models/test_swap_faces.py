@@ -27,7 +27,7 @@ class Layer(nn.Module):
         return nn.sigmoid(nn.Conv(self.features, (5, 5))(x))
 
 
-MODEL = Autoencoder(encoder=Layer(8), decoder=Layer(3), face_size=64)
+MODEL = Autoencoder(encoder=Layer(8), decoder=Layer(3), crop_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_no_faces_are_no_swaps(params: Params, crops: np.ndarray):
 
 
 def test_network_that_draws_what_it_sees_gives_the_faces_back(crops: np.ndarray):
-    model = Autoencoder(encoder=Same(), decoder=Same(), face_size=64)
+    model = Autoencoder(encoder=Same(), decoder=Same(), crop_size=64)
     nothing: Params = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
     swapped = make_swapper(model, nothing)(crops)
     np.testing.assert_array_equal(swapped, crops)

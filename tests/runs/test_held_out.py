@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, FaceSetError
-from deepfake_jax.models.autoencoder import Side
 from deepfake_jax.runs.held_out import (
     GAP_SECONDS,
     HELD_NAME,
@@ -19,6 +18,7 @@ from deepfake_jax.runs.held_out import (
 )
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.session import split_faces
+from deepfake_jax.types import Side
 
 
 def record(source: str, track: int, frame: int, rate: float = 25.0) -> FaceRecord:

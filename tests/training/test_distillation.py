@@ -16,7 +16,7 @@ from footage import tiny_config, write_face_set
 from deepfake_jax.cli.main import run_command
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
-from deepfake_jax.models.autoencoder import Autoencoder, Side, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
 from deepfake_jax.models.code_bank import build_bank
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
@@ -48,6 +48,7 @@ from deepfake_jax.training.session import describe_run, split_faces
 from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
 from deepfake_jax.training.step import train_step
 from deepfake_jax.training.teacher import TEACHER_NAME
+from deepfake_jax.types import Side
 
 # What is lost and learned, on networks of a few parameters
 
@@ -71,7 +72,7 @@ class MeanColor(nn.Module):
         return jnp.broadcast_to(vectors[:, None, None], (len(vectors), 16, 16, 3))
 
 
-TINTS = Autoencoder(Tint(), Tint(), face_size=16)
+TINTS = Autoencoder(Tint(), Tint(), crop_size=16)
 
 
 def draw_params(seed: int) -> dict:
@@ -153,7 +154,7 @@ def test_a_teacher_recalls_by_the_shapes_of_a_batch():
 
 
 def test_swaps_are_drawn_as_a_conversion_draws_them():
-    model = Autoencoder(MeanColor(), Tint(), face_size=16, align_codes=True)
+    model = Autoencoder(MeanColor(), Tint(), crop_size=16, align_codes=True)
     codes = {
         "a": {"mean": jnp.full(3, 0.4), "variance": jnp.full(3, 1.0)},
         "b": {"mean": jnp.full(3, 0.6), "variance": jnp.full(3, 2.0)},
