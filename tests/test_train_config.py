@@ -298,7 +298,7 @@ def test_options_out_of_range(kind: type[Any], field: str, value: Any):
 
 def test_config_needs_neither_jax_nor_opencv():
     code = (
-        "import sys, deepfake_jax.config, deepfake_jax.options;"
+        "import sys, deepfake_jax.train_config, deepfake_jax.convert_config;"
         "assert not {'jax', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

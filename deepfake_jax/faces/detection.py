@@ -53,7 +53,7 @@ def make_detector(*, min_score: float = 0.7) -> Detector:
         min_score: faces below this confidence are not reported, in [0, 1].
 
     Raises:
-        AssetError: the weights cannot be had (see `deepfake_jax.weights`).
+        AssetError: the weights cannot be had (see `weights`).
     """
     search = make_searcher(min_score=min_score)
 

@@ -35,7 +35,7 @@ def make_crop_embedder() -> CropEmbedder:
     """Loads SFace and returns a function from `cut_embedding_crop` to a vector.
 
     Raises:
-        AssetError: the weights cannot be had (see `deepfake_jax.weights`).
+        AssetError: the weights cannot be had (see `weights`).
     """
     network = cv2.FaceRecognizerSF.create(str(get_weights("sface")), "")
 

@@ -71,7 +71,7 @@ def make_landmarker(source: LandmarkSource) -> Landmarker | None:
     on its arguments alone.
 
     Raises:
-        AssetError: the weights cannot be had (see `deepfake_jax.weights`).
+        AssetError: the weights cannot be had (see `weights`).
         ImportError: the package that runs them is missing; the text names it.
     """
     if source == "none":

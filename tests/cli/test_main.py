@@ -61,7 +61,7 @@ def test_main_help_lists_every_command(capsys):
 
 def test_help_imports_neither_jax_nor_opencv():
     code = (
-        "import sys; from deepfake_jax.cli import run_command\n"
+        "import sys; from deepfake_jax.cli.main import run_command\n"
         "try: run_command(['train', '--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(any(name in sys.modules for name in ('jax', 'cv2', 'av')))"

@@ -45,7 +45,7 @@ def read_set(folder: Path) -> dict[str, bytes]:
 
 
 def start(pan: Path, out: Path) -> subprocess.Popen:
-    code = "from deepfake_jax.cli import main; main()"
+    code = "from deepfake_jax.cli.main import main; main()"
     args = ["extract", str(pan), "--out", str(out)]
     root = Path(__file__).resolve().parents[2]
     env = {**os.environ, "PYTHONPATH": str(root)}
