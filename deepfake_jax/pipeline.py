@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -122,6 +122,38 @@ def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         raise
     if chunk:
         yield chunk
+
+
+def windows(items: Iterable[T], radius: int) -> Iterator[tuple[Sequence[T], int]]:
+    """Each item amid the items around it, in order, looking `radius` ahead.
+
+    If `items` raises, what was read is given first and the error after it.
+
+    Yields:
+        At most ``2 * radius + 1`` neighbouring items, and the place among them of the
+        one whose turn it is: it has `radius` items after it, fewer at the end, and at
+        least as many before it as were read. The window moves on with the next item.
+    """
+    window: deque[T] = deque(maxlen=2 * radius + 1)
+    waiting, failure = 0, None
+    stream = iter(items)
+    while True:
+        try:
+            item = next(stream)
+        except StopIteration:
+            break
+        except Exception as error:  # given on below, after what came before
+            failure = error
+            break
+        window.append(item)
+        waiting += 1
+        if waiting > radius:
+            yield window, len(window) - waiting
+            waiting -= 1
+    for left in range(waiting, 0, -1):
+        yield window, len(window) - left
+    if failure is not None:
+        raise failure
 
 
 class Stopwatch:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead
+from deepfake_jax.pipeline import in_chunks, map_ahead, run_ahead, windows
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> bool:
@@ -174,3 +174,30 @@ def test_errors_of_mapped_functions_and_their_items_come_after_what_was_before()
         assert got == [0, 1, 2]
     with pytest.raises(ValueError, match="at least 1"):
         list(map_ahead(abs, [1], workers=0))
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3])
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 20])
+def test_every_item_is_seen_amid_its_neighbours(radius, count):
+    seen = []
+    for window, middle in windows(iter(range(count)), radius):
+        item = window[middle]
+        seen.append(item)
+        low, high = max(0, item - radius), min(count, item + radius + 1)
+        assert list(window)[middle - (item - low) : middle + high - item] == list(
+            range(low, high)
+        )
+        assert len(window) <= 2 * radius + 1
+    assert seen == list(range(count))
+
+
+def test_a_window_over_a_stream_that_breaks_gives_all_that_came_before():
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("gone")
+
+    seen = []
+    with pytest.raises(OSError, match="gone"):
+        for window, middle in windows(items(), 3):
+            seen.append(window[middle])
+    assert seen == [0, 1, 2, 3, 4]

@@ -1,11 +1,11 @@
-"""Faces over time: gaps filled, points steadied without lag, jitter measured.
+"""Faces over time: gaps filled, landmarks steadied without lag, jitter measured.
 
 Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. A track is
 one face followed through neighbouring frames; it ends at a scene cut.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.head_pose import Pose, estimate_pose
 from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.pipeline import windows
 from deepfake_jax.types import Affine, Landmarks
 
 SURE = 0.5  # confidence from which landmarks are taken for right
@@ -109,7 +110,7 @@ def box_overlap(first: Float64[Any, "4"], second: Float64[Any, "4"]) -> float:
     return shared / whole if whole > 0 else 0.0
 
 
-def steady_points(
+def steady_landmarks(
     window: Float[Any, "frames n 2"], tolerance: float, *, joint: bool = False
 ) -> Float64[np.ndarray, "n 2"]:
     """The middle frame's points, averaged with those of the frames around.
@@ -151,6 +152,9 @@ class _Spot:
     face: FoundFace
     anchors: Float64[np.ndarray, "4 2"]
     filled: bool = False
+
+
+_Spots = dict[int, _Spot]  # of one frame, by track
 
 
 @dataclass
@@ -212,50 +216,38 @@ def steady_stream(
         fill: whether to fill gaps of up to `MAX_GAP` frames.
         meter: takes in every face before and after.
     """
-    window: deque[dict[int, _Spot]] = deque(maxlen=2 * radius + 1)
-    ahead: deque[tuple[TimedFrame, FrameFaces]] = deque()
-    position = 0
-
-    def settle(back: int) -> tuple[TimedFrame, FrameFaces, list[TrackedFace]]:
-        nonlocal position
-        timed, found = ahead.popleft()
-        spots = list(window)
+    spotted = _spot_faces(frames, fill=fill and radius > 0)
+    for position, (window, middle) in enumerate(windows(spotted, radius)):
+        spots = [spots for _, _, spots in window]
+        timed, found, here = window[middle]
         faces = []
-        for track in sorted(spots[-1 - back]):
-            face, raw, steady = _steady_spot(
-                spots, len(spots) - 1 - back, track, radius
-            )
+        for track in sorted(here):
+            face, raw, steady = _steady_spot(spots, middle, track, radius)
             # Landmarks that are guesses tremble for reasons of their own.
             if meter is not None and face.confidence >= SURE:
                 meter.add(track, position, raw, steady)
             faces.append(face)
-        position += 1
-        return timed, found, faces
+        yield timed, found, faces
 
-    failure: Exception | None = None
-    stream = iter(frames)
-    while True:
-        try:
-            timed, found = next(stream)
-        except StopIteration:
-            break
-        except Exception as error:  # given on below, after the frames already read
-            failure = error
-            break
-        ahead.append((timed, found))
-        window.append({face.track: _make_spot(face) for face in found.faces})
-        if fill and radius:
-            _fill_gaps(window)
-        if len(ahead) > radius:
-            yield settle(radius)
-    while ahead:
-        yield settle(len(ahead) - 1)
-    if failure is not None:
-        raise failure
+
+def _spot_faces(
+    frames: Iterable[tuple[TimedFrame, FrameFaces]], *, fill: bool
+) -> Iterator[tuple[TimedFrame, FrameFaces, _Spots]]:
+    """Frames with their faces by track.
+
+    A gap is filled in frames given before: whoever looks ahead by `RADIUS`, which is
+    more than `MAX_GAP`, has not come to them yet.
+    """
+    recent: deque[_Spots] = deque(maxlen=MAX_GAP + 2)
+    for timed, found in frames:
+        recent.append({face.track: _make_spot(face) for face in found.faces})
+        if fill:
+            _fill_gaps(recent)
+        yield timed, found, recent[-1]
 
 
 def _steady_spot(
-    spots: list[dict[int, _Spot]], middle: int, track: int, radius: int
+    spots: list[_Spots], middle: int, track: int, radius: int
 ) -> tuple[TrackedFace, np.ndarray, np.ndarray]:
     spot = spots[middle][track]
     around: list[_Spot | None] = []
@@ -270,8 +262,8 @@ def _steady_spot(
             points[row], anchors[row] = other.face.landmarks, other.anchors
     side = np.linalg.norm(spot.anchors[1] - spot.anchors[0])
     tolerance = _TOLERANCE * float(side) / (COVERAGE * FACE_SIZE)
-    steady = steady_points(anchors, tolerance, joint=True)
-    landmarks = steady_points(points, tolerance)
+    steady = steady_landmarks(anchors, tolerance, joint=True)
+    landmarks = steady_landmarks(points, tolerance)
     face = TrackedFace(
         track=track,
         box=spot.face.box,
@@ -290,20 +282,16 @@ def _make_spot(face: FoundFace, *, filled: bool = False) -> _Spot:
     return _Spot(face, apply_affine(to_frame, _ANCHORS), filled)
 
 
-def _fill_gaps(window: "deque[dict[int, _Spot]]") -> None:
+def _fill_gaps(recent: Sequence[_Spots]) -> None:
     """Puts faces between a track's newest and the one before, if that is near."""
-    newest = len(window) - 1
-    for track, spot in list(window[newest].items()):
-        for gap in range(1, min(MAX_GAP, newest - 1) + 1):
-            before = window[newest - gap - 1].get(track)
-            if track in window[newest - gap]:
-                break
-            if before is None:
-                continue
-            for step in range(1, gap + 1):
-                face = _between(before.face, spot.face, step / (gap + 1))
-                window[newest - gap - 1 + step][track] = _make_spot(face, filled=True)
-            break
+    newest = recent[-1]
+    for track, spot in newest.items():
+        seen = [track in spots for spots in reversed(recent)]
+        gap = seen.index(True, 1) - 1 if any(seen[1:]) else 0
+        for step in range(1, gap + 1):
+            before = recent[-2 - gap][track].face
+            face = _between(before, spot.face, step / (gap + 1))
+            recent[-2 - gap + step][track] = _make_spot(face, filled=True)
 
 
 def _between(before: FoundFace, after: FoundFace, share: float) -> FoundFace:

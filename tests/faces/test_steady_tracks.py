@@ -13,7 +13,7 @@ from deepfake_jax.faces.steady_tracks import (
     JitterMeter,
     TrackedFace,
     box_overlap,
-    steady_points,
+    steady_landmarks,
     steady_stream,
 )
 from deepfake_jax.imaging.affine import apply_affine, invert_affine
@@ -102,10 +102,10 @@ def test_fast_turns_are_not_dragged():
 def test_points_move_each_on_their_own():
     window = np.zeros((9, 2, 2))
     window[4, 1] = 50.0  # one point jumps for a frame, the other keeps still
-    steady = steady_points(window, 2.0)
+    steady = steady_landmarks(window, 2.0)
     np.testing.assert_allclose(steady, [[0, 0], [50, 50]], atol=1e-3)
     window[2] = np.nan
-    assert not np.isnan(steady_points(window, 2.0)).any()
+    assert not np.isnan(steady_landmarks(window, 2.0)).any()
 
 
 @pytest.mark.parametrize("gap", [1, MAX_GAP])
