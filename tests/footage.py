@@ -8,6 +8,7 @@ import numpy as np
 
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_writer import VideoWriter
 from deepfake_jax.train_config import TrainConfig, config_from_dict
@@ -88,12 +89,14 @@ def write_pan(
 ) -> Path:
     """A video that pans over a picture by two pixels a frame, with its exact sizes."""
     writer = VideoWriter(
-        path,
-        width=width,
-        height=height,
-        frame_rate=rate,
-        time_base=1 / rate,
-        crf=5,
+        OutputSpec(
+            path=path,
+            width=width,
+            height=height,
+            frame_rate=rate,
+            time_base=1 / rate,
+            crf=5,
+        )
     )
     with writer:
         for index in range(frames):

@@ -14,8 +14,9 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.faces.weights import AssetError
+from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture
-from deepfake_jax.media.video_reader import probe_video, read_frames
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import RunPaths
 from deepfake_jax.train_config import config_from_dict

@@ -1,5 +1,6 @@
 """Videos for tests, written with PyAV alone: what is read must not be our own."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
+from PIL import Image, PngImagePlugin
 
 from deepfake_jax.types import Frame
 
@@ -92,6 +94,14 @@ def make_video(
         for track in tracks:
             container.mux(track.encode(None))
     return path
+
+
+def read_picture_tags(path: Path) -> dict[str, str]:
+    """Names and texts that were stored with a picture."""
+    with Image.open(path) as image:
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            return {name: str(text) for name, text in image.text.items()}
+        return json.loads(image.getexif().get(0x010E, "{}"))
 
 
 def read_packets(path: Path, kind: str, stream: int = 0) -> list[tuple]:

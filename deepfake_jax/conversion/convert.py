@@ -7,6 +7,7 @@ decode, swap, blend, encode. A frame without a face is passed on as it was decod
 
 import logging
 from contextlib import ExitStack, closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,13 @@ from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.face_sets.extraction import own_version
 from deepfake_jax.files import hash_file
+from deepfake_jax.media.frame_writer import OutputSpec
+from deepfake_jax.media.media_probe import TruncatedVideoError, probe_video
 from deepfake_jax.media.outputs import check_output, open_writer
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.media.sources import Source, SourceError, parse_part, picture_frame
-from deepfake_jax.media.video_reader import (
-    TruncatedVideoError,
-    probe_video,
-    read_frames,
-)
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 
@@ -154,17 +153,20 @@ def _convert_film(
         if conversion.searched == 0:
             next(read_frames(source, start=start, end=end))  # says what is wrong
         raise explain_no_face(source, conversion.searched or expected, config)
-    writer = open_writer(
-        out,
-        info,
+    spec = OutputSpec(
+        path=out,
         width=info.width * (2 if config.side_by_side else 1),
+        height=info.height,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
         codec=config.encoder,
         crf=config.crf,
+        like=info,
         sound_from=source if info.has_audio else None,
-        start=start,
-        end=end,
         metadata=provenance_metadata(provenance),
         overwrite=config.overwrite,
+        cut_start=start is not None,
+        end=None if end is None else Fraction(end),
     )
     watch, problems = conversion.watch, list[str]()
     stream = swap_stream(
@@ -174,11 +176,11 @@ def _convert_film(
         watch=watch,
         log=log,
     )
-    write = watch.wrap("encode", writer.write)
     count = swapped = 0
     with ExitStack() as stack:
-        stack.enter_context(writer)
+        writer = stack.enter_context(open_writer(spec))
         stack.enter_context(closing(stream))
+        write = watch.wrap("encode", writer.write)
         progress = stack.enter_context(
             Progress("convert", total=expected, unit="frame")
         )

@@ -32,9 +32,10 @@ from deepfake_jax.imaging.affine import apply_affine, invert_affine
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.picture_grid import put_text
+from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.media.sources import Source, SourceError, parse_time, picture_frame
-from deepfake_jax.media.video_reader import TimedFrame, probe_video, read_frames
+from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.types import Frame
 

@@ -36,9 +36,10 @@ from deepfake_jax.faces.steady_tracks import (
     steady_stream,
 )
 from deepfake_jax.faces.track_state import FinderState
+from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, read_source
-from deepfake_jax.media.video_reader import TimedFrame, VideoError
+from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
 
 _log = logging.getLogger("deepfake_jax")

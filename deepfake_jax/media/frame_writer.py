@@ -1,14 +1,17 @@
-"""What writers of one file share: it appears whole or not at all, errors are explained.
+"""What all writers of frames share: one description, one order, whole outputs only.
 
-A writer is a context manager: it opens a hidden file, which gets its name when the
-block ends well and is removed when the block raises.
+A writer is a context manager made of an `OutputSpec`. It writes to a hidden place,
+which gets its name when the block ends well and is removed when the block raises.
 """
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from av import VideoFrame
@@ -16,44 +19,130 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.media.media_probe import VideoError
-from deepfake_jax.media.pixel_formats import ColorTags, convert_to_rgb
+from deepfake_jax.media.media_probe import VideoError, VideoInfo
+from deepfake_jax.media.pixel_formats import BT709, ColorTags, convert_to_rgb
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.types import Frame
 
 # beartype has no `Self` for methods that it checks one by one.
-_Writer = TypeVar("_Writer", bound="WholeFileWriter")
+_Writer = TypeVar("_Writer", bound="FrameWriter")
 
 
-class WholeFileWriter(ABC):
-    """Writes one file of frames; a context manager.
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec:
+    """What is written, and how.
 
-    Args:
-        path: the file.
-        noun: what it is, for messages.
-        overwrite: whether it may exist already.
+    Attributes:
+        path: a video, a GIF, or a folder or pattern of pictures.
+        width: of every frame, pixels.
+        height: of every frame, pixels.
+        time_base: seconds a tick of the time stamps given to `FrameWriter.write`.
+        frame_rate: frames a second on average; an encoder plans its bits by it.
+        codec: of a video: one of `list_codecs`, or the name of a format: h264, h265,
+            hevc, av1 or vp9.
+        crf: quality of a video from 0, best, to 51 (libvpx-vp9 and libsvtav1: 63);
+            ffv1 is lossless at any.
+        like: the source, whose colors, pixel format, pixel aspect, subtitles, chapters,
+            names and languages are kept where the output can hold them; None for
+            BT.709, limited range, 4:2:0 of 8 bits and nothing else.
+        sound_from: a file whose sound is copied, in sync with the frames as the time
+            stamps say; None for silence.
+        metadata: names and texts to store in the output, where it can hold them; they
+            win over the same names of ``like``.
+        overwrite: whether the output may exist already.
+        cut_start: whether a video starts with the first frame: its time becomes 0, and
+            all else of the sources moves along. Without, the time stamps stay.
+        end: where the part of the source that is written ends, seconds of the source:
+            sound, subtitles and chapters then end with the last frame. None to keep all
+            that is left.
     """
 
-    def __init__(self, path: Path, *, noun: str, overwrite: bool) -> None:
-        self._path, self._noun, self._overwrite = path, noun, overwrite
+    path: Path
+    width: int
+    height: int
+    time_base: Fraction
+    frame_rate: Fraction = Fraction(25)
+    codec: str = "h264"
+    crf: int = 18
+    like: VideoInfo | None = None
+    sound_from: Path | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+    cut_start: bool = False
+    end: Fraction | None = None
 
-    def __enter__(self: _Writer) -> _Writer:
-        """Open the hidden file and what goes with it.
+    def __post_init__(self) -> None:
+        """Check the numbers.
 
         Raises:
-            VideoError: an existing file, a folder that cannot be written to, or what
+            VideoError: a size, a rate or a time base that cannot be.
+        """
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value < 1:
+                raise VideoError(f"{self.path}: {name} is {value}; it must be over 0")
+        for name in ("frame_rate", "time_base"):
+            value = getattr(self, name)
+            if value <= 0:
+                raise VideoError(f"{self.path}: {name} is {value}; it must be above 0")
+
+    @property
+    def color(self) -> ColorTags:
+        """The color tags of RGB frames: the source's."""
+        return self.like.color if self.like else BT709
+
+
+class FrameWriter(ABC):
+    """Writes frames to one output; a context manager.
+
+    To keep the readable part of a truncated source, catch its error inside the block.
+    """
+
+    noun: ClassVar[str]
+
+    def __init__(self, spec: OutputSpec) -> None:
+        """Note what is wanted; files are opened by the ``with`` statement."""
+        self._spec, self._path = spec, spec.path
+        self._count = 0
+        self._last_pts: int | None = None
+
+    def __enter__(self: _Writer) -> _Writer:
+        """Open the hidden place and what goes with it.
+
+        Raises:
+            VideoError: an existing output, a folder that cannot be written to, or what
                 the format or its encoder refuses.
         """
         try:
             with ExitStack() as stack:
-                partial = stack.enter_context(
-                    write_whole(self._path, overwrite=self._overwrite)
-                )
-                self._open(stack, partial)
+                self._partial = stack.enter_context(self._lend_partial())
+                self._open(stack)
                 self._stack = stack.pop_all()
         except (FFmpegError, OSError) as error:
             raise self._explain(error) from error
         return self
+
+    def write(
+        self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
+    ) -> None:
+        """Write one frame.
+
+        Args:
+            frame: RGB uint8, height width 3, in the transfer of the source; or a native
+                frame of the same size.
+            pts: when it is shown, in ``time_base``; above the last frame's.
+            duration: how long it is shown, in ``time_base``. It counts for the last
+                frame only: the others are shown until the next.
+
+        Raises:
+            VideoError: another size or type, a time stamp that does not increase, or a
+                full disk.
+        """
+        self._check(frame, pts)
+        try:
+            self._write(frame, pts, duration)
+        except (FFmpegError, OSError) as error:
+            raise self._explain(error) from error
+        self._count, self._last_pts = self._count + 1, pts
 
     def __exit__(
         self,
@@ -61,7 +150,7 @@ class WholeFileWriter(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file, or remove it when the block raised.
+        """Finish the output, or remove it when the block raised.
 
         Raises:
             VideoError: no frame was written, or the disk is full.
@@ -71,17 +160,57 @@ class WholeFileWriter(ABC):
             return
         try:
             with self._stack:
+                if self._count == 0:
+                    raise VideoError(
+                        f"{self._path}: no frame was written, so there is no "
+                        f"{self.noun} to keep; check that the source has frames"
+                    )
                 self._finish()
         except (FFmpegError, OSError) as failure:
             raise self._explain(failure) from failure
 
+    def _lend_partial(self) -> AbstractContextManager[Path]:
+        """The hidden place, which gets its name when the context ends well."""
+        return write_whole(self._path, overwrite=self._spec.overwrite)
+
     @abstractmethod
-    def _open(self, stack: ExitStack, partial: Path) -> None:
-        """Opens `partial`; what is to be closed in any case goes onto the stack."""
+    def _open(self, stack: ExitStack) -> None:
+        """Opens ``_partial``; what is to be closed in any case goes onto the stack."""
+
+    @abstractmethod
+    def _write(self, frame: Frame | VideoFrame, pts: int, duration: int | None) -> None:
+        """Writes a frame that was checked; ``_count`` were written before."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """Writes what is left and closes the file."""
+        """Writes what is left and closes the output."""
+
+    def _check(self, frame: Frame | VideoFrame, pts: int) -> None:
+        width, height = self._spec.width, self._spec.height
+        if isinstance(frame, VideoFrame):
+            found = f"{frame.width}x{frame.height}"
+            fits = frame.width == width and frame.height == height
+        else:
+            found = f"{frame.dtype} {frame.shape}"
+            fits = frame.dtype == np.uint8 and frame.ndim == 3
+            fits = fits and frame.shape == (height, width, 3)
+        if not fits:
+            raise VideoError(
+                f"{self._path}: frame {self._count} is {found}; it must be "
+                f"{width}x{height} RGB uint8 (height, width, 3) or a native frame of "
+                "that size"
+            )
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise VideoError(
+                f"{self._path}: pts of frame {self._count} is {pts}; it must be above "
+                f"the last frame's {self._last_pts}; write the frames in the order of "
+                "display"
+            )
+
+    def _show(self, frame: Frame | VideoFrame) -> Frame:
+        """The RGB picture of a frame; HDR is tone-mapped."""
+        rgb = convert_to_rgb(frame) if isinstance(frame, VideoFrame) else frame
+        return tone_map(rgb, self._spec.color)
 
     def _explain(self, error: FFmpegError | OSError) -> VideoError:
         if error.errno is None:
@@ -89,8 +218,8 @@ class WholeFileWriter(ABC):
             return VideoError(str(error))
         reason = error.strerror or str(error)
         return VideoError(
-            f"{self._path}: the {self._noun} could not be written ({reason}); check the"
-            " free space and the rights of the folder, or name the output elsewhere"
+            f"{self._path}: the {self.noun} could not be written ({reason}); check the "
+            "free space and the rights of the folder, or name the output elsewhere"
         )
 
 
@@ -101,50 +230,3 @@ def abandon(container: OutputContainer) -> None:
         container.close()
     except (FFmpegError, OSError):
         pass
-
-
-def check_size(
-    path: Path, number: int, frame: Frame | VideoFrame, *, height: int, width: int
-) -> None:
-    """Check that a frame is RGB or native and of the output's size.
-
-    Raises:
-        VideoError: it is not; the text names ``path`` and the frame's ``number``.
-    """
-    if isinstance(frame, VideoFrame):
-        found = f"{frame.width}x{frame.height}"
-        fits = frame.width == width and frame.height == height
-    else:
-        found = f"{frame.dtype} {frame.shape}"
-        fits = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
-        fits = fits and frame.shape[1] == width
-        fits = fits and frame.shape[0] == height
-    if not fits:
-        raise VideoError(
-            f"{path}: frame {number} is {found}; it must be {width}x{height} RGB uint8 "
-            "(height, width, 3) or a native frame of that size"
-        )
-
-
-def check_order(path: Path, number: int, pts: int, last: int | None) -> None:
-    """Check that a time stamp is above the last one.
-
-    Raises:
-        VideoError: it is not.
-    """
-    if last is not None and pts <= last:
-        raise VideoError(
-            f"{path}: pts of frame {number} is {pts}; it must be above the last "
-            f"frame's {last}; write the frames in the order of display"
-        )
-
-
-def show_frame(frame: Frame | VideoFrame, color: ColorTags) -> Frame:
-    """Make the RGB picture of a frame; HDR is tone-mapped.
-
-    Args:
-        frame: RGB in the transfer that ``color`` says, or native.
-        color: the source's tags.
-    """
-    rgb = convert_to_rgb(frame) if isinstance(frame, VideoFrame) else frame
-    return tone_map(rgb, color)

@@ -7,23 +7,13 @@ rounded by itself and not its duration, so that errors do not add up.
 import logging
 from contextlib import ExitStack
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av import Packet, VideoFormat, VideoFrame
-from av.error import FFmpegError
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from deepfake_jax.media.frame_writer import (
-    WholeFileWriter,
-    abandon,
-    check_order,
-    check_size,
-    show_frame,
-)
-from deepfake_jax.media.media_probe import VideoError
-from deepfake_jax.media.pixel_formats import BT709, ColorTags
+from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec, abandon
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
@@ -38,88 +28,36 @@ _LONGEST = 2**16 - 1  # hundredths that a GIF can hold a frame
 _PALETTE, _DITHER = "stats_mode=single", "new=1:dither=sierra2_4a"
 
 
-class GifWriter(WholeFileWriter):
+class GifWriter(FrameWriter):
     """Write a GIF; a context manager. The file appears whole or not at all.
 
     Frames closer than 2 hundredths of a second to the one before are left out, as no
     browser shows them at their time: above 50 frames a second.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        width: int,
-        height: int,
-        time_base: Fraction,
-        color: ColorTags = BT709,
-        sound_from: Path | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Note the choices; the file is opened by the ``with`` statement.
+    noun = "GIF"
 
-        Args:
-            path: the .gif file.
-            width: of every frame, pixels.
-            height: of every frame, pixels.
-            time_base: seconds a tick of the time stamps given to `write`.
-            color: the source's color tags; HDR is tone-mapped.
-            sound_from: a file whose sound is left out, which a warning says.
-            overwrite: whether ``path`` may exist already.
-        """
-        if sound_from is not None:
+    def __init__(self, spec: OutputSpec) -> None:
+        """Note what is wanted; that sound is left out is said."""
+        super().__init__(spec)
+        if spec.sound_from is not None:
             _log.warning(
                 "%s: a GIF has no sound; that of %s is left out. Name the output .mp4 "
                 "to keep it",
-                path,
-                sound_from.name,
+                spec.path,
+                spec.sound_from.name,
             )
-        super().__init__(path, noun="GIF", overwrite=overwrite)
-        self._width, self._height = width, height
-        self._time_base, self._color = time_base, color
-        self._count = 0
-        self._first = self._last_pts = 0
+        self._first = 0
         # Of the last frame that was not left out, and when it ends, hundredths.
         self._shown: int | None = None
         self._end = 0
         self._last_packet = b""
 
-    def write(
-        self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
-    ) -> None:
-        """Write one frame; as `VideoWriter.write`.
-
-        Raises:
-            VideoError: another size or type, a time stamp that does not increase, or a
-                full disk.
-        """
-        check_size(
-            self._path, self._count, frame, height=self._height, width=self._width
-        )
-        last = self._last_pts if self._count else None
-        check_order(self._path, self._count, pts, last)
-        if self._count == 0:
-            self._first = pts
-        self._count, self._last_pts = self._count + 1, pts
-        at = self._round(pts)
-        self._end = self._round(pts + (duration or 0))
-        if self._shown is not None and at - self._shown < _SHORTEST:
-            return
-        self._shown = at
-        rgb = VideoFrame.from_ndarray(show_frame(frame, self._color), "rgb24")
-        rgb.pts, rgb.time_base = at, _CLOCK
-        try:
-            self._graph.vpush(rgb)
-            self._encode()
-        except (FFmpegError, OSError) as error:
-            raise self._explain(error) from error
-
-    def _open(self, stack: ExitStack, partial: Path) -> None:
-        self._partial = partial
-        self._container = av.open(f"file:{partial}", "w", format="gif")
+    def _open(self, stack: ExitStack) -> None:
+        self._container = av.open(f"file:{self._partial}", "w", format="gif")
         stack.callback(abandon, self._container)
         stream = self._container.add_stream(
-            "gif", rate=100, width=self._width, height=self._height
+            "gif", rate=100, width=self._spec.width, height=self._spec.height
         )
         assert isinstance(stream, VideoStream)
         stream.pix_fmt = "pal8"
@@ -127,12 +65,20 @@ class GifWriter(WholeFileWriter):
         self._stream = stream
         self._graph = self._make_graph()
 
-    def _finish(self) -> None:
+    def _write(self, frame: Frame | VideoFrame, pts: int, duration: int | None) -> None:
         if self._count == 0:
-            raise VideoError(
-                f"{self._path}: no frame was written, so there is no GIF to keep; "
-                "check that the source has frames"
-            )
+            self._first = pts
+        at = self._round(pts)
+        self._end = self._round(pts + (duration or 0))
+        if self._shown is not None and at - self._shown < _SHORTEST:
+            return
+        self._shown = at
+        rgb = VideoFrame.from_ndarray(self._show(frame), "rgb24")
+        rgb.pts, rgb.time_base = at, _CLOCK
+        self._graph.vpush(rgb)
+        self._encode()
+
+    def _finish(self) -> None:
         self._graph.vpush(None)
         self._encode()
         self._mux(self._stream.encode(None))
@@ -146,13 +92,13 @@ class GifWriter(WholeFileWriter):
                 file.write(min(held, _LONGEST).to_bytes(2, "little"))
 
     def _round(self, pts: int) -> int:
-        return round((pts - self._first) * self._time_base / _CLOCK)
+        return round((pts - self._first) * self._spec.time_base / _CLOCK)
 
     def _make_graph(self) -> Graph:
         graph = Graph()
         source = graph.add_buffer(
-            width=self._width,
-            height=self._height,
+            width=self._spec.width,
+            height=self._spec.height,
             format=VideoFormat("rgb24"),
             time_base=_CLOCK,
         )

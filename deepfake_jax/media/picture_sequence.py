@@ -4,14 +4,13 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from av import VideoFrame
 
-from deepfake_jax.media.frame_writer import check_order, check_size, show_frame
+from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import (
     PICTURE_SUFFIXES,
@@ -19,7 +18,6 @@ from deepfake_jax.media.pictures import (
     is_picture,
     write_picture,
 )
-from deepfake_jax.media.pixel_formats import BT709, ColorTags
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
@@ -60,7 +58,7 @@ def split_pattern(out: Path) -> tuple[Path, str]:
     return out.parent, out.name
 
 
-class SequenceWriter:
+class SequenceWriter(FrameWriter):
     """Write pictures numbered from 0; a context manager.
 
     They are written into a hidden folder beside the output's, which gets its name when
@@ -68,149 +66,75 @@ class SequenceWriter:
     is shown, in seconds from the first.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        *,
-        width: int,
-        height: int,
-        time_base: Fraction,
-        color: ColorTags = BT709,
-        metadata: Mapping[str, str] | None = None,
-        sound_from: Path | None = None,
-        overwrite: bool = False,
-        quality: int = 95,
-    ) -> None:
-        """Check the choices; the folder is made by the ``with`` statement.
+    noun = "pictures"
 
-        Args:
-            out: a folder, or a folder and a pattern such as ``frames/%06d.jpg``.
-            width: of every frame, pixels.
-            height: of every frame, pixels.
-            time_base: seconds a tick of the time stamps given to `write`.
-            color: the source's color tags; HDR is tone-mapped.
-            metadata: names and texts to store in each picture.
-            sound_from: a file whose sound is left out, which a warning says.
-            overwrite: whether files may be put into a folder that is not empty.
-            quality: of JPEG and WebP, 1 to 100.
+    def __init__(self, spec: OutputSpec) -> None:
+        """Note what is wanted; that sound is left out is said.
 
         Raises:
             VideoError: a name that cannot be one of a sequence.
         """
-        self._folder, self._pattern = split_pattern(out)
-        self._width, self._height = width, height
-        self._time_base, self._color = time_base, color
-        self._metadata = dict(metadata or {})
-        self._overwrite, self._quality = overwrite, quality
-        self._partial = self._folder.with_name(f".{self._folder.name}.partial")
+        super().__init__(spec)
+        self._path, self._pattern = split_pattern(spec.path)
         self._stamps: list[int] = []
-        if not self._folder.name:
+        if not self._path.name:
             raise VideoError(
-                f"{out}: the pictures need a folder of their own; name the output like "
-                f"frames/{self._pattern}"
+                f"{spec.path}: the pictures need a folder of their own; name the "
+                f"output like frames/{self._pattern}"
             )
-        if sound_from is not None:
+        if spec.sound_from is not None:
             _log.warning(
                 "%s: pictures have no sound; that of %s is left out. Name the output "
                 ".mp4 to keep it",
-                out,
-                sound_from.name,
+                spec.path,
+                spec.sound_from.name,
             )
 
-    def __enter__(self) -> "SequenceWriter":
-        """Make the hidden folder; what a killed run left there is removed.
-
-        Raises:
-            VideoError: a folder that is not empty, or one that cannot be made.
-        """
-        folder = self._folder
-        if folder.exists() and not folder.is_dir():
-            raise VideoError(f"{folder}: is a file; name a folder for the pictures")
+    @contextmanager
+    def _lend_partial(self) -> Iterator[Path]:
+        folder = self._path
         self._refuse_full()
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
         try:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
-        except OSError as error:
-            raise self._explain(error) from error
-        return self
+            partial.mkdir(parents=True)
+            yield partial
+            self._refuse_full()
+            if folder.exists():
+                for path in partial.iterdir():
+                    path.replace(folder / path.name)
+            else:
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
-    def write(
-        self, frame: Frame | VideoFrame, *, pts: int, duration: int | None = None
-    ) -> None:
-        """Write one picture.
+    def _open(self, stack: ExitStack) -> None:
+        """The folder is all there is to open."""
 
-        Args:
-            frame: RGB uint8, height width 3, or a native frame of the same size.
-            pts: when it is shown, in ``time_base``; above the last frame's.
-            duration: not used: a picture has none.
-
-        Raises:
-            VideoError: another size or type, a time stamp that does not increase, or a
-                full disk.
-        """
-        number = len(self._stamps)
-        check_size(self._folder, number, frame, height=self._height, width=self._width)
-        last = self._stamps[-1] if self._stamps else None
-        check_order(self._folder, number, pts, last)
+    def _write(self, frame: Frame | VideoFrame, pts: int, duration: int | None) -> None:
+        path = self._partial / (self._pattern % self._count)
         try:
-            write_picture(
-                self._partial / (self._pattern % number),
-                show_frame(frame, self._color),
-                metadata=self._metadata,
-                quality=self._quality,
-            )
+            write_picture(path, self._show(frame), metadata=self._spec.metadata)
         except PictureError as error:
             raise VideoError(str(error)) from error
         self._stamps.append(pts)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the folder its name, or remove it when the block raised.
-
-        Raises:
-            VideoError: no frame was written, or the folder cannot be renamed.
-        """
-        try:
-            if kind is None:
-                self._finish()
-        except OSError as failure:
-            raise self._explain(failure) from failure
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
-
     def _finish(self) -> None:
-        if not self._stamps:
-            raise VideoError(
-                f"{self._folder}: no frame was written, so there is no picture to "
-                "keep; check that the source has frames"
-            )
         times = {
-            self._pattern % number: float((pts - self._stamps[0]) * self._time_base)
+            self._pattern % number: float(
+                (pts - self._stamps[0]) * self._spec.time_base
+            )
             for number, pts in enumerate(self._stamps)
         }
         text = json.dumps(times, indent=0)
         (self._partial / TIMES_FILE).write_text(text, encoding="utf-8")
-        self._refuse_full()
-        if self._folder.exists():
-            for path in self._partial.iterdir():
-                path.replace(self._folder / path.name)
-        else:
-            self._partial.rename(self._folder)
 
     def _refuse_full(self) -> None:
-        folder = self._folder
-        if not self._overwrite and folder.is_dir() and any(folder.iterdir()):
+        folder = self._path
+        if folder.exists() and not folder.is_dir():
+            raise VideoError(f"{folder}: is a file; name a folder for the pictures")
+        if not self._spec.overwrite and folder.is_dir() and any(folder.iterdir()):
             raise VideoError(
                 f"{folder}: holds files already; choose another name or allow "
                 "overwriting"
             )
-
-    def _explain(self, error: OSError) -> VideoError:
-        return VideoError(
-            f"{self._folder}: the pictures could not be written ({error.strerror}); "
-            "check the free space and the rights of the folder"
-        )

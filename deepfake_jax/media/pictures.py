@@ -137,7 +137,7 @@ def write_picture(
     """Write a picture; the file appears whole or not at all.
 
     PNG keeps the metadata as text entries; JPEG, WebP and TIFF as JSON in the EXIF
-    tag ImageDescription. `read_picture_metadata` reads both.
+    tag ImageDescription.
 
     Args:
         path: its suffix chooses the format: one of `PICTURE_SUFFIXES`.
@@ -183,35 +183,6 @@ def write_picture(
         raise PictureError(
             f"{path}: {file_format} cannot hold this picture ({error})"
         ) from error
-
-
-def read_picture_metadata(path: Path) -> dict[str, str]:
-    """Read the names and texts that `write_picture` stored with a picture.
-
-    A description that another program wrote comes back as ``ImageDescription``.
-
-    Raises:
-        PictureError: no such file, no picture, or a damaged one.
-    """
-    with _open(path) as image:
-        try:
-            if isinstance(image, PngImagePlugin.PngImageFile):
-                return {name: str(text) for name, text in image.text.items()}
-            description = image.getexif().get(ExifTags.Base.ImageDescription)
-        except Exception as error:
-            raise PictureError(
-                f"{path}: the picture's metadata is damaged ({error}); "
-                "copy or download it again"
-            ) from error
-    if not description:
-        return {}
-    try:
-        stored = json.loads(description)
-    except ValueError:
-        stored = None
-    if not isinstance(stored, dict):
-        return {"ImageDescription": str(description)}
-    return {str(name): str(text) for name, text in stored.items()}
 
 
 def _open(path: Path) -> Image.Image:

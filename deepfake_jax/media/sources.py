@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepfake_jax.files import hash_file
+from deepfake_jax.media.media_probe import VideoError, probe_video
 from deepfake_jax.media.pictures import (
     VIDEO_SUFFIXES,
     is_picture,
@@ -14,12 +15,7 @@ from deepfake_jax.media.pictures import (
     natural_key,
     read_picture,
 )
-from deepfake_jax.media.video_reader import (
-    TimedFrame,
-    VideoError,
-    probe_video,
-    read_frames,
-)
+from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.types import Frame
 
 

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoError, VideoInfo
 from deepfake_jax.media.pixel_formats import (
     BT709,
@@ -186,35 +187,25 @@ def check_device(path: Path, codec: str, crf: int) -> None:
 
 
 def add_encoder(
-    container: OutputContainer,
-    *,
-    codec: str,
-    crf: int,
-    width: int,
-    height: int,
-    frame_rate: Fraction,
-    like: VideoInfo | None,
+    container: OutputContainer, spec: OutputSpec
 ) -> tuple[VideoStream, ColorTags]:
     """Add a video stream whose encoder counts frames: its clock ticks once a frame.
 
     Args:
         container: not yet written to.
-        codec: one of `list_codecs`, not a format's name.
-        crf: as `check_choices` allows.
-        width: pixels.
-        height: pixels.
-        frame_rate: frames a second, for the encoder's planning.
-        like: the source whose color tags, pixel format and pixel aspect are kept.
+        spec: with choices that passed `check_choices`.
 
     Returns:
         The stream and the color tags of what it encodes.
     """
+    codec, like = resolve_codec(spec.codec), spec.like
     if codec == "libsvtav1":
         # The library prints a page to stderr and has no other switch for it.
         os.environ.setdefault("SVT_LOG", "1")
-    rate = 1 / (1 / frame_rate).limit_denominator(_MOST_TICKS)
+    rate = 1 / (1 / spec.frame_rate).limit_denominator(_MOST_TICKS)
+    options = _make_options(codec, spec.crf)
     stream = container.add_stream(
-        codec, rate=rate, options=_make_options(codec, crf), width=width, height=height
+        codec, rate=rate, options=options, width=spec.width, height=spec.height
     )
     assert isinstance(stream, VideoStream)
     offered = _list_formats(codec)
@@ -222,8 +213,8 @@ def add_encoder(
     pixel_format = choose_pixel_format(
         offered,
         like.pixel_format if like else None,
-        height=height,
-        width=width,
+        height=spec.height,
+        width=spec.width,
         even=codec in ("libx264", "libx265") or (hardware and "yuv444p" in offered),
     )
     tags = _choose_tags(codec, pixel_format, like)
@@ -237,7 +228,7 @@ def add_encoder(
     context.color_trc = tags.transfer
     if codec == "mpeg4":
         # It has no crf; 18 becomes 3, which is near transparent, of 1 to 31.
-        context.qmin = context.qmax = max(1, min(31, crf // 6))
+        context.qmin = context.qmax = max(1, min(31, spec.crf // 6))
     if codec.startswith(("libx265", "hevc")) and container.format.name in (
         "mp4",
         "mov",

@@ -4,7 +4,6 @@ Frames are RGB uint8, height width 3, upright: the rotation flag is applied. Tim
 (``pts``) are integers in the source's own ``time_base`` (seconds a tick) and strictly
 increasing. Formats whose clock starts anywhere (MPEG transport and program streams) are
 moved to start at 0, sound included; in all others the time stamps are the file's.
-Opening and declarations are in `probe`, writing in `encode`; all public names are here.
 """
 
 from collections.abc import Iterator
@@ -33,20 +32,7 @@ from deepfake_jax.media.pixel_formats import (
     turn_upright,
 )
 from deepfake_jax.media.truncation import check_whole
-from deepfake_jax.media.video_encoders import list_codecs
-from deepfake_jax.media.video_writer import VideoWriter
 from deepfake_jax.types import Frame
-
-__all__ = [
-    "TimedFrame",
-    "TruncatedVideoError",
-    "VideoError",
-    "VideoInfo",
-    "VideoWriter",
-    "list_codecs",
-    "probe_video",
-    "read_frames",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +48,9 @@ class TimedFrame:
         native: the frame as decoded, turned upright if it has a rotation flag; None for
             a picture.
         picture: the frame of a picture; None for a video.
+        pixel_aspect: displayed width over height of one pixel; 1 for square ones.
+        damaged: whether it cannot be trusted: the decoder found it corrupt, or it
+            depends on one that is.
     """
 
     index: int
@@ -70,6 +59,8 @@ class TimedFrame:
     duration: int
     native: VideoFrame | None = None
     picture: Frame | None = None
+    pixel_aspect: Fraction = Fraction(1)
+    damaged: bool = False
 
     @cached_property
     def frame(self) -> Frame:
@@ -191,6 +182,7 @@ def _make_frame(
         pts=pts,
         duration=duration,
         native=native,
+        pixel_aspect=info.pixel_aspect,
     )
 
 

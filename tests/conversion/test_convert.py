@@ -12,6 +12,7 @@ import pytest
 from av import VideoFrame
 from footage import tiny_config, write_face_set, write_pan
 from networks import Same
+from videos import read_picture_tags
 
 from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.convert import ConvertError, convert_video
@@ -23,13 +24,13 @@ from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
 from deepfake_jax.files import hash_file
 from deepfake_jax.imaging.blend import face_box
+from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import (
     read_picture,
-    read_picture_metadata,
     write_picture,
 )
 from deepfake_jax.media.sources import Source, SourceError, picture_frame
-from deepfake_jax.media.video_reader import probe_video, read_frames
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.run_folder import RunError
 from deepfake_jax.runs.trained_run import TrainedRun
@@ -229,7 +230,7 @@ def test_pictures_and_folders(portrait, run, tmp_path):
     assert wall == (source / "wall.png").read_bytes()
     swapped = read_picture(tmp_path / "out" / "face.png")
     assert swapped.shape == portrait.shape and not np.array_equal(swapped, portrait)
-    tags = read_picture_metadata(tmp_path / "out" / "gesicht 2.jpg")
+    tags = read_picture_tags(tmp_path / "out" / "gesicht 2.jpg")
     assert tags["synthetic"] == "true"
     assert tags["source_sha256"] == hash_file(source / "gesicht 2.jpg")
     facts = json.loads(sidecar_path(tmp_path / "out").read_text())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from videos import read_picture_tags
 
 from deepfake_jax.conversion.provenance import (
     DIGITAL_SOURCE_TYPE,
@@ -14,7 +15,7 @@ from deepfake_jax.conversion.provenance import (
     sidecar_path,
     write_sidecar,
 )
-from deepfake_jax.media.pictures import read_picture_metadata, write_picture
+from deepfake_jax.media.pictures import write_picture
 
 FACTS = make_provenance(
     tool_version="1.2.3",
@@ -56,7 +57,7 @@ def test_metadata_stays_in_a_picture(tmp_path: Path, suffix: str):
     path = tmp_path / f"out{suffix}"
     tags = provenance_metadata(FACTS)
     write_picture(path, np.zeros((16, 16, 3), np.uint8), metadata=tags)
-    assert read_picture_metadata(path) == tags
+    assert read_picture_tags(path) == tags
 
 
 def test_sidecar_lies_beside_the_output_and_is_replaced_whole(tmp_path: Path):

@@ -13,9 +13,10 @@ from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import SourceError
-from deepfake_jax.media.video_reader import VideoError, read_frames
+from deepfake_jax.media.video_reader import read_frames
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 
@@ -136,17 +137,22 @@ def test_a_truncated_video_gives_what_it_has(pan, tmp_path):
 
 
 def write_pan_as_mkv(pan: Path, folder: Path) -> Path:
-    from deepfake_jax.media.video_reader import VideoWriter, probe_video, read_frames
+    from deepfake_jax.media.frame_writer import OutputSpec
+    from deepfake_jax.media.media_probe import probe_video
+    from deepfake_jax.media.video_reader import read_frames
+    from deepfake_jax.media.video_writer import VideoWriter
 
     info = probe_video(pan)
     path = folder / "whole.mkv"
     writer = VideoWriter(
-        path,
-        width=info.width,
-        height=info.height,
-        frame_rate=info.frame_rate,
-        time_base=info.time_base,
-        crf=10,
+        OutputSpec(
+            path=path,
+            width=info.width,
+            height=info.height,
+            frame_rate=info.frame_rate,
+            time_base=info.time_base,
+            crf=10,
+        )
     )
     with writer:
         for timed in read_frames(pan):

@@ -2,8 +2,10 @@
 
 import json
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,30 +14,46 @@ from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.video.stream import VideoStream
-from videos import TICK, VFR, make_frame, make_video, read_packets
+from videos import TICK, VFR, make_frame, make_video, read_packets, read_picture_tags
 
 from deepfake_jax.media.copied_tracks import SUBTITLE_HEADER, read_text
+from deepfake_jax.media.frame_writer import OutputSpec
+from deepfake_jax.media.media_probe import VideoError, probe_video
 from deepfake_jax.media.outputs import check_output, choose_output, open_writer
-from deepfake_jax.media.pictures import read_picture, read_picture_metadata
+from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_encoders import check_choices, list_codecs, resolve_codec
-from deepfake_jax.media.video_reader import (
-    VideoError,
-    VideoWriter,
-    probe_video,
-    read_frames,
-)
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.types import Frame
 
 RATE = 48000
 
 
+def copy_spec(source: Path, out: Path, **changes: Any) -> OutputSpec:
+    info = probe_video(source)
+    spec = OutputSpec(
+        path=out,
+        width=info.width,
+        height=info.height,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
+        like=info,
+    )
+    return replace(spec, **changes)
+
+
 def convert(source: Path, out: Path, *, sound: bool = False, **options) -> list[float]:
     """Copy frames as a conversion does; returns their times in the source."""
-    info = probe_video(source)
-    part = {name: options.get(name) for name in ("start", "end")}
+    part = {name: options.pop(name, None) for name in ("start", "end")}
     times = []
-    sound_from = source if sound else None
-    with open_writer(out, info, sound_from=sound_from, **options) as writer:
+    spec = copy_spec(
+        source,
+        out,
+        sound_from=source if sound else None,
+        cut_start=part["start"] is not None,
+        end=None if part["end"] is None else Fraction(part["end"]),
+        **options,
+    )
+    with open_writer(spec) as writer:
         for timed in read_frames(source, **part):
             assert timed.native is not None
             writer.write(timed.native, pts=timed.pts, duration=timed.duration)
@@ -186,7 +204,7 @@ def test_gif_times_do_not_drift(tmp_path: Path) -> None:
 def test_gif_holds_frames_as_long_as_they_were(tmp_path: Path) -> None:
     source = make_video(tmp_path / "a.mp4", pts=[60, 600, 601, 606, 1200])
     info = probe_video(source)
-    with open_writer(tmp_path / "b.gif", info) as writer:
+    with open_writer(copy_spec(source, tmp_path / "b.gif")) as writer:
         for timed in read_frames(source):
             writer.write(
                 timed.frame, pts=timed.pts, duration=round(1.5 / info.time_base)
@@ -206,7 +224,7 @@ def test_gif_says_once_that_it_is_silent(
     with pytest.raises(VideoError, match="exists already"):
         convert(source, tmp_path / "b.gif")
     with pytest.raises(VideoError, match="no frame was written"):
-        with open_writer(tmp_path / "c.gif", probe_video(source)):
+        with open_writer(copy_spec(source, tmp_path / "c.gif")):
             pass
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.gif"}
 
@@ -229,7 +247,7 @@ def test_pictures_are_numbered_and_timed(tmp_path: Path, name: str) -> None:
         found = read_picture(folder / (pattern % index)).astype(int)
         # JPEG and WebP of quality 95; PNG is exact.
         assert np.abs(found - timed.frame).mean() <= (0 if name == "frames" else 3)
-    assert read_picture_metadata(folder / (pattern % 0)) == {"comment": "swapped"}
+    assert read_picture_tags(folder / (pattern % 0)) == {"comment": "swapped"}
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
 
 
@@ -243,9 +261,8 @@ def test_full_folder_is_kept_and_a_failure_leaves_nothing(tmp_path: Path) -> Non
         convert(source, folder)
     convert(source, folder, overwrite=True)
     assert (folder / "mine.txt").read_text() == "mine"
-    info = probe_video(source)
     with pytest.raises(KeyboardInterrupt):
-        with open_writer(tmp_path / "new", info) as writer:
+        with open_writer(copy_spec(source, tmp_path / "new")) as writer:
             writer.write(make_frame(0), pts=0)
             raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "frames"}
@@ -525,8 +542,7 @@ def test_part_of_the_frames_keeps_index_and_time(tmp_path: Path) -> None:
 
 def test_side_by_side_is_wider_than_the_source(tmp_path: Path) -> None:
     source = make_video(tmp_path / "a.mp4", pts=[0, 24])
-    info = probe_video(source)
-    with open_writer(tmp_path / "b.mp4", info, width=128) as writer:
+    with open_writer(copy_spec(source, tmp_path / "b.mp4", width=128)) as writer:
         for timed in read_frames(source):
             both: Frame = np.hstack([timed.frame, 255 - timed.frame])
             writer.write(both, pts=timed.pts)
@@ -536,9 +552,7 @@ def test_side_by_side_is_wider_than_the_source(tmp_path: Path) -> None:
 
 def test_writer_by_class_keeps_no_extras_unless_asked(tmp_path: Path) -> None:
     source = make_rich(tmp_path / "a.mkv", "subrip")
-    with VideoWriter(
-        tmp_path / "b.mkv", width=64, height=48, frame_rate=Fraction(25), time_base=TICK
-    ) as writer:
+    with open_writer(copy_spec(source, tmp_path / "b.mkv", like=None)) as writer:
         writer.write(make_frame(0), pts=0)
     with av.open(tmp_path / "b.mkv") as container, av.open(source) as rich:
         assert len(container.streams) == 1 and not container.chapters()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.files import hash_file
+from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import (
     Source,
@@ -16,7 +17,6 @@ from deepfake_jax.media.sources import (
     picture_frame,
     read_source,
 )
-from deepfake_jax.media.video_reader import VideoError
 
 
 def make_picture(path: Path, level: int = 0) -> Path:

@@ -13,16 +13,17 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from videos import TICK, VFR, encode_sound, make_frame, make_video, read_packets
 
-from deepfake_jax.media.pixel_formats import BT709, convert_from_rgb, convert_to_rgb
-from deepfake_jax.media.video_reader import (
+from deepfake_jax.media.frame_writer import OutputSpec
+from deepfake_jax.media.media_probe import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
-    VideoWriter,
-    list_codecs,
     probe_video,
-    read_frames,
 )
+from deepfake_jax.media.pixel_formats import BT709, convert_from_rgb, convert_to_rgb
+from deepfake_jax.media.video_encoders import list_codecs
+from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.media.video_writer import VideoWriter
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 
@@ -30,14 +31,15 @@ CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 def copy_video(source: Path, target: Path, *, native: bool, **options: Any) -> None:
     info = probe_video(source)
     settings: dict[str, Any] = {"sound_from": source, "like": info} | options
-    with VideoWriter(
-        target,
+    spec = OutputSpec(
+        path=target,
         width=info.width,
         height=info.height,
         frame_rate=info.frame_rate,
         time_base=info.time_base,
         **settings,
-    ) as writer:
+    )
+    with VideoWriter(spec) as writer:
         for timed in read_frames(source):
             assert timed.native is not None
             frame = timed.native if native else timed.frame
@@ -61,13 +63,8 @@ def read_planes(path: Path) -> list[list[bytes]]:
 
 
 def open_writer(path: Path, **options: Any) -> VideoWriter:
-    settings: dict[str, Any] = {
-        "width": 64,
-        "height": 48,
-        "frame_rate": Fraction(25),
-        "time_base": TICK,
-    }
-    return VideoWriter(path, **(settings | options))
+    settings = {"width": 64, "height": 48, "time_base": TICK} | options
+    return VideoWriter(OutputSpec(path=path, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -663,20 +660,8 @@ def test_real_clip_keeps_times_size_and_sound(tmp_path: Path) -> None:
     info: VideoInfo = probe_video(source)
     target = tmp_path / "b.mp4"
     stamps = []
-    with VideoWriter(
-        target,
-        width=info.width,
-        height=info.height,
-        frame_rate=info.frame_rate,
-        time_base=info.time_base,
-        sound_from=source,
-        like=info,
-        codec="mpeg4",
-    ) as writer:
-        for timed in read_frames(source):
-            assert timed.native is not None
-            writer.write(timed.native, pts=timed.pts, duration=timed.duration)
-            stamps.append(timed.pts)
+    copy_video(source, target, native=True, codec="mpeg4")
+    stamps = [timed.pts for timed in read_frames(source)]
     found = probe_video(target)
     assert len(stamps) == info.frames == found.frames == 275
     assert (found.width, found.height) == (info.width, info.height)
