@@ -4,6 +4,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.train_config import ModelConfig
+
+# Of runs whose network stands in no config.
+NO_FACTS = RunFacts(model=ModelConfig(), color_shift=(0.0, 0.0, 0.0))
+
 
 class Same(nn.Module):
     """Draws what it sees."""

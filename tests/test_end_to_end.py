@@ -18,7 +18,9 @@ from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    METRICS_NAME,
+)
 from deepfake_jax.train_config import config_from_dict
 from deepfake_jax.training.loop import train
 
@@ -50,7 +52,7 @@ def test_footage_to_swap(carphone, tmp_path):
     )
     folders = tmp_path / "a", tmp_path / "b", tmp_path / "run"
     result = train(*folders, small, devices=1)
-    first = read_metrics(RunPaths(tmp_path / "run").metrics)[0]
+    first = read_metrics(tmp_path / "run" / METRICS_NAME)[0]
     # B's goes from 0.245 to 0.175 in 40 steps, A's to less.
     assert result.loss_a < 0.8 * first["loss_a"]
     assert result.loss_b < 0.8 * first["loss_b"]

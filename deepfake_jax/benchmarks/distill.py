@@ -191,7 +191,7 @@ def make_finished(run: TrainedRun) -> Swapper:
         run.params,
         to="b",
         source="a",
-        energies=run.energies.get("b"),
+        energies=run.facts.energies.get("b"),
         exemplars=True,
     )
 

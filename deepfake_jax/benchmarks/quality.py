@@ -32,7 +32,9 @@ from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, loa
 from deepfake_jax.files import write_whole
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+)
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.loop import train
@@ -221,7 +223,7 @@ class _Watch:
         """Trains to the end; nothing where that was done before."""
         seed, minutes = self._config.seed, self._config.minutes
         assert minutes is not None
-        saved = (list_checkpoints(RunPaths(self._run).checkpoints) or [0])[-1]
+        saved = (list_checkpoints(self._run / CHECKPOINTS) or [0])[-1]
         self._curve.cut(seed, saved)
         last = self._curve.of_seed(seed)[-1:]
         if last and last[0]["step"] == saved and last[0]["minutes"] >= minutes:

@@ -17,7 +17,9 @@ from deepfake_jax.benchmarks.step import StepRunner
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    METRICS_NAME,
+)
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
 
@@ -108,7 +110,7 @@ def measure_train(
                 checkpoint_minutes=1e9,
             )
             train(folder / "a", folder / "b", folder / "run", stretch, devices=1)
-            line = read_metrics(RunPaths(folder / "run").metrics)[-1]
+            line = read_metrics(folder / "run" / METRICS_NAME)[-1]
             loop.append(line["images_per_second"])
             waits.append(line["data_wait"])
             alone.append(step_rate())

@@ -28,7 +28,10 @@ from deepfake_jax.files import write_whole
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    LOSSES_NAME,
+    PREVIEW_NAME,
+)
 from deepfake_jax.train_config import AugmentConfig, load_preset
 from deepfake_jax.training.loop import train
 from deepfake_jax.types import Frame
@@ -111,8 +114,8 @@ def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
     swapped = out / "swapped.mp4"
     converted = convert_video(source, run, swapped, ConvertConfig(overwrite=True))
     lap("convert")
-    shutil.copyfile(RunPaths(run).preview, out / "preview.png")
-    shutil.copyfile(RunPaths(run).losses, out / "loss.png")
+    shutil.copyfile(run / PREVIEW_NAME, out / "preview.png")
+    shutil.copyfile(run / LOSSES_NAME, out / "loss.png")
     title = f"source (above) and swapped, lite, {minutes:g} min. Synthetic media"
     write_picture(out / "comparison.png", draw_comparison(source, swapped, title=title))
     result = DemoResult(

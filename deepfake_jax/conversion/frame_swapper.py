@@ -212,20 +212,20 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
     """The swapper of a run, to the person that the config names."""
     # The network saw A's faces in B's mean color, and B's as they are.
     origin = "a" if config.to == "b" else "b"
-    identity = trained.identities.get(origin)
+    identity = trained.facts.identities.get(origin)
     return FrameSwapper(
         make_swapper(
             trained.model,
             trained.params,
             to=config.to,
-            energies=trained.energies.get(config.to),
+            energies=trained.facts.energies.get(config.to),
             most_detail=config.detail,
             recall=config.recall,
             exemplars=config.exemplars,
         ),
         trained.model.crop_size,
         config,
-        shift=trained.color_shift if origin == "a" else None,
+        shift=trained.facts.shift if origin == "a" else None,
         identity=None if identity is None else np.asarray(identity, np.float32),
     )
 

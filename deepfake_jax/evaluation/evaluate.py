@@ -178,7 +178,7 @@ def find_real(
     """The faces that `evaluate_sets` judges by; the same at every step of a run."""
     found: dict[Side, RealFaces] = {}
     for side, faces in sets.items():
-        shift = trained.color_shift if side == "a" else np.zeros(3)
+        shift = trained.facts.shift if side == "a" else np.zeros(3)
         split = splits[side]
         held = pick_sample(faces, split.held, most_faces, shift=shift)
         rest = pick_sample(faces, split.train, most_faces, shift=shift)
@@ -219,7 +219,7 @@ def evaluate_real(
             trained.params,
             to=to,
             source=side,
-            energies=trained.energies.get(to) if finished else None,
+            energies=trained.facts.energies.get(to) if finished else None,
             exemplars=finished,
         )
         return swapper(real[side].crops, real[side].sample.landmarks)

@@ -1,10 +1,10 @@
 """Checkpoints that a crash cannot spoil: orbax, plus a manifest of SHA-256 sums.
 
 A checkpoint is a folder ``00001000`` named by its step, with orbax's ``state`` and a
-``manifest.json`` that holds the step, the sums of every file and what the caller wants
-to remember. It is written under a hidden name, flushed to disk and renamed, so that a
-folder with the final name is whole. Reading verifies every sum and goes back to the
-newest checkpoint that is good.
+``manifest.json`` that holds the step, the sums of every file and the run's facts. It is
+written under a hidden name, flushed to disk and renamed, so that a folder with the
+final name is whole. Reading verifies every sum and goes back to the newest checkpoint
+that is good.
 """
 
 import hashlib
@@ -13,12 +13,15 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+
+from deepfake_jax.runs.run_facts import RunFacts
 
 MANIFEST_NAME = "manifest.json"
 _log = logging.getLogger("deepfake_jax")
@@ -26,6 +29,23 @@ _log = logging.getLogger("deepfake_jax")
 
 class CheckpointError(RuntimeError):
     """No checkpoint that can be used; the text says what was found and the fix."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that was found whole.
+
+    Attributes:
+        step: updates that it has had.
+        facts: what the run knew then.
+        files: SHA-256 of each of its files, by path inside it.
+        tree: the arrays; None before they are read.
+    """
+
+    step: int
+    facts: RunFacts
+    files: Mapping[str, str]
+    tree: Any = None
 
 
 def list_checkpoints(folder: Path) -> list[int]:
@@ -45,7 +65,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def save_checkpoint(
-    folder: Path, step: int, tree: Any, *, extra: dict[str, Any], keep: int = 2
+    folder: Path, step: int, tree: Any, *, facts: RunFacts, keep: int = 2
 ) -> Path:
     """Saves a tree of arrays, then deletes all but the `keep` newest checkpoints.
 
@@ -53,7 +73,7 @@ def save_checkpoint(
         folder: where checkpoints lie; made if missing.
         step: names the checkpoint; one of the same step is replaced.
         tree: a pytree of arrays.
-        extra: JSON values to remember with it.
+        facts: to remember with it.
         keep: how many to keep.
 
     Raises:
@@ -68,8 +88,14 @@ def save_checkpoint(
         with _open_orbax() as checkpointer:
             # As NumPy arrays: orbax refuses a device's array that only one process has.
             checkpointer.save(partial.absolute() / "state", jax.device_get(tree))
-        manifest = {"step": step, "extra": extra, "files": _hash_files(partial)}
-        _write_synced(partial / MANIFEST_NAME, json.dumps(manifest, indent=1))
+        manifest = {
+            "step": step,
+            "extra": facts.to_json(),
+            "files": _hash_files(partial),
+        }
+        _write_synced(
+            partial / MANIFEST_NAME, json.dumps(manifest, indent=1, allow_nan=False)
+        )
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
@@ -82,20 +108,20 @@ def save_checkpoint(
     return final
 
 
-def save_best(folder: Path, step: int, tree: Any, *, extra: dict[str, Any]) -> Path:
+def save_best(folder: Path, step: int, tree: Any, *, facts: RunFacts) -> Path:
     """As `save_checkpoint`, but the new one replaces all others of the folder.
 
     Later ones, too: a run that was set back to an earlier state can leave such.
     """
-    path = save_checkpoint(folder, step, tree, extra=extra, keep=sys.maxsize)
+    path = save_checkpoint(folder, step, tree, facts=facts, keep=sys.maxsize)
     for other in list_checkpoints(folder):
         if other != step:
             shutil.rmtree(checkpoint_path(folder, other), ignore_errors=True)
     return path
 
 
-def verify_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint's manifest and checks every file against it.
+def verify_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint's manifest, not its arrays, and checks every file against it.
 
     Raises:
         CheckpointError: what is missing or differs.
@@ -103,7 +129,7 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]
-        _ = manifest["step"], manifest["extra"]
+        step, facts = int(manifest["step"]), RunFacts.from_json(manifest["extra"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: no readable manifest ({error})") from None
     for name, expected in files.items():
@@ -113,7 +139,7 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
         if found != expected:
             raise CheckpointError(f"{path}: {name} is damaged (its SHA-256 differs)")
-    return manifest
+    return Checkpoint(step, facts, files)
 
 
 def restore_checkpoint(
@@ -122,7 +148,7 @@ def restore_checkpoint(
     *,
     step: int | None = None,
     optional: Sequence[str] = (),
-) -> tuple[Any, dict[str, Any]] | None:
+) -> Checkpoint | None:
     """Restores the newest good checkpoint.
 
     Args:
@@ -133,8 +159,8 @@ def restore_checkpoint(
         optional: keys of `like`, a dict, that a checkpoint may lack or have beside.
 
     Returns:
-        The tree and the manifest, or None if the folder has no checkpoint at all. The
-        tree has the optional keys that `like` and the checkpoint both have.
+        The checkpoint, or None if the folder has none at all. The tree has the optional
+        keys that `like` and the checkpoint both have.
 
     Raises:
         CheckpointError: there are checkpoints, but none is good.
@@ -144,7 +170,7 @@ def restore_checkpoint(
     for candidate in steps:
         path = checkpoint_path(folder, candidate)
         try:
-            manifest = verify_checkpoint(path)
+            found = verify_checkpoint(path)
             tree = _restore(path, like, optional)
         except CheckpointError as error:
             problems.append(str(error))
@@ -152,7 +178,7 @@ def restore_checkpoint(
             continue
         if problems:
             _log.warning("falling back to the checkpoint of step %d", candidate)
-        return tree, manifest
+        return replace(found, tree=tree)
     if problems:
         raise CheckpointError(
             "no checkpoint of this run is good: "

@@ -9,13 +9,10 @@ figures, ``preview.png`` and
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.runs.checkpoint import (
-    list_checkpoints,
-)
+from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.train_config import (
     ModelConfig,
     TrainConfig,
@@ -23,6 +20,13 @@ from deepfake_jax.train_config import (
     load_config,
 )
 
+CONFIG_NAME = "config.yaml"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+METRICS_NAME = "metrics.jsonl"
+PREVIEW_NAME = "preview.png"
+LOSSES_NAME = "loss.png"
+LOCK_NAME = ".lock"  # held while a process trains
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -30,51 +34,9 @@ class RunError(ValueError):
     """A run folder that cannot be used as asked; the text says why and the fix."""
 
 
-@dataclass(frozen=True)
-class RunPaths:
-    """Names inside a run's folder."""
-
-    folder: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's config."""
-        return self.folder / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.folder / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        """The folder of the best checkpoint; it has parameters to swap with alone."""
-        return self.folder / "best"
-
-    @property
-    def metrics(self) -> Path:
-        """A line of JSON every few steps."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def preview(self) -> Path:
-        """The refreshed grid of faces."""
-        return self.folder / "preview.png"
-
-    @property
-    def losses(self) -> Path:
-        """The refreshed plot."""
-        return self.folder / "loss.png"
-
-    @property
-    def lock(self) -> Path:
-        """Held while a process trains."""
-        return self.folder / ".lock"
-
-
 def read_run_config(folder: Path) -> TrainConfig | None:
     """The config of an existing run, or None if the folder holds none yet."""
-    path = RunPaths(folder).config
+    path = folder / CONFIG_NAME
     return load_config(path) if path.exists() else None
 
 
@@ -85,12 +47,11 @@ def check_run(folder: Path, config: TrainConfig) -> None:
         RunError: the folder is a file, holds another network's run, or holds
             something else altogether.
     """
-    paths = RunPaths(folder)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"--run {folder} is a file; name a folder")
     existing = read_run_config(folder)
     if existing is None:
-        if list_checkpoints(paths.checkpoints):
+        if list_checkpoints(folder / CHECKPOINTS):
             raise RunError(
                 f"{folder} has checkpoints but no config.yaml; bring the file back, or "
                 "train into a new --run"
@@ -113,7 +74,7 @@ def check_run(folder: Path, config: TrainConfig) -> None:
 
 def write_run_config(folder: Path, config: TrainConfig) -> None:
     """Writes a run's ``config.yaml`` in one piece."""
-    with write_whole(RunPaths(folder).config, overwrite=True) as path:
+    with write_whole(folder / CONFIG_NAME, overwrite=True) as path:
         path.write_text(config_to_yaml(config), encoding="utf-8")
 
 

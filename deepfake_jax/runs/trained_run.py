@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from jaxtyping import Float64
+from typing import Literal
 
 from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
-from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.checkpoint import CheckpointError, restore_checkpoint
+from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
+    BEST,
+    CHECKPOINTS,
     RunError,
-    RunPaths,
     _architecture,
     read_run_config,
 )
-from deepfake_jax.train_config import ModelConfig, config_from_dict
-from deepfake_jax.types import Side
+from deepfake_jax.train_config import ModelConfig
 
 
 def load_start(
@@ -58,20 +54,16 @@ class TrainedRun:
         params: its parameters; the moving average where the run keeps one. With the
             bank of codes where it keeps one, see `recall`.
         step: updates that they have had.
-        color_shift: grey levels added to A's faces in training, RGB.
-        identities: mean face embedding of each side where its face set has one.
-        model_hash: SHA-256 that names these very parameters.
-        energies: of each side's real faces' fine detail, see `detail.match_detail`;
-            empty in runs of versions that did not note them.
+        facts: what else the run knows.
+        model_hash: SHA-256 that names these very parameters; empty for those of no
+            checkpoint.
     """
 
     model: Autoencoder
     params: Params
     step: int
-    color_shift: Float64[np.ndarray, "3"]
-    identities: dict[str, Any]
-    model_hash: str
-    energies: Mapping[Side, Energies] = field(default_factory=dict)
+    facts: RunFacts
+    model_hash: str = ""
 
 
 def load_run(
@@ -93,9 +85,8 @@ def load_run(
     config = read_run_config(folder)
     if config is None:
         raise RunError(f"{folder} is no run: it has no config.yaml; train one first")
-    paths = RunPaths(folder)
     best = checkpoint == "best"
-    restored = restore_checkpoint(paths.best if best else paths.checkpoints)
+    restored = restore_checkpoint(folder / BEST if best else folder / CHECKPOINTS)
     if restored is None and best:
         raise RunError(
             f"{folder} has no best checkpoint: it was not judged on held-out faces "
@@ -105,31 +96,21 @@ def load_run(
         raise RunError(
             f"{folder} has no checkpoint yet; train longer, or wait for the first one"
         )
-    tree, manifest = restored
-    extra = manifest["extra"]
+    tree = restored.tree
     try:
-        model = make_autoencoder(config_from_dict({"model": extra["model"]}).model)
         params = tree["ema"] or tree["params"]
-        if bank := tree.get("bank"):
-            params = {**params, "bank": bank}
     except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder}: the checkpoint of step {manifest.get('step')} lacks {error}; "
-            "it was not written by this program"
+            f"{folder}: the checkpoint of step {restored.step} lacks {error}; it was "
+            "not written by this program"
         ) from None
-    files = json.dumps(manifest["files"], sort_keys=True)
+    if bank := tree.get("bank"):
+        params = {**params, "bank": bank}
+    files = json.dumps(restored.files, sort_keys=True)
     return TrainedRun(
-        model=model,
+        model=make_autoencoder(restored.facts.model),
         params=params,
-        step=manifest["step"],
-        color_shift=np.asarray(extra["color_shift"], np.float64),
-        identities=extra.get("identities", {}),
+        step=restored.step,
+        facts=restored.facts,
         model_hash=hashlib.sha256(files.encode()).hexdigest(),
-        energies=read_energies(extra),
     )
-
-
-def read_energies(extra: Mapping[str, Any]) -> dict[Side, Energies]:
-    """`TrainedRun.energies` of what `begin.describe_run` noted."""
-    noted: dict[Side, list[float]] = extra.get("detail", {})
-    return {side: np.asarray(pair, np.float32) for side, pair in noted.items()}

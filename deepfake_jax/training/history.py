@@ -1,7 +1,7 @@
 """What a run knows and writes while it trains: lines of metrics, states, pictures.
 
 Of several processes only the leader writes; all of them read the same metrics, and so
-come to the same conclusions. The names in a run's folder stand in `run.RunPaths`.
+come to the same conclusions. The names in a run's folder stand in `run_folder`.
 """
 
 import json
@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,14 @@ from deepfake_jax.runs.metrics_file import (
     read_metrics,
     truncate_metrics,
 )
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.runs.run_folder import (
+    BEST,
+    CHECKPOINTS,
+    LOSSES_NAME,
+    METRICS_NAME,
+    PREVIEW_NAME,
+)
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import Devices
 from deepfake_jax.training.progress_pictures import (
@@ -86,12 +94,12 @@ class Journal:
         scores: what it found so far.
     """
 
-    def __init__(self, paths: RunPaths, config: TrainConfig, devices: Devices):
+    def __init__(self, run: Path, config: TrainConfig, devices: Devices):
         self.meter = Meter(images_per_step=2 * config.batch_size)
         self.losses = math.nan, math.nan
         self.more_losses: dict[str, float] = {}
         self.skipped = self.skipped_in_row = 0
-        self._paths, self._config, self._devices = paths, config, devices
+        self._run, self._config, self._devices = run, config, devices
         self._earlier_seconds, self._start = 0.0, time.monotonic()
         self._progress: Progress | None = None
         self.gauge: Gauge | None = None
@@ -116,23 +124,20 @@ class Journal:
             yield
         self._start += time.monotonic() - start
 
-    def resume(self, step: int, extra: dict[str, Any] | None) -> None:
+    def resume(self, step: int, facts: RunFacts | None) -> None:
         """Goes on after a checkpoint; lines of later steps are dropped.
 
         Args:
             step: the checkpoint's, 0 if there is none.
-            extra: what `save` wrote, None if there is none.
+            facts: what `save` wrote, None if there is none.
         """
-        if extra is not None:
-            self._earlier_seconds = extra["seconds"]
-            a, b = extra["loss_a"], extra["loss_b"]
-            self.losses = math.nan if a is None else a, math.nan if b is None else b
-            # The first runs counted no skipped updates.
-            self.skipped = extra.get("skipped", 0)
-            self.skipped_in_row = extra.get("skipped_in_row", 0)
+        if facts is not None:
+            self._earlier_seconds = facts.seconds
+            self.losses = facts.losses["a"], facts.losses["b"]
+            self.skipped, self.skipped_in_row = facts.skipped, facts.skipped_in_row
         if self._devices.leads:
-            truncate_metrics(self._paths.metrics, step)
-            self.scores.read(read_metrics(self._paths.metrics))
+            truncate_metrics(self._run / METRICS_NAME, step)
+            self.scores.read(read_metrics(self._run / METRICS_NAME))
 
     @contextmanager
     def show_progress(self, step: int) -> Iterator[None]:
@@ -182,7 +187,7 @@ class Journal:
                 step,
             )
         if self.skipped_in_row == MAX_SKIPS:
-            saved = list_checkpoints(self._paths.checkpoints)[-1:]
+            saved = list_checkpoints(self._run / CHECKPOINTS)[-1:]
             dispatch.problem = TrainingError(
                 f"losses or gradients were not finite numbers {MAX_SKIPS} steps in a "
                 f"row, up to step {step}. The last good checkpoint is kept (step "
@@ -207,14 +212,14 @@ class Journal:
         self.update_progress(step)
 
     def _append(self, line: dict[str, Any]) -> None:
-        with self._paths.metrics.open("a", encoding="utf-8") as file:
+        with (self._run / METRICS_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(drop_nonfinite(line), allow_nan=False) + "\n")
 
     def judgement_is_due(self, step: int) -> bool:
         """Whether to measure held-out faces after a step."""
         return self.gauge is not None and self.scores.is_due(step)
 
-    def judge(self, step: int, state: TrainState, extra: dict[str, Any]) -> None:
+    def judge(self, step: int, state: TrainState, facts: RunFacts) -> None:
         """Measures held-out faces, and keeps the best state.
 
         The figures are a line of their own, after that of the step's losses and before
@@ -224,7 +229,7 @@ class Journal:
         Args:
             step: whose state it is; its losses must have been collected.
             state: after the step.
-            extra: what a checkpoint has to remember.
+            facts: what a checkpoint has to remember.
         """
         assert self.gauge is not None
         known = self.scores.plateau
@@ -236,15 +241,15 @@ class Journal:
                 self._gauge_is_warm = True
             start = time.monotonic()
             figures = self.gauge.measure(remembered)
-            if self.scores.is_best(figures) or not list_checkpoints(self._paths.best):
+            if self.scores.is_best(figures) or not list_checkpoints(self._run / BEST):
                 # What a swap needs, a quarter of what training does.
                 tree = {"step": np.int32(step), "params": params, "ema": None}
                 tree |= _bank_of(remembered)
                 save_best(
-                    self._paths.best,
+                    self._run / BEST,
                     step,
                     tree,
-                    extra={**extra, "score": figures["score"]},
+                    facts=replace(facts, score=figures["score"]),
                 )
             interval = self.scores.stretch(
                 time.monotonic() - start, step_seconds=self._step_seconds
@@ -282,25 +287,25 @@ class Journal:
             note += f", {rate:.0f} img/s, {step_ms:.0f} ms/step, {wait:.0%} data wait"
         return note + (f", {self.skipped} skipped" if self.skipped else "")
 
-    def save(self, step: int, state: TrainState, extra: dict[str, Any]) -> None:
-        """Saves a state as a checkpoint, with `extra` and what `resume` needs."""
+    def save(self, step: int, state: TrainState, facts: RunFacts) -> None:
+        """Saves a state as a checkpoint, with `facts` and what `resume` needs."""
         if not self._devices.leads:
             return
-        known = {
-            "seconds": self.seconds,
-            "loss_a": self.losses[0],
-            "loss_b": self.losses[1],
-            "skipped": self.skipped,
-            "skipped_in_row": self.skipped_in_row,
-        }
+        facts = replace(
+            facts,
+            seconds=self.seconds,
+            losses={"a": self.losses[0], "b": self.losses[1]},
+            skipped=self.skipped,
+            skipped_in_row=self.skipped_in_row,
+        )
         with self.meter.apart():
             whole = self._devices.get_state(state)
             bank = _bank_of(self.memory(whole.swap_params))
             save_checkpoint(
-                self._paths.checkpoints,
+                self._run / CHECKPOINTS,
                 step,
                 state_arrays(whole) | bank,
-                extra={**extra, **drop_nonfinite(known)},
+                facts=facts,
                 # After a skipped update the parameters may be what causes it: such a
                 # state is added to the others and pushes none of them out.
                 keep=sys.maxsize if self.skipped_in_row else self._config.keep,
@@ -319,8 +324,8 @@ class Journal:
             title = f"step {step}, loss A {self.losses[0]:.4f}, B {self.losses[1]:.4f}"
             params = self.memory(self._devices.get_state(state.swap_params))
             rows = _draw_rows(state.model, params, faces)
-            write_picture(self._paths.preview, draw_preview(rows, title=title))
-            plot_losses(read_metrics(self._paths.metrics), self._paths.losses)
+            write_picture(self._run / PREVIEW_NAME, draw_preview(rows, title=title))
+            plot_losses(read_metrics(self._run / METRICS_NAME), self._run / LOSSES_NAME)
 
 
 class Meter:

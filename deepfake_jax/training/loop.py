@@ -29,8 +29,11 @@ from deepfake_jax.runs.checkpoint import (
 )
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.recorded_sets import write_sets
-from deepfake_jax.runs.run_folder import RunPaths
-from deepfake_jax.runs.trained_run import TrainedRun, read_energies
+from deepfake_jax.runs.run_folder import (
+    BEST,
+    CHECKPOINTS,
+)
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.data import Batch, BatchLoader
 from deepfake_jax.training.devices import Devices, find_devices
@@ -195,20 +198,20 @@ class _Session:
         start: Params,
         teacher: TeacherRun | None = None,
     ):
-        self.config, self.paths = config, RunPaths(run)
+        self.config, self.run = config, run
         self.devices, self.rows = devices, rows
-        self.journal = Journal(self.paths, config, devices)
+        self.journal = Journal(run, config, devices)
         self.splits = split_faces(
-            self.paths.folder,
+            run,
             {"a": a, "b": b},
             config,
             leads=devices.leads,
             teacher=teacher,
         )
         self.among = self.splits["a"].train, self.splits["b"].train
-        self.extra = describe_run(config, a, b, self.among, teacher)
+        self.facts = describe_run(config, a, b, self.among, teacher)
         counts, told = map(len, self.among), "" if teacher is None else teacher.name
-        self.fingerprint = fingerprint_run(config, self.extra, told, *counts)
+        self.fingerprint = fingerprint_run(config, self.facts, told, *counts)
         self.observer: Observer | None = None
         self.observed_step, self.observed_seconds = -1, 0.0
         state = init_state(jax.random.key(config.seed), config)
@@ -219,7 +222,7 @@ class _Session:
         self.teacher: Teacher | None = None
         if teacher is not None:
             self.teacher = devices.put_state(teacher.network)
-        shift = np.asarray(self.extra["color_shift"])
+        shift = self.facts.shift
         self.faces = shift_color(a.faces, shift), b.faces
         self.landmarks = find_landmarks(config, a, b, taught=teacher is not None)
         self._begin_judging({"a": a, "b": b}, shift)
@@ -237,7 +240,7 @@ class _Session:
                     sets,
                     self.splits,
                     color_shift=shift,
-                    energies=read_energies(self.extra),
+                    energies=self.facts.energies,
                 )
         elif self.config.until:
             _log.warning(
@@ -257,21 +260,20 @@ class _Session:
 
     def _resume(self, state: TrainState) -> TrainState:
         restored = restore_checkpoint(
-            self.paths.checkpoints,
+            self.run / CHECKPOINTS,
             state_arrays(state),
             optional=("ema", "critic", "bank"),
         )
         if restored is None:
             self.journal.resume(0, None)
             return state
-        tree, manifest = restored
-        step, extra = manifest["step"], manifest["extra"]
-        self.journal.resume(step, extra)
-        self.observed_seconds = extra["seconds"]
-        if extra["color_shift"] != self.extra["color_shift"]:
+        tree, facts = restored.tree, restored.facts
+        self.journal.resume(restored.step, facts)
+        self.observed_seconds = facts.seconds
+        if facts.color_shift != self.facts.color_shift:
             _log.warning("the face sets have changed; the run keeps its colour shift")
-            self.extra["color_shift"] = extra["color_shift"]
-        _log.info("going on at step %d", step)
+            self.facts = replace(self.facts, color_shift=facts.color_shift)
+        _log.info("going on at step %d", restored.step)
         if state.ema is not None:
             tree.setdefault("ema", jax.tree.map(jnp.copy, tree["params"]))
         return replace(state, **tree)  # a critic that is new begins anew
@@ -302,7 +304,7 @@ class _Session:
                 journal.collect(previous)
                 if journal.judgement_is_due(self.step):
                     journal.collect(newest)
-                    journal.judge(self.step, self.state, self.extra)
+                    journal.judge(self.step, self.state, self.facts)
                 if self._look_is_due():
                     journal.collect(newest)
                     self._observe(journal.seconds)
@@ -381,15 +383,12 @@ class _Session:
                     self.devices.get_state(self.state.swap_params)
                 ),
                 step=self.step,
-                color_shift=np.asarray(self.extra["color_shift"], np.float64),
-                identities=self.extra["identities"],
-                model_hash="",  # names a checkpoint, which this is not
-                energies=read_energies(self.extra),
+                facts=self.facts,
             )
             self.observer.observe(now, seconds)
 
     def _save(self) -> None:
-        self.journal.save(self.step, self.state, self.extra)
+        self.journal.save(self.step, self.state, self.facts)
         self.saved_step = self.step
 
     def _write_pictures(self) -> None:
@@ -414,11 +413,11 @@ class _Session:
             loss_a=self.journal.losses[0],
             loss_b=self.journal.losses[1],
             images_per_second=self.journal.meter.median_rate,
-            checkpoint=str(checkpoint_path(self.paths.checkpoints, self.step)),
+            checkpoint=str(checkpoint_path(self.run / CHECKPOINTS, self.step)),
             interrupted=interrupted,
             seconds=self.journal.seconds,
             skipped=self.journal.skipped,
-            best=(list_checkpoints(self.paths.best) or [None])[-1],
+            best=(list_checkpoints(self.run / BEST) or [None])[-1],
             plateau=self.journal.scores.plateau,
         )
 

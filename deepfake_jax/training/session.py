@@ -8,9 +8,8 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import filelock
 import jax
@@ -26,13 +25,20 @@ from deepfake_jax.models.autoencoder import Params, make_autoencoder
 from deepfake_jax.models.fine_detail import measure_energies
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
-from deepfake_jax.runs.run_folder import RunError, RunPaths, check_run, write_run_config
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    LOCK_NAME,
+    RunError,
+    check_run,
+    write_run_config,
+)
 from deepfake_jax.runs.trained_run import load_start
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 _MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
@@ -69,7 +75,7 @@ def split_faces(
     Raises:
         FaceSetError: the record cannot be read.
     """
-    goes_on = bool(list_checkpoints(RunPaths(run).checkpoints))
+    goes_on = bool(list_checkpoints(run / CHECKPOINTS))
     splits: dict[Side, Split] = {}
     for side, faces in sets.items():
         if goes_on or teacher is not None:
@@ -126,7 +132,7 @@ def load_parameters(
         if decoders:
             raise RunError("--init-decoders needs --init RUN, whose decoders to take")
         return {}
-    if list_checkpoints(RunPaths(run).checkpoints):
+    if list_checkpoints(run / CHECKPOINTS):
         _log.info("%s goes on from its own state; --init is for new runs", run)
         return {}
     start = load_start(init, config.model, decoders=decoders)
@@ -149,7 +155,7 @@ def describe_run(
     b: FaceSet,
     among: Among,
     teacher: TeacherRun | None = None,
-) -> dict[str, Any]:
+) -> RunFacts:
     """What a checkpoint must say for a swap to need nothing else.
 
     Args:
@@ -161,19 +167,21 @@ def describe_run(
     """
     shift = np.zeros(3)
     if teacher is not None:
-        shift = teacher.trained.color_shift
+        shift = teacher.trained.facts.shift
     elif config.match_color:
         shift = mean_color_shift(a.faces, b.faces, among=among)
-    return {
-        "model": asdict(config.model),
-        "color_shift": shift.tolist(),
-        "detail": _note_detail(config, a, b, among),
-        "identities": {
+    sets: dict[Side, FaceSet] = {"a": a, "b": b}
+    red, green, blue = shift.tolist()
+    return RunFacts(
+        model=config.model,
+        color_shift=(red, green, blue),
+        detail=_note_detail(config, a, b, among),
+        identities={
             side: faces.header["identity"]
-            for side, faces in (("a", a), ("b", b))
+            for side, faces in sets.items()
             if "identity" in faces.header
         },
-    }
+    )
 
 
 def find_landmarks(
@@ -194,15 +202,16 @@ def find_landmarks(
 
 def _note_detail(
     config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
-) -> dict[str, list[float]]:
+) -> dict[Side, tuple[float, float]]:
     """How much fine detail each side's training faces have; see `detail`."""
     size = make_autoencoder(config.model).crop_size
-    found: dict[str, list[float]] = {}
-    for side, faces, own in zip("ab", (a, b), among, strict=True):
+    found: dict[Side, tuple[float, float]] = {}
+    for side, faces, own in zip(SIDES, (a, b), among, strict=True):
         # As many of any set: one program measures them.
         picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
         crops = crop_faces(np.asarray(faces.faces[picked]), size)
-        found[side] = [float(energy) for energy in measure_energies(crops)]
+        fine, coarse = measure_energies(crops).tolist()
+        found[side] = fine, coarse
     return found
 
 
@@ -215,7 +224,7 @@ def claim_run(
     check_teacher(run, teacher)
     run.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(RunPaths(run).lock).acquire(timeout=0):
+        with filelock.FileLock(run / LOCK_NAME).acquire(timeout=0):
             write_run_config(run, config)
             write_teacher(run, teacher)
             yield
@@ -248,10 +257,10 @@ def compare_processes(told: Int[np.ndarray, "_ 3"], run: Path) -> None:
 
 
 def fingerprint_run(
-    config: TrainConfig, extra: dict[str, Any], teacher: str, *counts: int
+    config: TrainConfig, facts: RunFacts, teacher: str, *counts: int
 ) -> int:
     """A number that differs where processes would train different things."""
     # Hosts may differ in cores and memory.
     settings = config_to_yaml(replace(config, workers=1, memory_limit_mb=0))
-    text = settings + json.dumps([extra["color_shift"], counts]) + teacher
+    text = settings + json.dumps([facts.color_shift, counts]) + teacher
     return zlib.crc32(text.encode()) >> 1  # the sign's bit stays free

@@ -13,7 +13,10 @@ from typing import Any
 from deepfake_jax.files import write_whole
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    RunError,
+)
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import ConfigError, TrainConfig
 from deepfake_jax.training.state import Teacher
@@ -98,7 +101,7 @@ def check_teacher(run: Path, teacher: TeacherRun | None) -> None:
     Raises:
         RunError: it has another one.
     """
-    if not list_checkpoints(RunPaths(run).checkpoints):
+    if not list_checkpoints(run / CHECKPOINTS):
         return
     known = _read_record(run)
     now = None if teacher is None else teacher.name

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 from footage import tiny_config, write_face_set, write_pan
-from networks import Same
+from networks import NO_FACTS, Same
 from videos import read_picture_tags
 
 from deepfake_jax.conversion.compose import compose_frame
@@ -56,16 +57,14 @@ def pan(portrait, tmp_path_factory) -> Path:
     return write_pan(tmp_path_factory.mktemp("pan") / "pan.mp4", portrait)
 
 
-def identity_run(**fields) -> TrainedRun:
-    trained = TrainedRun(
+def identity_run(**facts: Any) -> TrainedRun:
+    return TrainedRun(
         model=Autoencoder(Same(), Same(), 64),
         params={"encoder": {}, "decoder_a": {}, "decoder_b": {}},
         step=0,
-        color_shift=np.zeros(3),
-        identities={},
+        facts=replace(NO_FACTS, **facts),
         model_hash="0" * 64,
     )
-    return replace(trained, **fields)
 
 
 def place_one(swapper: FrameSwapper, frame: np.ndarray, folder: Path) -> list:
@@ -101,7 +100,7 @@ def test_the_identity_network_gives_the_frame_back(portrait, mask, tmp_path):
 
 
 def test_only_the_faces_box_changes(portrait, tmp_path):
-    trained = identity_run(color_shift=np.array([40.0, 0.0, 0.0]))
+    trained = identity_run(color_shift=(40.0, 0.0, 0.0))
     swapped = swap_one(trained, portrait, tmp_path)
     assert swapped is not None
     x, y, width, height = make_detector()(portrait)[0].box
@@ -136,7 +135,7 @@ def test_the_person_is_told_from_others(portrait, tmp_path):
 
 
 def test_poisson_and_colour_choices_differ(portrait, tmp_path):
-    trained = identity_run(color_shift=np.array([0.0, 0.0, 60.0]))
+    trained = identity_run(color_shift=(0.0, 0.0, 60.0))
     results = [
         swap_one(trained, portrait, tmp_path, config)
         for config in (

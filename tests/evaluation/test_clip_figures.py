@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_pan
+from networks import NO_FACTS
 
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.clip_figures import ClipError, ClipFigures, measure_clip
@@ -32,9 +33,7 @@ def run_of(decode: Callable[[jax.Array], jax.Array]) -> TrainedRun:
         model=Autoencoder(Draw(lambda x: x), Draw(decode), crop_size=64),
         params=params,
         step=0,
-        color_shift=np.zeros(3),
-        identities={},
-        model_hash="",
+        facts=NO_FACTS,
     )
 
 

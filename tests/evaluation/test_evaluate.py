@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
-from networks import Same, Still
+from networks import NO_FACTS, Same, Still
 
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.evaluation.evaluate import (
@@ -42,9 +42,7 @@ def make_run(decoder: nn.Module, a: Any, b: Any) -> TrainedRun:
         model=Autoencoder(encoder=Same(), decoder=decoder, crop_size=SIZE),
         params={"encoder": {}, "decoder_a": a, "decoder_b": b},
         step=7,
-        color_shift=np.zeros(3),
-        identities={},
-        model_hash="",
+        facts=NO_FACTS,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
-from networks import Same, Still
+from networks import NO_FACTS, Same, Still
 
 from deepfake_jax.evaluation.evaluate import evaluate_sets
 from deepfake_jax.evaluation.fidelity import (
@@ -126,9 +126,7 @@ def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
         model=model,
         params=params,
         step=1,
-        color_shift=np.zeros(3),
-        identities={},
-        model_hash="",
+        facts=NO_FACTS,
     )
     # No side has more faces than either of them judges by.
     expected = evaluate_sets(run, sets, splits, Judge())

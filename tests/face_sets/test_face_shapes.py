@@ -20,7 +20,10 @@ from deepfake_jax.imaging.face_template import (
     five_points,
 )
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.run_folder import (
+    METRICS_NAME,
+    RunError,
+)
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
@@ -181,7 +184,7 @@ def test_a_run_learns_shapes_and_goes_on(tmp_path: Path):
     train(a, b, run, run_config(2), devices=2)
     train(a, b, run, run_config(4), devices=2)
     train(a, b, whole, run_config(4), devices=2)
-    losses = [line["loss_shape"] for line in read_metrics(RunPaths(run).metrics)]
+    losses = [line["loss_shape"] for line in read_metrics(run / METRICS_NAME)]
     assert len(losses) == 4 and all(0 < loss < 0.1 for loss in losses)
     ends = load_run(run).params, load_run(whole).params
     assert np.any(ends[0]["readout"])
@@ -196,5 +199,5 @@ def test_a_run_learns_shapes_and_goes_on(tmp_path: Path):
 def test_faces_without_landmarks_train_without_shapes(tmp_path: Path):
     a, b = (write_face_set(tmp_path / n, 3) for n in "ab")
     train(a, b, tmp_path / "run", run_config(1), devices=2)
-    (line,) = read_metrics(RunPaths(tmp_path / "run").metrics)
+    (line,) = read_metrics(tmp_path / "run" / METRICS_NAME)
     assert "loss_shape" not in line

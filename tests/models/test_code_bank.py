@@ -17,7 +17,9 @@ from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.face_bank import gather_examples, remember
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+)
 from deepfake_jax.runs.swapper import _draw, make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ModelConfig
@@ -356,5 +358,6 @@ def test_run_keeps_the_bank_of_its_training_faces(tmp_path: Path):
     train(a, b, run, replace(config, steps=5), devices=1)
     second = load_run(run).params
     assert np.abs(second["bank"]["a"]["codes"] - first["a"]["codes"]).max() > 0
-    tree, _ = restore_checkpoint(RunPaths(run).checkpoints) or ({}, {})
-    assert "bank" not in tree["params"] and "bank" not in tree["ema"]
+    saved = restore_checkpoint(run / CHECKPOINTS)
+    assert saved is not None
+    assert not any("bank" in saved.tree[part] for part in ("params", "ema"))

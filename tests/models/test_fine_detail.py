@@ -13,7 +13,6 @@ from deepfake_jax.imaging.mask_shapes import oval_mask
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.fine_detail import MOST_GAIN, match_detail, measure_energies
 from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.runs.trained_run import read_energies
 
 COPY = Autoencoder(encoder=Same(), decoder=Same(), crop_size=64)
 NOTHING = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
@@ -108,13 +107,6 @@ def test_a_swapper_with_energies_raises_detail(crops: np.ndarray):
     np.testing.assert_array_equal(off, soft)
     raised = make_swapper(COPY, NOTHING, energies=energies)(soft)
     assert (measure_energies(raised) > 1.3 * measure_energies(soft)).all()
-
-
-def test_a_run_of_an_older_version_has_none():
-    assert read_energies({"color_shift": [0, 0, 0]}) == {}
-    found = read_energies({"detail": {"a": [0.5, 0.25], "b": [1, 2]}})
-    assert found["a"].dtype == np.float32
-    np.testing.assert_array_equal(found["b"], [1, 2])
 
 
 def test_the_options_default_is_the_modules():

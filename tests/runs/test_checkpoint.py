@@ -1,13 +1,16 @@
 """Checkpoints: whole or absent, verified, and the newest good one is found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import NO_FACTS
 
 from deepfake_jax.runs.checkpoint import (
+    Checkpoint,
     CheckpointError,
     checkpoint_path,
     list_checkpoints,
@@ -16,6 +19,8 @@ from deepfake_jax.runs.checkpoint import (
     save_checkpoint,
     verify_checkpoint,
 )
+
+FACTS = replace(NO_FACTS, seconds=1.5, losses={"a": 0.25, "b": 0.5})
 
 
 def make_tree(value: float) -> dict:
@@ -27,7 +32,7 @@ def make_tree(value: float) -> dict:
     }
 
 
-def restore(folder: Path, like: dict | None = None) -> tuple:
+def restore(folder: Path, like: dict | None = None) -> Checkpoint:
     restored = restore_checkpoint(folder, like)
     assert restored is not None
     return restored
@@ -47,23 +52,24 @@ def damage(path: Path) -> None:
 
 def test_round_trip_is_exact_with_and_without_a_template(tmp_path):
     tree = make_tree(0.1)
-    save_checkpoint(tmp_path, 3, tree, extra={"seconds": 1.5})
-    restored, manifest = restore(tmp_path, tree)
+    save_checkpoint(tmp_path, 3, tree, facts=FACTS)
+    found = restore(tmp_path, tree)
+    restored = found.tree
     np.testing.assert_array_equal(
         restored["params"]["kernel"], tree["params"]["kernel"]
     )
     assert isinstance(restored["opt_state"], tuple)
     assert int(restored["opt_state"][1]["count"]) == 7
     assert restored["ema"] is None
-    assert manifest["step"] == 3 and manifest["extra"] == {"seconds": 1.5}
-    plain, _ = restore(tmp_path)
+    assert found.step == 3 and found.facts == FACTS
+    plain = restore(tmp_path).tree
     np.testing.assert_array_equal(plain["params"]["bias"], np.zeros(4))
     assert plain["ema"] is None
 
 
 def test_only_the_newest_are_kept(tmp_path):
     for step in (1, 2, 10, 9):
-        save_checkpoint(tmp_path, step, make_tree(step), extra={}, keep=2)
+        save_checkpoint(tmp_path, step, make_tree(step), facts=FACTS, keep=2)
     assert list_checkpoints(tmp_path) == [9, 10]
 
 
@@ -74,19 +80,19 @@ def test_no_checkpoint_is_none(tmp_path):
 
 def test_damage_is_found_and_passed_over(tmp_path, caplog):
     for step in (1, 2):
-        save_checkpoint(tmp_path, step, make_tree(step), extra={})
+        save_checkpoint(tmp_path, step, make_tree(step), facts=FACTS)
     damage(checkpoint_path(tmp_path, 2))
     with pytest.raises(CheckpointError, match="damaged"):
         verify_checkpoint(checkpoint_path(tmp_path, 2))
-    tree, manifest = restore(tmp_path, make_tree(0))
-    assert manifest["step"] == 1
-    assert float(tree["params"]["kernel"][0, 0]) == 1
+    found = restore(tmp_path, make_tree(0))
+    assert found.step == 1
+    assert float(found.tree["params"]["kernel"][0, 0]) == 1
     assert "falling back to the checkpoint of step 1" in caplog.text
 
 
 @pytest.mark.parametrize("harm", ["manifest", "json", "file"])
 def test_missing_parts_are_damage(tmp_path, harm):
-    path = save_checkpoint(tmp_path, 1, make_tree(1), extra={})
+    path = save_checkpoint(tmp_path, 1, make_tree(1), facts=FACTS)
     if harm == "manifest":
         (path / "manifest.json").unlink()
     elif harm == "json":
@@ -99,27 +105,29 @@ def test_missing_parts_are_damage(tmp_path, harm):
 
 
 def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
-    save_checkpoint(tmp_path, 1, make_tree(1), extra={})
+    save_checkpoint(tmp_path, 1, make_tree(1), facts=FACTS)
     leftover = tmp_path / ".00000002.partial"
     leftover.mkdir()
     (leftover / "manifest.json").write_text(json.dumps({"step": 2}))
     assert list_checkpoints(tmp_path) == [1]
-    save_checkpoint(tmp_path, 2, make_tree(2), extra={})
+    save_checkpoint(tmp_path, 2, make_tree(2), facts=FACTS)
     assert list_checkpoints(tmp_path) == [1, 2]
     assert not leftover.exists()
 
 
 def test_a_failed_save_leaves_the_earlier_ones(tmp_path):
-    save_checkpoint(tmp_path, 1, make_tree(1), extra={})
-    with pytest.raises(TypeError):
-        save_checkpoint(tmp_path, 2, make_tree(2), extra={"not": object()})
+    save_checkpoint(tmp_path, 1, make_tree(1), facts=FACTS)
+    with pytest.raises(ValueError):
+        save_checkpoint(tmp_path, 2, {"kernel": object()}, facts=FACTS)
     assert list_checkpoints(tmp_path) == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
 
 
 def test_the_best_replaces_all_others(tmp_path):
     for step in (5, 9, 7):
-        path = save_best(tmp_path, step, make_tree(step), extra={"score": 0.5})
+        path = save_best(
+            tmp_path, step, make_tree(step), facts=replace(FACTS, score=0.5)
+        )
         assert list_checkpoints(tmp_path) == [step]
         assert path == checkpoint_path(tmp_path, step)
-    assert restore(tmp_path)[1]["extra"] == {"score": 0.5}
+    assert restore(tmp_path).facts.score == 0.5

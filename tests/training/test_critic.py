@@ -11,7 +11,10 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    METRICS_NAME,
+)
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_from_dict
 from deepfake_jax.training.critic import (
@@ -205,9 +208,9 @@ def sets(tmp_path_factory):
 
 
 def read_state(run) -> list[np.ndarray]:
-    restored = restore_checkpoint(RunPaths(run).checkpoints)
+    restored = restore_checkpoint(run / CHECKPOINTS)
     assert restored is not None
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored.tree)]
 
 
 def test_two_halves_of_a_run_with_a_critic_are_the_whole(sets, tmp_path):
@@ -217,7 +220,7 @@ def test_two_halves_of_a_run_with_a_critic_are_the_whole(sets, tmp_path):
     train(sets[0], sets[1], halves, run_config(6), devices=1)
     for one, other in zip(read_state(whole), read_state(halves), strict=True):
         np.testing.assert_array_equal(one, other)
-    losses = [line["loss_critic"] for line in read_metrics(RunPaths(whole).metrics)]
+    losses = [line["loss_critic"] for line in read_metrics(whole / METRICS_NAME)]
     assert losses[:3] == [0, 0, 0] and all(loss > 0.1 for loss in losses[3:])
     # To swap, nobody needs it.
     assert "critic" not in load_run(whole).params
@@ -231,7 +234,7 @@ def test_a_critic_and_an_average_come_to_a_run_and_leave_it(sets, tmp_path):
             sets[0], sets[1], run, replace(config, optimizer=optimizer), devices=1
         )
         assert result.step == steps
-        return read_metrics(RunPaths(run).metrics)[-1]
+        return read_metrics(run / METRICS_NAME)[-1]
 
     run = tmp_path / "run"
     go_on(2, 0.0, 0.0)

@@ -16,7 +16,10 @@ from footage import tiny_config, write_face_set
 
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    METRICS_NAME,
+)
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
 from deepfake_jax.training.devices import Devices, find_devices, setup_distributed
@@ -48,7 +51,7 @@ def with_steps(steps: int, **settings) -> TrainConfig:
 
 
 def read_losses(run: Path) -> np.ndarray:
-    lines = read_metrics(RunPaths(run).metrics)
+    lines = read_metrics(run / METRICS_NAME)
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     return np.array([[line["loss_a"], line["loss_b"]] for line in lines])
 
@@ -213,14 +216,14 @@ def test_two_processes_train_the_run_of_one(sets: Sets, straight, tmp_path):
     done = finish(start_two(sets, run, with_steps(12), folder=tmp_path))
     assert [status for status, _, _ in done] == [0, 0], done
     assert_same_losses(run, straight)
-    assert list_checkpoints(RunPaths(run).checkpoints) == [10, 12]
+    assert list_checkpoints(run / CHECKPOINTS) == [10, 12]
 
 
 def test_a_signal_to_one_process_ends_both_at_one_step(sets: Sets, tmp_path):
     run = tmp_path / "run"
     processes = start_two(sets, run, with_steps(100_000), folder=tmp_path)
     deadline = time.monotonic() + 100
-    while len(read_metrics(RunPaths(run).metrics)) < 3:
+    while len(read_metrics(run / METRICS_NAME)) < 3:
         assert time.monotonic() < deadline and processes[0].poll() is None
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGTERM)
@@ -228,8 +231,8 @@ def test_a_signal_to_one_process_ends_both_at_one_step(sets: Sets, tmp_path):
     assert (status, status_1) == (0, 0), err + err_1
     result = json.loads(out.splitlines()[-1])
     assert result["interrupted"] == "SIGTERM"
-    assert list_checkpoints(RunPaths(run).checkpoints)[-1] == result["step"]
-    assert read_metrics(RunPaths(run).metrics)[-1]["step"] == result["step"]
+    assert list_checkpoints(run / CHECKPOINTS)[-1] == result["step"]
+    assert read_metrics(run / METRICS_NAME)[-1]["step"] == result["step"]
 
 
 def test_a_process_that_cannot_start_ends_the_other(sets: Sets, tmp_path):

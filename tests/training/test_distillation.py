@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
+from networks import NO_FACTS
 
 from deepfake_jax.cli.main import run_command
 from deepfake_jax.face_sets.face_set import load_faces
@@ -23,7 +24,12 @@ from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.recorded_sets import write_sets
-from deepfake_jax.runs.run_folder import RunError, RunPaths, write_run_config
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    METRICS_NAME,
+    RunError,
+    write_run_config,
+)
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import (
@@ -257,9 +263,7 @@ def untrained(model: ModelConfig) -> TrainedRun:
         model=network,
         params=network.shapes(),
         step=1,
-        color_shift=np.zeros(3),
-        identities={},
-        model_hash="",
+        facts=NO_FACTS,
     )
 
 
@@ -326,10 +330,10 @@ def teacher(tmp_path_factory) -> Path:
     write_run_config(run, config)
     write_sets(run, {"a": a, "b": b})
     splits = split_faces(run, {"a": a, "b": b}, config, leads=True)
-    extra = describe_run(config, a, b, (splits["a"].train, splits["b"].train))
-    extra["color_shift"] = [3.0, -2.0, 5.0]  # not what these faces give
+    facts = describe_run(config, a, b, (splits["a"].train, splits["b"].train))
+    facts = replace(facts, color_shift=(3.0, -2.0, 5.0))  # not what these faces give
     tree = {**state_arrays(init_state(jax.random.key(5), config)), "step": 2}
-    save_checkpoint(RunPaths(run).checkpoints, 2, tree, extra=extra)
+    save_checkpoint(run / CHECKPOINTS, 2, tree, facts=facts)
     return run
 
 
@@ -349,15 +353,14 @@ def test_a_student_shares_faces_and_colors_and_names_its_teacher(teacher, straig
     held = [json.loads((run / HELD_NAME).read_text()) for run in (teacher, straight)]
     assert held[0] == held[1] and min(map(len, held[0].values())) >= 4
     mine, known = load_run(straight), load_run(teacher)
-    np.testing.assert_array_equal(mine.color_shift, known.color_shift)
-    np.testing.assert_array_equal(mine.color_shift, [3, -2, 5])
+    assert mine.facts.color_shift == known.facts.color_shift == (3, -2, 5)
     record = json.loads((straight / TEACHER_NAME).read_text())
     assert record == {
         "folder": str(teacher.resolve()),
         "step": 2,
         "model_hash": known.model_hash,
     }
-    lines = read_metrics(RunPaths(straight).metrics)
+    lines = read_metrics(straight / METRICS_NAME)
     assert all(line["loss_swap"] > 0 for line in lines)
     assert not (teacher / TEACHER_NAME).exists()
 
@@ -373,7 +376,7 @@ def test_a_student_goes_on_to_the_bit(teacher, straight, tmp_path):
     params, whole = load_run(run).params, load_run(straight).params
     np.testing.assert_array_equal(flat(params), flat(whole))
     losses, expected = (
-        [line["loss_swap"] for line in read_metrics(RunPaths(folder).metrics)]
+        [line["loss_swap"] for line in read_metrics(folder / METRICS_NAME)]
         for folder in (run, straight)
     )
     assert len(losses) == 4 and losses == expected
@@ -384,9 +387,9 @@ def test_another_teacher_is_refused(teacher, straight, tmp_path):
     # The same run, trained on.
     other = tmp_path / "other" / "run"
     shutil.copytree(teacher.parent, other.parent)
-    states = RunPaths(other).checkpoints
-    tree, manifest = restore_checkpoint(states) or pytest.fail("no checkpoint")
-    save_checkpoint(states, 3, {**tree, "step": 3}, extra=manifest["extra"])
+    states = other / CHECKPOINTS
+    saved = restore_checkpoint(states) or pytest.fail("no checkpoint")
+    save_checkpoint(states, 3, {**saved.tree, "step": 3}, facts=saved.facts)
     with pytest.raises(RunError, match="has learned from .*step 2.*now .*step 3"):
         distill(other, straight, student(9), devices=1)
     with pytest.raises(ConfigError, match=f"distill --teacher {teacher.resolve()} "):
@@ -422,7 +425,7 @@ def test_a_run_is_not_its_own_teacher(teacher):
 
 
 def test_loss_of_swaps_is_plotted(straight, tmp_path):
-    lines = read_metrics(RunPaths(straight).metrics)
+    lines = read_metrics(straight / METRICS_NAME)
     plot_losses(lines, tmp_path / "with.png")
     plain = [{k: v for k, v in line.items() if k != "loss_swap"} for line in lines]
     plot_losses(plain, tmp_path / "without.png")

@@ -20,7 +20,13 @@ from deepfake_jax.runs.checkpoint import (
 )
 from deepfake_jax.runs.held_out import HELD_NAME, resume_split
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.run_folder import (
+    BEST,
+    CHECKPOINTS,
+    LOSSES_NAME,
+    METRICS_NAME,
+    RunError,
+)
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
@@ -91,7 +97,7 @@ def read_lines(run: Path, *, judged: bool) -> list[dict]:
     clocks = {"seconds", "images_per_second", "data_wait", "step_ms"}
     return [
         {key: value for key, value in line.items() if key not in clocks}
-        for line in read_metrics(RunPaths(run).metrics)
+        for line in read_metrics(run / METRICS_NAME)
         if is_judgement(line) == judged
     ]
 
@@ -99,17 +105,16 @@ def read_lines(run: Path, *, judged: bool) -> list[dict]:
 def read_state(folder: Path) -> list[np.ndarray]:
     restored = restore_checkpoint(folder)
     assert restored is not None
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored.tree)]
 
 
 def set_back(run: Path, to: Path) -> Path:
     """A copy of a run as a kill after the checkpoint of step 5 leaves it."""
     shutil.copytree(run, to)
-    paths = RunPaths(to)
-    newest = list_checkpoints(paths.checkpoints)[-1]
+    newest = list_checkpoints(to / CHECKPOINTS)[-1]
     for step in range(6, newest + 1):
-        shutil.rmtree(checkpoint_path(paths.checkpoints, step), ignore_errors=True)
-    assert list_checkpoints(paths.checkpoints) == [5]
+        shutil.rmtree(checkpoint_path(to / CHECKPOINTS, step), ignore_errors=True)
+    assert list_checkpoints(to / CHECKPOINTS) == [5]
     return to
 
 
@@ -121,17 +126,16 @@ def test_a_judged_run_has_figures_and_a_best_checkpoint(straight: Path):
     assert all(set(x) == {"step", "score", "interval", *names} for x in judged)
     assert [x["step"] for x in read_lines(straight, judged=False)] == list(range(1, 13))
     best = max(judged, key=lambda line: line["score"])
-    paths = RunPaths(straight)
-    assert list_checkpoints(paths.best) == [best["step"]]
-    assert list_checkpoints(paths.checkpoints) == [5, 10, 12]
+    assert list_checkpoints(straight / BEST) == [best["step"]]
+    assert list_checkpoints(straight / CHECKPOINTS) == [5, 10, 12]
     assert load_run(straight).step == 12
     found = load_run(straight, checkpoint="best")
     assert found.step == best["step"]
     # A swap needs nothing of the optimizer; the color is that of the run.
     assert set(found.params) == {"encoder", "decoder_a", "decoder_b", "bank"}
-    np.testing.assert_array_equal(found.color_shift, load_run(straight).color_shift)
+    assert found.facts.color_shift == load_run(straight).facts.color_shift
     # Losses above, figures below.
-    assert read_picture(paths.losses).shape == (800, 700, 3)
+    assert read_picture(straight / LOSSES_NAME).shape == (800, 700, 3)
 
 
 def test_held_out_faces_and_those_beside_them_teach_nothing(sets, straight, tmp_path):
@@ -163,18 +167,17 @@ def test_held_out_faces_and_those_beside_them_teach_nothing(sets, straight, tmp_
 
 def test_a_run_from_before_goes_on_without_holdout(sets, straight, tmp_path, caplog):
     run = set_back(straight, tmp_path / "run")
-    paths = RunPaths(run)
-    shutil.rmtree(paths.best)
+    shutil.rmtree(run / BEST)
     (run / HELD_NAME).unlink()
-    lines = [x for x in read_metrics(paths.metrics) if not is_judgement(x)]
-    paths.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [x for x in read_metrics(run / METRICS_NAME) if not is_judgement(x)]
+    (run / METRICS_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = train_on(sets, run, judged_config(until="plateau"))
     assert (result.step, result.best, result.plateau) == (12, None, None)
     # From where it goes on it trains on all faces.
     mine, theirs = (read_lines(r, judged=False) for r in (run, straight))
     assert mine[:5] == theirs[:5] and mine[5] != theirs[5]
     assert read_lines(run, judged=True) == []
-    assert not (run / HELD_NAME).exists() and not paths.best.exists()
+    assert not (run / HELD_NAME).exists() and not (run / BEST).exists()
     assert "nobody sees whether the run improves" in caplog.text
     with pytest.raises(RunError, match="no best checkpoint"):
         load_run(run, checkpoint="best")

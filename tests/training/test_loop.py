@@ -22,7 +22,14 @@ from deepfake_jax.runs.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import RunError, RunPaths
+from deepfake_jax.runs.run_folder import (
+    CHECKPOINTS,
+    LOCK_NAME,
+    LOSSES_NAME,
+    METRICS_NAME,
+    PREVIEW_NAME,
+    RunError,
+)
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.history import TrainingError
@@ -53,13 +60,13 @@ def straight(sets, tmp_path_factory) -> Path:
 
 
 def read_state(run: Path) -> list[np.ndarray]:
-    restored = restore_checkpoint(RunPaths(run).checkpoints)
+    restored = restore_checkpoint(run / CHECKPOINTS)
     assert restored is not None
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored.tree)]
 
 
 def read_losses(run: Path) -> list[tuple[int, float, float]]:
-    lines = read_metrics(RunPaths(run).metrics)
+    lines = read_metrics(run / METRICS_NAME)
     return [(line["step"], line["loss_a"], line["loss_b"]) for line in lines]
 
 
@@ -77,8 +84,7 @@ def test_two_halves_are_the_whole_bit_for_bit(sets, straight, tmp_path):
 
 
 def test_a_run_folder_holds_what_it_should(straight):
-    paths = RunPaths(straight)
-    lines = read_metrics(paths.metrics)
+    lines = read_metrics(straight / METRICS_NAME)
     timing = {"images_per_second", "data_wait", "step_ms"}
     expected = {"step", "loss_a", "loss_b", "grad_norm", "skipped", "seconds"} | timing
     assert all(set(line) == expected for line in lines)
@@ -90,10 +96,10 @@ def test_a_run_folder_holds_what_it_should(straight):
     per_second = 4 / (last["step_ms"] / 1000)
     assert last["images_per_second"] == pytest.approx(per_second)
     assert lines[-1]["loss_a"] < lines[0]["loss_a"]
-    assert list_checkpoints(paths.checkpoints) == [20, 30]
+    assert list_checkpoints(straight / CHECKPOINTS) == [20, 30]
     # Three rows a side and up to seven faces a row.
-    assert read_picture(paths.preview).shape[0] > 6 * 128
-    assert read_picture(paths.losses).ndim == 3
+    assert read_picture(straight / PREVIEW_NAME).shape[0] > 6 * 128
+    assert read_picture(straight / LOSSES_NAME).ndim == 3
     assert not [path for path in straight.iterdir() if ".partial" in path.name]
 
 
@@ -126,7 +132,7 @@ def start_training(sets, run: Path, config_path: Path) -> subprocess.Popen:
 def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        lines = read_metrics(RunPaths(run).metrics)
+        lines = read_metrics(run / METRICS_NAME)
         if lines and lines[-1]["step"] >= step:
             return
         assert process.poll() is None, process.communicate()[1]
@@ -144,17 +150,17 @@ def test_a_stopped_or_killed_run_goes_on_as_if_nothing_was(sets, tmp_path, kind)
     wait_for_step(run, 27, process)
     process.send_signal(kind)
     out, err = process.communicate(timeout=120)
-    reached = read_metrics(RunPaths(run).metrics)[-1]["step"]
+    reached = read_metrics(run / METRICS_NAME)[-1]["step"]
     assert reached < 400
     if kind == signal.SIGTERM:
         assert process.returncode == 0, err
         line = json.loads(out.splitlines()[-1])
         assert line["interrupted"] == "SIGTERM" and line["step"] >= 27
         assert Path(line["checkpoint"]) == checkpoint_path(
-            RunPaths(run).checkpoints, line["step"]
+            run / CHECKPOINTS, line["step"]
         )
     else:
-        assert list_checkpoints(RunPaths(run).checkpoints)[-1] % 10 == 0
+        assert list_checkpoints(run / CHECKPOINTS)[-1] % 10 == 0
     goal = reached + 10
     train_on(sets, run, replace(config, steps=goal))
     train_on(sets, tmp_path / "whole", replace(config, steps=goal))
@@ -166,7 +172,7 @@ def test_a_damaged_checkpoint_costs_only_its_own_steps(
 ):
     run = tmp_path / "run"
     train_on(sets, run, tiny_config(steps=25))
-    newest = checkpoint_path(RunPaths(run).checkpoints, 25)
+    newest = checkpoint_path(run / CHECKPOINTS, 25)
     file = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
     file.write_bytes(file.read_bytes()[:-9])
     train_on(sets, run, tiny_config(steps=30))
@@ -189,7 +195,7 @@ def test_a_folder_of_something_else_is_refused(sets, tmp_path):
 
 
 def test_two_processes_cannot_train_one_run(sets, straight):
-    with filelock.FileLock(RunPaths(straight).lock):
+    with filelock.FileLock(straight / LOCK_NAME):
         with pytest.raises(RunError, match="another process"):
             train_on(sets, straight, tiny_config(steps=31))
 
@@ -205,14 +211,14 @@ def test_losses_that_are_no_numbers_stop_and_keep_the_last_good_state(sets, tmp_
     ):
         train_on(sets, run, broken)
     # Steps 20 and 30 had a state to save, but no better one than this.
-    assert list_checkpoints(RunPaths(run).checkpoints) == [10]
+    assert list_checkpoints(run / CHECKPOINTS) == [10]
     assert load_run(run).step == 10
-    last = read_metrics(RunPaths(run).metrics)[-1]
+    last = read_metrics(run / METRICS_NAME)[-1]
     assert (last["step"], last["loss_a"], last["skipped"]) == (31, None, 20)
     # The run goes on from the good state, and the broken lines are gone.
     result = train_on(sets, run, tiny_config(steps=12))
     assert (result.step, result.skipped) == (12, 0)
-    plot_losses(read_metrics(RunPaths(run).metrics), tmp_path / "loss.png")
+    plot_losses(read_metrics(run / METRICS_NAME), tmp_path / "loss.png")
 
 
 def test_skipped_updates_are_counted_through_a_restart(sets, tmp_path):
@@ -224,7 +230,7 @@ def test_skipped_updates_are_counted_through_a_restart(sets, tmp_path):
     second = train_on(sets, run, replace(broken, steps=8))
     assert (second.step, second.skipped) == (8, 7)
     # No state of the row pushed another out.
-    assert list_checkpoints(RunPaths(run).checkpoints) == [3, 5, 8]
+    assert list_checkpoints(run / CHECKPOINTS) == [3, 5, 8]
     # Step 2 was the first of the row, two restarts ago.
     with pytest.raises(TrainingError, match="up to step 21"):
         train_on(sets, run, replace(broken, steps=40))
@@ -240,7 +246,7 @@ def test_steps_of_one_dispatch_are_the_same_steps(sets, straight, tmp_path):
     mine, theirs = np.array(read_losses(tmp_path / "run")), read_losses(straight)
     np.testing.assert_allclose(mine, theirs, rtol=1e-3)
     np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6)
-    assert list_checkpoints(RunPaths(tmp_path / "run").checkpoints) == [20, 30]
+    assert list_checkpoints(tmp_path / "run" / CHECKPOINTS) == [20, 30]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def test_minutes_end_a_run(sets, tmp_path):
 
 
 def test_colours_are_matched_and_remembered(sets, straight):
-    shift = load_run(straight).color_shift
+    shift = load_run(straight).facts.color_shift
     # B's tint is bluer than A's.
     assert shift[2] > 10 > shift[0]
 

@@ -1,0 +1,87 @@
+"""What a checkpoint remembers beside its arrays: all else that swaps and resumes need.
+
+In JSON a loss that is no finite number is null. What earlier versions did not note has
+the value that stands for not known.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from deepfake_jax.models.fine_detail import Energies
+from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import SIDES, Side
+
+
+def _unknown_losses() -> dict[Side, float]:
+    return dict.fromkeys(SIDES, math.nan)
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run knows of itself at a step.
+
+    Attributes:
+        model: the network.
+        color_shift: grey levels added to A's faces in training, RGB.
+        detail: of each side's real faces' two finest bands, see `fine_detail`; empty in
+            runs of versions that did not note it.
+        identities: mean face embedding of each side whose face set has one.
+        seconds: training time so far.
+        losses: of the last step; NaN where it was no finite number.
+        skipped: updates that were left out so far.
+        skipped_in_row: how many of them just now.
+        score: of held-out faces, where this state was kept for it.
+    """
+
+    model: ModelConfig
+    color_shift: tuple[float, float, float]
+    detail: Mapping[Side, tuple[float, float]] = field(default_factory=dict)
+    identities: Mapping[Side, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    losses: Mapping[Side, float] = field(default_factory=_unknown_losses)
+    skipped: int = 0
+    skipped_in_row: int = 0
+    score: float | None = None
+
+    @property
+    def shift(self) -> Float64[np.ndarray, "3"]:
+        """The shift of colors as an array."""
+        return np.asarray(self.color_shift, np.float64)
+
+    @property
+    def energies(self) -> dict[Side, Energies]:
+        """The fine detail of each side as arrays."""
+        return {
+            side: np.asarray(pair, np.float32) for side, pair in self.detail.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As values for JSON; `from_json` gives the same facts again."""
+        values = asdict(self)
+        for side, loss in values.pop("losses").items():
+            values[f"loss_{side}"] = loss if math.isfinite(loss) else None
+        if self.score is None:
+            del values["score"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Any) -> "RunFacts":
+        """Reads what `to_json` of this version or an earlier one gave.
+
+        Raises:
+            ValueError: a value is missing, unknown or of another type.
+        """
+        values = dict(values)
+        noted = {side: values.pop(f"loss_{side}", None) for side in SIDES}
+        losses = {s: math.nan if loss is None else loss for s, loss in noted.items()}
+        return _ADAPTER.validate_python({**values, "losses": losses})
+
+
+_ADAPTER = TypeAdapter(RunFacts)

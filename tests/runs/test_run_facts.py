@@ -1,0 +1,60 @@
+"""What checkpoints remember goes to JSON and comes back, from earlier versions, too."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.train_config import ModelConfig
+
+FACTS = RunFacts(
+    model=ModelConfig(name="lite", width=8),
+    color_shift=(-12.093241808855979, 0.5, 3.0),
+    detail={"a": (0.5, 0.25), "b": (1.0, 2.0)},
+    identities={"b": [0.1, -0.2]},
+    seconds=239.43987304299998,
+    losses={"a": 0.07671573013067245, "b": 0.1},
+    skipped=3,
+    skipped_in_row=1,
+    score=0.7,
+)
+
+
+def pass_on(facts: RunFacts) -> RunFacts:
+    return RunFacts.from_json(json.loads(json.dumps(facts.to_json(), allow_nan=False)))
+
+
+def test_facts_come_back_exactly():
+    assert pass_on(FACTS) == FACTS
+    assert FACTS.energies["a"].dtype == np.float32
+    np.testing.assert_array_equal(FACTS.energies["b"], [1, 2])
+
+
+def test_a_loss_that_is_no_number_comes_back_as_such():
+    losses = pass_on(replace(FACTS, losses={"a": math.inf, "b": 0.5})).losses
+    assert math.isnan(losses["a"]) and losses["b"] == 0.5
+
+
+def test_what_the_first_versions_noted_is_enough():
+    facts = RunFacts.from_json({"model": {}, "color_shift": [0, 1, 2]})
+    assert (facts.energies, facts.identities, facts.skipped) == ({}, {}, 0)
+    assert facts.model == ModelConfig() and math.isnan(facts.losses["a"])
+    assert facts.score is None and "score" not in facts.to_json()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"color_shift": [0, 1]},
+        {"model": {"name": "lite", "widht": 8}},
+        {"secnods": 3.0},
+        {"seconds": "long"},
+        {"identities": {"c": [1.0]}},
+    ],
+)
+def test_a_changed_value_or_key_is_refused(harm):
+    with pytest.raises(ValueError, match=next(iter(harm))):
+        RunFacts.from_json(FACTS.to_json() | harm)
