@@ -30,8 +30,11 @@ class ConfigError(ValueError):
 class ModelConfig:
     """The network."""
 
-    name: Literal["original", "lite"] = "original"
-    """Architecture: the classic, or one with half of its operations, for CPUs."""
+    name: Literal["original", "lite", "lite128", "mid256", "hd256", "hd512"] = (
+        "original"
+    )
+    """Architecture: the classic of 64 px; `lite`, with half of its operations, and
+    `lite128`, for CPUs; `mid256`, `hd256` and `hd512`, for GPUs."""
     width: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 128
     """Channels of the first convolution; every other layer scales with it."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -253,7 +253,7 @@ def count_layers(
             params,
             jax.ShapeDtypeStruct(shape, jnp.float32),
         )
-    return counts, jnp.shape(output)
+    return counts, getattr(output, "shape", ())
 
 
 def train_flops_per_image(config: ModelConfig) -> int:

@@ -18,20 +18,22 @@ Reference:
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
-from deepfake_jax.models import lite, original
+from deepfake_jax.models import deep, lite, lite128, original
 from deepfake_jax.models.code_bank import RECALLED, recall_codes
+from deepfake_jax.models.subpixels import start_alike
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side
 
 Params = dict[str, Any]
+_LEARNED = ("encoder", "decoder_a", "decoder_b")
 
 # Shares of the way, identity transfer (mean of both directions) and expression error of
 # the two clips' held-out faces after 2,200 steps of `lite`: 0, 0.51, 0.076; 0.5, 0.54,
@@ -39,6 +41,18 @@ Params = dict[str, Any]
 _MOVED = 0.7
 _MOST_SCALE = 1.5
 _LEAST = 1e-5  # variance; of a number of the code that is always the same
+
+
+class Drawing(NamedTuple):
+    """What a decoder draws.
+
+    Attributes:
+        crops: in [0, 1].
+        mask_logits: of how surely a pixel is the face's; None without a mask.
+    """
+
+    crops: Float32[Array, "n h w 3"]
+    mask_logits: Float32[Array, "n h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +65,15 @@ class Autoencoder:
         crop_size: side of the crops in pixels.
         align_codes: whether swaps move the source's codes to the target's; the encoder
             then has the methods ``compress`` and ``widen``.
+        masked: whether the decoder draws a mask, too: it then gives crops and logits,
+            and kernels start alike within blocks of pixels, see `subpixels`.
     """
 
     encoder: nn.Module
     decoder: nn.Module
     crop_size: int
     align_codes: bool = False
+    masked: bool = False
 
     def init(self, key: PRNGKeyArray) -> Params:
         """Draws the parameters of the encoder and of both decoders, float32.
@@ -85,7 +102,11 @@ class Autoencoder:
             part = draws[start : start + leaf.size].reshape(leaf.shape)
             drawn.append(part * jnp.float32(limit))
             start += leaf.size
-        return jax.tree.unflatten(tree, drawn)
+        params: Params = jax.tree.unflatten(tree, drawn)
+        if not self.masked:
+            return params
+        parts = {name: start_alike(params[name]) for name in _LEARNED}
+        return {**params, **parts}
 
     def shapes(self) -> Params:
         """The tree of parameters as shapes and types; nothing is computed."""
@@ -160,11 +181,37 @@ class Autoencoder:
         Raises:
             ValueError: side is neither "a" nor "b".
         """
+        return self.draw(params, code, side).crops
+
+    def draw(
+        self, params: Params, code: Float[Array, "n ch cw c"], side: Side
+    ) -> Drawing:
+        """Codes to faces of person `side` and, where the network has one, their mask.
+
+        Raises:
+            ValueError: side is neither "a" nor "b".
+        """
         if side not in SIDES:
             raise ValueError(f'side must be "a" or "b", got {side!r}')
-        return jnp.asarray(
-            self.decoder.apply({"params": params[f"decoder_{side}"]}, code)
-        )
+        drawn: Any = self.decoder.apply({"params": params[f"decoder_{side}"]}, code)
+        return Drawing(*drawn) if self.masked else Drawing(jnp.asarray(drawn))
+
+    def at_size(self, crop_size: int) -> "Autoencoder":
+        """The same network for crops of another size; its parameters stay the same.
+
+        Raises:
+            ValueError: it has no such size.
+        """
+        if crop_size == self.crop_size:
+            return self
+        sizes = getattr(self.decoder, "SIZES", (self.crop_size,))
+        if crop_size not in sizes:
+            raise ValueError(
+                f"crops of {crop_size} px, but this network draws "
+                f"{' or '.join(map(str, sizes))} px"
+            )
+        decoder = self.decoder.clone(size=crop_size)
+        return replace(self, decoder=decoder, crop_size=crop_size)
 
 
 def move_codes(
@@ -194,12 +241,23 @@ def move_codes(
 def make_autoencoder(config: ModelConfig) -> Autoencoder:
     """Builds the network that a config names."""
     dtype = jnp.dtype(config.precision)
-    network = {"original": original, "lite": lite}[config.name]
+    width, align_codes = config.width, config.align_codes
+    if config.name in deep.PLANS:
+        plan = deep.PLANS[config.name]
+        return Autoencoder(
+            encoder=deep.Encoder(width, sees=plan.sees, dtype=dtype),
+            decoder=deep.Decoder(width, levels=plan.levels, dtype=dtype),
+            crop_size=plan.crop_size,
+            align_codes=align_codes,
+            masked=True,
+        )
+    network = {"original": original, "lite": lite, "lite128": lite128}[config.name]
     return Autoencoder(
-        encoder=network.Encoder(width=config.width, dtype=dtype),
-        decoder=network.Decoder(width=config.width, dtype=dtype),
+        encoder=network.Encoder(width=width, dtype=dtype),
+        decoder=network.Decoder(width=width, dtype=dtype),
         crop_size=network.CROP_SIZE,
-        align_codes=config.align_codes,
+        align_codes=align_codes,
+        masked=network is lite128,
     )
 
 

@@ -35,11 +35,12 @@ def conv_phases(x: Array, kernel: Array, stride: int) -> Array:
     return conv_winograd(to_blocks(x), block_kernel(kernel, 1, 1), 1)
 
 
-def to_blocks(x: Array) -> Array:
-    """Lay each 2x2 block of pixels in one place's channels: (n h/2 w/2 4c)."""
+def to_blocks(x: Array, *, block: int = 2) -> Array:
+    """Lay each block of pixels in one place's channels: for 2x2, (n h/2 w/2 4c)."""
     n, h, w, c = x.shape
-    x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h // 2, w // 2, 4 * c)
+    h, w = h // block, w // block
+    x = x.reshape(n, h, block, w, block, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, h, w, block * block * c)
 
 
 # Three blocks hold six taps an axis, of which a 5-tap kernel leaves the first empty

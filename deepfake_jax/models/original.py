@@ -18,21 +18,23 @@ LEAK = 0.1  # slope of the leaky ReLUs below zero
 PLACES = 4  # side of the picture at the bottleneck
 
 
-def pixel_shuffle(x: Float[Array, "n h w c4"]) -> Float[Array, "n h2 w2 c"]:
-    """Moves each group of four channels to a 2 x 2 block of pixels.
+def pixel_shuffle(
+    x: Float[Array, "n h w cbb"], *, block: int = 2
+) -> Float[Array, "n hb wb c"]:
+    """Moves each group of channels to a block of pixels.
 
-    Channel ``(2 dy + dx) c + k`` of a pixel becomes channel k of its subpixel (dy, dx).
+    Channel ``(block dy + dx) c + k`` of a pixel becomes channel k of its subpixel (dy,
+    dx).
 
     Reference:
         Shi et al. 2016, "Real-time single image and video super-resolution using an
         efficient sub-pixel convolutional neural network", equation 4.
     """
     n, height, width, channels = x.shape
-    if channels % 4:
-        raise ValueError(f"channels must be a multiple of 4, got {channels}")
-    x = x.reshape(n, height, width, 2, 2, channels // 4)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, 2 * height, 2 * width, channels // 4)
+    if channels % block**2:
+        raise ValueError(f"channels must be a multiple of {block**2}, got {channels}")
+    x = x.reshape(n, height, width, block, block, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, block * height, block * width, -1)
 
 
 class Upscale(nn.Module):

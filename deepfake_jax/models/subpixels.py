@@ -1,0 +1,144 @@
+"""Layers of the networks that draw 128 pixels and more: pictures in blocks of pixels.
+
+Such a network works on fewer places than its pictures have pixels: a place's channels
+are a block of pixels, which `to_blocks` and `pixel_shuffle` lay out alike. Kernels that
+read or write blocks start alike for all pixels of one, or a fresh network would draw a
+lattice, and so would one that has just grown from half of the size.
+
+Reference:
+    Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution", section 3.2,
+    of starting alike.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
+
+from deepfake_jax.models.conv import Conv, conv
+from deepfake_jax.models.conv_blocks import to_blocks
+from deepfake_jax.models.original import pixel_shuffle
+
+RESIDUAL_LEAK = 0.2  # slope below zero within residual blocks
+DRAWN = 4  # channels that a head draws: red, green, blue and the mask
+
+
+class Residual(nn.Module):
+    """Adds two 3x3 convolutions' answer to what they see.
+
+    Reference:
+        He et al. 2016, "Deep residual learning for image recognition", figure 2; with
+        leaky ReLUs, the last of them after the sum, as DeepFaceLab has it.
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv0")(x)
+        y = nn.leaky_relu(y, RESIDUAL_LEAK)
+        y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(y)
+        return nn.leaky_relu(x + y, RESIDUAL_LEAK)
+
+
+class Stem(nn.Module):
+    """A 3x3 convolution over blocks of pixels; sees smaller pictures as if doubled.
+
+    A picture with a block of `block` / 2 pixels a place gives what the same picture
+    gives whose every pixel is doubled both ways, for a quarter of the work.
+    """
+
+    features: int
+    block: int
+    places: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, crops: Float[Array, "n h w 3"]) -> Float[Array, "n p p f"]:
+        shape = (3, 3, 3 * self.block**2, self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        block = crops.shape[1] // self.places
+        if block < self.block:
+            times = self.block // block
+            kernel = kernel.reshape(3, 3, block, times, block, times, 3, -1)
+            kernel = kernel.sum((3, 5)).reshape(3, 3, 3 * block**2, -1)
+        y = conv(to_blocks(crops, block=block), kernel, dtype=self.dtype)
+        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+
+
+class Head(nn.Module):
+    """A 3x3 convolution to blocks of pixels, four numbers each; float32, no sigmoid.
+
+    With `drawn` below `block` it draws the mean of the pixels that then share one.
+    """
+
+    block: int
+    drawn: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n p q c"]) -> Float32[Array, "n h w 4"]:
+        shape = (3, 3, x.shape[-1], DRAWN * self.block**2)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
+        kernel, bias = self._average(kernel), self._average(bias)
+        y = conv(x, kernel, dtype=self.dtype)
+        y = y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+        return pixel_shuffle(y, block=self.drawn).astype(jnp.float32)
+
+    def _average(self, weights: Array) -> Array:
+        if self.drawn == self.block:
+            return weights
+        before, times = weights.shape[:-1], self.block // self.drawn
+        weights = weights.reshape(*before, self.drawn, times, self.drawn, times, DRAWN)
+        weights = weights.mean((len(before) + 1, len(before) + 3))
+        return weights.reshape(*before, DRAWN * self.drawn**2)
+
+
+def shrink(crops: Float[Array, "n h w c"], size: int) -> Float[Array, "n p q c"]:
+    """Crops of a whole multiple of `size`, averaged to it; others as they are.
+
+    Raises:
+        ValueError: they are larger, and no multiple.
+    """
+    n, height, _, channels = crops.shape
+    if height <= size:
+        return crops
+    if height % size:
+        raise ValueError(f"crops of {height} px are no multiple of {size} px")
+    block = height // size
+    crops = crops.reshape(n, size, block, size, block, channels)
+    return crops.mean((2, 4))
+
+
+def split_drawn(
+    drawn: Float32[Array, "n h w 4"],
+) -> tuple[Float32[Array, "n h w 3"], Float32[Array, "n h w"]]:
+    """A head's answer as crops in [0, 1] and the mask's logits."""
+    return jax.nn.sigmoid(drawn[..., :3]), drawn[..., 3]
+
+
+def start_alike(params: Any) -> Any:
+    """Drawn parameters of one of these networks with kernels alike within blocks.
+
+    By the layers' names: ``stem`` reads blocks, ``output`` writes them, and within
+    ``upscale...`` there are 2 x 2 pixels to a place.
+    """
+
+    def tie(path: tuple[Any, ...], leaf: Array) -> Array:
+        name = path[0].key
+        if leaf.ndim != 4:
+            return leaf
+        if name == "stem":
+            return jnp.tile(leaf[:, :, :3], (1, 1, leaf.shape[2] // 3, 1))
+        if name == "output":
+            return jnp.tile(leaf[..., :DRAWN], leaf.shape[-1] // DRAWN)
+        if name.startswith("upscale"):
+            return jnp.tile(leaf[..., : leaf.shape[-1] // 4], 4)
+        return leaf
+
+    return jax.tree_util.tree_map_with_path(tie, params)
