@@ -1,31 +1,62 @@
-"""Files appear whole or not at all: write beside, fsync, rename."""
+"""Files appear whole or not at all, one process writes an output, nothing else is lost.
+
+What is written comes under a hidden name beside its own, is flushed and renamed. The
+hidden name is nobody else's: ``.<stem>.<process>-<random>.partial<suffix>``. A command
+that writes holds `lock_output` meanwhile, which removes the partial files of dead
+processes. A folder is replaced by `replace_folder`, and only one in which nothing but
+what this program wrote is found.
+"""
 
 import hashlib
 import json
+import logging
+import math
 import os
+import platform
+import re
+import secrets
+import shutil
+import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
+
+_LONGEST = (
+    180  # bytes of a hidden name's first part; with its ending it stays below 255
+)
+_PARTIAL = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.partial(\..*)?", re.DOTALL)
+_PATIENCE = 0.5  # seconds; a lock may be just about to go
+# Desktops put these into any folder that somebody looks at, and make them again.
+_DESKTOPS = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+_log = logging.getLogger("deepfake_jax")
+
+
+class OutputBusyError(ValueError):
+    """Another process writes the same output; the text says which."""
+
+
+class ForeignFilesError(ValueError):
+    """A folder to be replaced has files that this program did not write."""
 
 
 @contextmanager
 def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Lend a hidden path beside ``path``, renamed to it when the block ends well.
 
-    The hidden name is always the same one, so that what a killed run left there is
-    written over by the next run instead of filling the disk. When the block raises,
-    the hidden file is removed and ``path`` is as it was.
+    When the block raises, the hidden file is removed and ``path`` is as it was.
 
     Args:
         path: the file to appear; a missing parent folder is created.
         overwrite: whether ``path`` may exist already.
 
     Yields:
-        The path to write to: ``.<stem>.partial<suffix>`` in the same folder.
+        The path to write to, of the same suffix and in the same folder.
 
     Raises:
         FileExistsError: ``path`` exists and ``overwrite`` is false.
@@ -34,21 +65,274 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _refuse_existing(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = _partial_path(path)
     try:
         yield partial
-        _sync(partial, os.O_RDWR)
+        sync_path(partial)
         _refuse_existing(path, overwrite=overwrite)
         os.replace(partial, path)
     except BaseException:
         # A failed removal must not hide the error that led here.
-        try:
+        with suppress(OSError):
             partial.unlink(missing_ok=True)
-        except OSError:
-            pass
         raise
-    if os.name == "posix":
-        _sync(path.parent, os.O_RDONLY)
+    sync_path(path.parent)
+
+
+@contextmanager
+def write_whole_folder(path: Path, *, known: Collection[str] = ()) -> Iterator[Path]:
+    """Lends a hidden folder beside ``path``, which takes its place at a good end.
+
+    When the block raises, the hidden folder is removed and ``path`` is as it was.
+
+    Args:
+        path: the folder to appear; one there is replaced if `check_known` lets it.
+        known: names of the files that it may hold, see `check_known`.
+
+    Yields:
+        The empty folder to write into.
+
+    Raises:
+        ForeignFilesError: ``path`` holds anything else; before the block, too.
+        OSError: a folder cannot be made, moved or removed.
+    """
+    check_known(path, known)
+    partial = _partial_path(path)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        replace_folder(partial, path, known=known)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_json(path: Path, values: Any, *, indent: int | None = 1) -> None:
+    """Writes JSON in one piece over what is there; see `format_json`."""
+    with write_whole(path, overwrite=True) as partial:
+        partial.write_text(format_json(values, indent=indent) + "\n", encoding="utf-8")
+
+
+def format_json(values: Any, *, indent: int | None = None) -> str:
+    """Values as JSON text that any reader takes.
+
+    A number that is not finite becomes null, wherever it stands. Characters stay as
+    they are, but for the parts of a file's name that are no UTF-8: these are escaped.
+    """
+    text = json.dumps(
+        _finite(values), indent=indent, ensure_ascii=False, allow_nan=False
+    )
+    # Lone surrogates, as Python reads such names, come out as JSON's own escapes.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return (
+        [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+    )
+
+
+@contextmanager
+def lock_output(path: Path, *, lock: Path | None = None) -> Iterator[None]:
+    """Holds an output, a file or a folder, that no other process writes meanwhile.
+
+    What dead processes left of it goes first: their partial files beside it, and inside
+    where it is a folder; a replacement that was cut short is finished or undone. The
+    lock of a dead process is no obstacle.
+
+    Args:
+        path: the output; it need not exist.
+        lock: the lock's own place; a hidden name beside ``path`` if None.
+
+    Raises:
+        OutputBusyError: another process, or another call of this one, holds it.
+        OSError: the lock's folder cannot be made or written to.
+    """
+    path = path.resolve()
+    lock = lock or hidden_path(path, ".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held, holder = filelock.FileLock(lock), _read_holder(lock)
+    try:
+        held.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 5)
+    except filelock.Timeout:
+        raise OutputBusyError(
+            f"{path}: another process{holder or _read_holder(lock)} is writing it; "
+            "wait for its end, or name another output"
+        ) from None
+    try:
+        with suppress(OSError):  # Windows lets nobody write to a locked file
+            lock.write_text(_name_process(), encoding="utf-8")
+        _clear_leftovers(path)
+        yield
+    finally:
+        with suppress(OSError):  # nor remove it; there releasing does
+            lock.unlink()
+        held.release()
+
+
+def _name_process() -> str:
+    program = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
+    return f" ({program}, {os.getpid()} on {platform.node()})"
+
+
+def _read_holder(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _clear_leftovers(path: Path) -> None:
+    aside = _aside_path(path)
+    if aside.is_dir() and not os.path.lexists(path):
+        _log.warning("%s: put back; an earlier try to replace it was cut short", path)
+        aside.rename(path)
+    leftovers = [aside] if aside.is_dir() else []
+    stem, suffix = map(re.escape, _split_name(path))
+    own = re.compile(rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}", re.DOTALL)
+    leftovers += [p for p in _list(path.parent) if own.fullmatch(p.name)]
+    # What lies inside may be another output's, which the lock says nothing about.
+    for inner in _list(path):
+        if (found := _PARTIAL.fullmatch(inner.name)) and not _is_alive(int(found[1])):
+            leftovers.append(inner)
+    for leftover in leftovers:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _list(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # Windows removes no file that is open
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def check_known(folder: Path, known: Collection[str]) -> None:
+    """Checks that a folder may be removed: that this program wrote all that is in it.
+
+    Args:
+        folder: one that does not exist, or is empty, is fine.
+        known: names of what the program writes there, as patterns of `fnmatch`; those
+            in folders as ``("faces.jsonl", "person_*/*.png")``. files, and what
+            desktops put into every folder, are always known.
+
+    Raises:
+        ForeignFilesError: there is anything else, named; or it is a file.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ForeignFilesError(f"{folder} is a file, not a folder; name another one")
+    foreign = list(_find_foreign(folder, "", [name.split("/") for name in known]))
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise ForeignFilesError(
+            f"{folder} holds what this program did not write ({', '.join(foreign[:3])}"
+            f"{more}) and is not replaced; move that elsewhere, or name another folder"
+        )
+
+
+def _find_foreign(folder: Path, inside: str, known: list[list[str]]) -> Iterator[str]:
+    for path in sorted(_list(folder)):
+        here = [names for names in known if fnmatchcase(path.name, names[0])]
+        if _PARTIAL.fullmatch(path.name) or path.name in _DESKTOPS:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            deeper = [names[1:] for names in here if len(names) > 1]
+            if not deeper:
+                yield f"{inside}{path.name}/"
+            else:
+                yield from _find_foreign(path, f"{inside}{path.name}/", deeper)
+        elif not any(len(names) == 1 for names in here):
+            yield f"{inside}{path.name}"
+
+
+def remove_known(folder: Path, known: Collection[str]) -> None:
+    """Removes a folder and what this program wrote in it, if nothing else is there.
+
+    Raises:
+        ForeignFilesError: as `check_known`; nothing was removed then.
+        OSError: something cannot be removed.
+    """
+    check_known(folder, known)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def replace_folder(new: Path, old: Path, *, known: Collection[str]) -> None:
+    """Puts a whole folder in another one's place: old aside, new in, then delete.
+
+    A kill at any point leaves one of both whole, and the next `lock_output` of ``old``
+    puts it where it belongs.
+
+    Args:
+        new: the folder to move, on the same disk.
+        old: its place; a folder there is removed if `check_known` lets it.
+        known: what that may hold.
+
+    Raises:
+        ForeignFilesError: ``old`` holds anything else; nothing was moved.
+        OSError: a folder cannot be moved; ``old`` is as it was. Or not be removed.
+    """
+    check_known(old, known)
+    aside = _aside_path(old)
+    replaced = old.is_dir()
+    if replaced:
+        old.rename(aside)
+    try:
+        new.rename(old)
+    except BaseException:
+        if replaced:
+            aside.rename(old)
+        raise
+    sync_path(old.parent)
+    if replaced:
+        shutil.rmtree(aside)
+
+
+def hidden_path(path: Path, ending: str) -> Path:
+    """A hidden name beside ``path``: its name and an ending of 60 bytes at most.
+
+    A long name is cut: disks take 255 bytes.
+    """
+    return path.with_name(f".{_shorten(path.name)}{ending}")
+
+
+def _shorten(name: str) -> str:
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST:
+        return name
+    return f"{data[: _LONGEST - 9].decode('utf-8', 'ignore')}~{zlib.crc32(data):08x}"
+
+
+def _split_name(path: Path) -> tuple[str, str]:
+    """First part and suffix of the hidden names of a path."""
+    suffix = path.suffix if len(os.fsencode(path.suffix)) < 20 else ""
+    return _shorten(path.name.removesuffix(suffix)), suffix
+
+
+def _partial_path(path: Path) -> Path:
+    stem, suffix = _split_name(path)
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{stem}.{own}.partial{suffix}")
+
+
+def _aside_path(path: Path) -> Path:
+    return hidden_path(path, ".replaced")
 
 
 def _refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -60,8 +344,12 @@ def _refuse_existing(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+def sync_path(path: Path) -> None:
+    """Waits until the disk has a file's content, or a folder's names."""
+    folder = path.is_dir()
+    if folder and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -87,17 +375,15 @@ def get_cache_dir() -> Path:
 
 def encode_line(values: dict[str, Any]) -> str:
     """Values as a line of JSON that ends with their checksum."""
-    values = {key: value for key, value in values.items() if key != "check"}
-    return (
-        json.dumps({**values, "check": line_check(values)}, ensure_ascii=False) + "\n"
-    )
+    values = _finite({key: value for key, value in values.items() if key != "check"})
+    return format_json({**values, "check": line_check(values)}) + "\n"
 
 
 def line_check(values: dict[str, Any]) -> str:
     """CRC-32 of a line's values without ``check``, in hexadecimal."""
     values = {key: value for key, value in values.items() if key != "check"}
     text = json.dumps(values, ensure_ascii=False, sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32(text.encode('utf-8', 'backslashreplace')):08x}"
 
 
 def parse_checked(line: bytes) -> dict[str, Any] | None:

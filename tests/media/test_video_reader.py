@@ -585,7 +585,8 @@ def test_exception_leaves_nothing(sounding: Path, tmp_path: Path) -> None:
         with open_writer(tmp_path / "b.mp4", sound_from=sounding) as writer:
             for index in range(60):
                 writer.write(make_frame(index), pts=24 * index)
-            assert [path.name for path in tmp_path.iterdir()] == [".b.partial.mp4"]
+            (partial,) = tmp_path.iterdir()
+            assert partial.name.startswith(".b.") and partial.suffix == ".mp4"
             raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
