@@ -23,7 +23,7 @@ from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.evaluation.clip_figures import Clip
-from deepfake_jax.imaging.affine import compose_affine
+from deepfake_jax.imaging.affine import affine_scale, compose_affine, resize_affine
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.video_reader import TimedFrame
@@ -171,10 +171,10 @@ def time_face(
         if (found := placement.find(0, timed.index))
     )
     frame, matrix = timed.frame, placed.frame_to_face
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2]))) * _SIDE / COVERAGE / FACE_SIZE
+    scale = affine_scale(matrix) * _SIDE / COVERAGE / FACE_SIZE
     size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
     frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    shrink = np.array([[1 / scale, 0, 0], [0, 1 / scale, 0]])
+    shrink = resize_affine(1 / scale)
     native = VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p")
     larger = replace(placed, frame_to_face=compose_affine(matrix, shrink))
     threads, times = cv2.getNumThreads(), []

@@ -15,7 +15,7 @@ from deepfake_jax.conversion.frame_swapper import (
     mask_options,
 )
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.imaging.affine import compose_affine
+from deepfake_jax.imaging.affine import compose_affine, shift_affine
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
 from deepfake_jax.media.frame_parts import Region, can_paste, cut_region, paste_native
@@ -78,8 +78,7 @@ def _paste(
     in_place: bool,
 ) -> TimedFrame:
     """The frame with one face; the same object if nothing of it is seen."""
-    shift = np.array([[1.0, 0, region.x], [0, 1.0, region.y]])
-    matrix = compose_affine(face.frame_to_crop, shift)
+    matrix = compose_affine(face.frame_to_crop, shift_affine(region.x, region.y))
     laid = place_face(region.pixels, new, mask, matrix)
     if laid is None:
         return timed

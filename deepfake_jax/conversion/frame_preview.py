@@ -28,7 +28,7 @@ from deepfake_jax.convert_config import (
     ConvertConfig,
     MaskName,
 )
-from deepfake_jax.imaging.affine import apply_affine, invert_affine
+from deepfake_jax.imaging.affine import affine_scale, face_middle, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.picture_grid import put_text
@@ -224,16 +224,11 @@ def _as_picture(shown: SwappedFrame) -> SwappedFrame:
 
 def _zoom(frame: Frame, face: SwappedFace) -> Frame:
     """The upright square of a frame around a face's crop, a sixth wider."""
-    middle = np.array([[(FACE_SIZE - 1) / 2] * 2])
-    to_frame = invert_affine(face.placed.frame_to_face)
-    x, y = apply_affine(to_frame, middle)[0]
-    scale = float(np.sqrt(abs(np.linalg.det(to_frame[:, :2]))))
-    side = max(8.0, 7 / 6 * COVERAGE * FACE_SIZE * scale)
-    ratio = _TILE / side
-    matrix = np.array(
-        [[ratio, 0, _TILE / 2 - ratio * x], [0, ratio, _TILE / 2 - ratio * y]]
-    )
-    return warp_face(frame, matrix, _TILE)
+    matrix = face.placed.frame_to_face
+    side = max(8.0, 7 / 6 * COVERAGE * FACE_SIZE / affine_scale(matrix))
+    middle = face_middle(matrix, FACE_SIZE)
+    view = similarity(_TILE / side, about=middle, to=(_TILE / 2, _TILE / 2))
+    return warp_face(frame, view, _TILE)
 
 
 def _fit(frame: Frame, width: int) -> Frame:

@@ -38,7 +38,7 @@ from deepfake_jax.faces.people import (
 )
 from deepfake_jax.faces.steady_tracks import SURE
 from deepfake_jax.files import hash_file
-from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.affine import affine_scale, apply_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.sources import Source, parse_part
 from deepfake_jax.progress import Progress
@@ -116,8 +116,8 @@ class Placement:
     def sides(self) -> Float64[np.ndarray, "n"]:
         """Side in its frame, pixels, of each chosen face's whole face picture."""
         chosen = [number for numbers in self._at.values() for number in numbers]
-        linear = self._table()[chosen][:, [4, 5, 7, 8]].reshape(-1, 2, 2)
-        return FACE_SIZE / np.sqrt(np.abs(np.linalg.det(linear)))
+        matrices = self._table()[chosen][:, 4:].reshape(-1, 2, 3)
+        return FACE_SIZE / np.array([affine_scale(matrix) for matrix in matrices])
 
     def _table(self) -> Float64[np.ndarray, "n 10"]:
         return np.frombuffer(self._rows, np.float64).reshape(-1, 10)

@@ -17,7 +17,7 @@ import numpy as np
 from deepfake_jax.conversion.compose import FinishedFace
 from deepfake_jax.conversion.frame_swapper import SwappedFrame
 from deepfake_jax.files import write_whole
-from deepfake_jax.imaging.affine import compose_affine, invert_affine
+from deepfake_jax.imaging.affine import compose_affine, invert_affine, resize_affine
 from deepfake_jax.media.pictures import write_picture
 
 _RECORD = "faces.jsonl"
@@ -66,10 +66,7 @@ class FaceLog:
             levels = np.rint(mask * 65535).astype(np.uint16)
             cv2.imencode(".png", levels)[1].tofile(self._folder / names[1])
             to_frame = invert_affine(face.frame_to_crop)
-            ratio = len(new) / len(mask)
-            to_face = np.array(
-                [[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]]
-            )
+            to_face = resize_affine(len(new) / len(mask))
             line = {
                 "frame": frame.timed.index,
                 "time": round(frame.timed.time, 6),

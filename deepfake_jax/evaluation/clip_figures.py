@@ -22,7 +22,15 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.flicker import Flicker, FlickerMeter
 from deepfake_jax.evaluation.seam import seam_error
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    compose_affine,
+    face_corners,
+    face_middle,
+    invert_affine,
+    resize_affine,
+    shift_affine,
+)
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.media_probe import probe_video
@@ -170,8 +178,8 @@ def _figures(count: int, seams: list[float], found: Flicker) -> ClipFigures:
 
 def _nearest(views: list[Affine], matrix: Affine) -> Affine | None:
     """The placement whose middle lies nearest in the frame, within half a face."""
-    middle = np.array([[(FACE_SIZE - 1) / 2] * 2])
-    at = apply_affine(invert_affine(matrix), middle)
+    middle = np.full(2, (FACE_SIZE - 1) / 2)
+    at = face_middle(matrix, FACE_SIZE)
     away = [float(np.linalg.norm(apply_affine(view, at) - middle)) for view in views]
     if not away or min(away) > FACE_SIZE / 4:
         return None
@@ -180,26 +188,23 @@ def _nearest(views: list[Affine], matrix: Affine) -> Affine | None:
 
 def _to_mask(face: SwappedFace, mask: CropMask) -> Affine:
     """From the frame to the pixels of a face's mask."""
-    ratio = len(mask) / len(face.old)
-    scale = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
-    return compose_affine(scale, face.frame_to_crop)
+    return compose_affine(resize_affine(len(mask) / len(face.old)), face.frame_to_crop)
 
 
 def _measure_seam(
     source: Frame, result: Frame, face: SwappedFace, mask: CropMask
 ) -> list[float]:
     """The seam of one pasted face; none if it lies outside of the frame."""
-    to_frame = invert_affine(_to_mask(face, mask))
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (len(mask) - 1.0)
-    quad = apply_affine(to_frame, corners)
+    to_mask = _to_mask(face, mask)
+    quad = face_corners(to_mask, len(mask))
     # A quarter more around it, for what lies outside of the mask.
     more = (quad.max(axis=0) - quad.min(axis=0)) / 4
     height, width = source.shape[:2]
-    x0, y0 = np.maximum(quad.min(axis=0) - more, 0).astype(int)
-    x1, y1 = np.minimum(quad.max(axis=0) + more, [width, height]).astype(int)
+    x0, y0 = np.maximum(quad.min(axis=0) - more, 0).astype(int).tolist()
+    x1, y1 = np.minimum(quad.max(axis=0) + more, [width, height]).astype(int).tolist()
     if x1 <= x0 or y1 <= y0:
         return []
-    to_box = compose_affine(np.array([[1.0, 0, -x0], [0, 1.0, -y0]]), to_frame)
+    to_box = compose_affine(shift_affine(-x0, -y0), invert_affine(to_mask))
     old, new = (np.ascontiguousarray(f[y0:y1, x0:x1]) for f in (source, result))
     return [seam_error(old, new, _lay_mask(mask, to_box, old.shape[:2]))]
 

@@ -11,8 +11,8 @@ from jaxtyping import Float64
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.imaging.affine import apply_affine
-from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.imaging.affine import apply_affine, compose_affine
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE, crop_matrix
 from deepfake_jax.types import Face
 
 _SIDE = 96  # pixels at which sharpness and occlusion are judged
@@ -49,9 +49,8 @@ def measure_quality(face: TrackedFace, picture: Face) -> Quality:
     low = round((FACE_SIZE - side) / 2)
     crop = picture[low : low + round(side), low : low + round(side)]
     crop = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    to_crop = np.array([[1.0, 0, 0.5 - low], [0, 1.0, 0.5 - low]]) * (_SIDE / side)
-    to_crop[:, 2] -= 0.5
-    points = apply_affine(to_crop, apply_affine(face.frame_to_face, face.landmarks))
+    to_crop = compose_affine(crop_matrix(_SIDE), face.frame_to_face)
+    points = apply_affine(to_crop, face.landmarks)
     return Quality(
         width=round(float(face.box[2]), 1),
         alignment=round(face.confidence, 3),

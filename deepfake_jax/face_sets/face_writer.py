@@ -21,6 +21,7 @@ from deepfake_jax.face_sets.face_set import (
 )
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
+from deepfake_jax.imaging.affine import affine_scale
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.frame_parts import face_region, warp_region
 from deepfake_jax.media.sources import Source
@@ -83,7 +84,6 @@ class FaceWriter:
         quality = self._measure(face, picture)
         fault = find_fault(quality, self._config) or ""
         crc = "" if fault else self._save(self._folder / name, picture)
-        scale = float(np.sqrt(np.linalg.det(face.frame_to_face[:, :2])))
         return FaceRecord(
             file=name,
             source=source.path.name,
@@ -93,7 +93,7 @@ class FaceWriter:
             score=face.score,
             landmarks=tuple(map(tuple, np.round(face.landmarks, 2).tolist())),
             frame_to_face=tuple(map(tuple, np.round(face.frame_to_face, 8).tolist())),
-            size=round(FACE_SIZE / scale, 2),
+            size=round(FACE_SIZE / affine_scale(face.frame_to_face), 2),
             track=face.track,
             filled=face.filled,
             picture=crc,

@@ -19,7 +19,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from deepfake_jax.faces.weights import AssetError, get_weights
-from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    similarity,
+    umeyama,
+)
 from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
@@ -27,6 +33,7 @@ from deepfake_jax.types import Affine, Landmarks
 LandmarkSource = Literal["mesh", "dlib", "none"]
 
 WINDOW_SIZE = 192  # pixels; what the mesh network takes
+_MIDDLE = ((WINDOW_SIZE - 1) / 2,) * 2
 # Side of the window over that of the box around the landmarks, as MediaPipe cuts it.
 _WINDOW_MARGIN = 1.5
 # The window in the face picture's coordinates: `_WINDOW_MARGIN` times the mean face
@@ -133,19 +140,13 @@ def window_of_landmarks(points: Float[Any, "n 2"]) -> Affine:
     # Of all points and not the stable ones alone: in profile these stand on one line.
     target = template_points(WINDOW_SIZE, count=len(points))
     matrix = umeyama(points, target)
-    scale = 1 / _WINDOW_SIDE
     centre = np.array(_WINDOW_CENTRE) * WINDOW_SIZE - 0.5
-    middle = (WINDOW_SIZE - 1) / 2
-    zoomed = matrix * scale
-    zoomed[:, 2] += middle - centre * scale
-    return zoomed
+    zoom = similarity(1 / _WINDOW_SIDE, about=centre, to=_MIDDLE)
+    return compose_affine(zoom, matrix)
 
 
 def _window(centre: np.ndarray, side: float, angle: float) -> Affine:
-    scale = WINDOW_SIZE / side
-    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    linear = np.array([[cos, sin], [-sin, cos]])
-    return np.column_stack([linear, (WINDOW_SIZE - 1) / 2 - linear @ centre])
+    return similarity(WINDOW_SIZE / side, angle=-angle, about=centre, to=_MIDDLE)
 
 
 def make_dlib_landmarker() -> Landmarker:

@@ -1,13 +1,19 @@
 """Affine maps of the plane as 2x3 matrices.
 
-Points are (x, y), pixel centres at integers; a matrix maps column vectors (x, y, 1)."""
+Points are (x, y), pixel centres at integers; a matrix maps column vectors (x, y, 1).
+All arithmetic of such matrices stands here, and nowhere else.
+"""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64
 
 from deepfake_jax.types import Affine
+
+Box = tuple[slice, slice]  # rows and columns of a picture
 
 
 def umeyama(
@@ -92,3 +98,77 @@ def compose_affine(second: Affine, first: Affine) -> Affine:
     matrix = second[:, :2] @ first
     matrix[:, 2] += second[:, 2]
     return matrix
+
+
+def similarity(
+    scale: float,
+    *,
+    angle: float = 0.0,
+    about: Sequence[float] | Float64[np.ndarray, "2"] = (0.0, 0.0),
+    to: Sequence[float] | Float64[np.ndarray, "2"] = (0.0, 0.0),
+) -> Affine:
+    """Scales and turns so that the point `about` comes to `to`.
+
+    Args:
+        scale: enlargement.
+        angle: radians, clockwise as the picture is seen.
+        about: a point, pixels before.
+        to: its place after.
+    """
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([linear, np.asarray(to) - linear @ np.asarray(about)])
+
+
+def shift_affine(x: float | int, y: float | int) -> Affine:
+    """Moves points by (x, y)."""
+    return np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+
+
+def resize_affine(ratio_x: float, ratio_y: float | None = None) -> Affine:
+    """From a picture's pixels to those of the same picture, enlarged.
+
+    The picture's outer edges stay its edges: they lie half a pixel outside of the
+    centres of the outermost pixels, whatever these measure.
+
+    Args:
+        ratio_x: new width over old.
+        ratio_y: new height over old; None for the same.
+    """
+    x, y = ratio_x, ratio_x if ratio_y is None else ratio_y
+    return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])
+
+
+def affine_scale(matrix: Affine) -> float:
+    """How much a matrix enlarges: the root of what it makes of areas."""
+    (a, b, _), (c, d, _) = matrix.tolist()
+    return math.sqrt(abs(a * d - b * c))
+
+
+def face_corners(frame_to_face: Affine, face_size: int) -> Float64[np.ndarray, "4 2"]:
+    """Where the centres of a face's four outermost pixels lie in its frame."""
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
+    return apply_affine(invert_affine(frame_to_face), corners)
+
+
+def face_middle(frame_to_face: Affine, face_size: int) -> Float64[np.ndarray, "2"]:
+    """Where the middle of a face lies in its frame."""
+    return apply_affine(invert_affine(frame_to_face), np.full(2, (face_size - 1) / 2))
+
+
+def bounding_box(
+    points: Float64[np.ndarray, "n 2"], shape: tuple[int, ...], *, margin: int = 0
+) -> Box | None:
+    """The pixels that points span and a margin, cut to a picture; None if outside.
+
+    Args:
+        points: in the picture's pixels.
+        shape: the picture's: height, width and what may follow.
+        margin: pixels more to each side.
+    """
+    # Far beyond any picture, before whole numbers could overflow.
+    points = np.clip(points, -(2.0**30), 2.0**30)
+    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0).tolist()
+    x1, y1 = (np.ceil(points.max(axis=0)).astype(int) + 1 + margin).tolist()
+    x1, y1 = min(x1, shape[1]), min(y1, shape[0])
+    return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))

@@ -22,9 +22,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from deepfake_jax.imaging.affine import (
-    apply_affine,
+    affine_scale,
+    bounding_box,
     compose_affine,
-    invert_affine,
+    face_corners,
+    resize_affine,
+    shift_affine,
     umeyama,
 )
 from deepfake_jax.imaging.face_template import (
@@ -71,7 +74,7 @@ def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -
     Faces larger than the output are first reduced by area averaging, so that fine
     detail does not alias; from three quarters of the size on, sampling is cubic.
     """
-    scale = float(np.sqrt(abs(np.linalg.det(frame_to_face[:, :2]))))
+    scale = affine_scale(frame_to_face)
     if scale < 0.5:
         frame, frame_to_face = _reduce(frame, frame_to_face, scale, face_size)
     return cv2.warpAffine(
@@ -87,23 +90,16 @@ def _reduce(
     frame: Frame, frame_to_face: Affine, scale: float, face_size: int
 ) -> tuple[UInt8[np.ndarray, "new_height new_width 3"], Affine]:
     """Area-averages the face's box of the frame to about the face's own scale."""
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
-    quad = apply_affine(invert_affine(frame_to_face), corners)
-    height, width = frame.shape[:2]
-    x0, y0 = np.clip(np.floor(quad.min(axis=0)).astype(int) - 2, 0, None)
-    x1, y1 = np.ceil(quad.max(axis=0)).astype(int) + 3
-    x0, y0 = min(x0, width - 1), min(y0, height - 1)
-    box = frame[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    new_height = max(1, round(box.shape[0] * scale))
-    new_width = max(1, round(box.shape[1] * scale))
-    reduced = cv2.resize(box, (new_width, new_height), interpolation=cv2.INTER_AREA)
-    ratio_x, ratio_y = box.shape[1] / new_width, box.shape[0] / new_height
-    to_frame = np.array(
-        [
-            [ratio_x, 0.0, 0.5 * ratio_x - 0.5 + x0],
-            [0.0, ratio_y, 0.5 * ratio_y - 0.5 + y0],
-        ]
-    )
+    quad = face_corners(frame_to_face, face_size)
+    box = bounding_box(quad, frame.shape, margin=2)
+    if box is None:  # nothing but repeated edges
+        return frame, frame_to_face
+    part = frame[box]
+    height = max(1, round(part.shape[0] * scale))
+    width = max(1, round(part.shape[1] * scale))
+    reduced = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    to_part = resize_affine(part.shape[1] / width, part.shape[0] / height)
+    to_frame = compose_affine(shift_affine(box[1].start, box[0].start), to_part)
     return reduced, compose_affine(frame_to_face, to_frame)
 
 

@@ -9,14 +9,23 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 
-from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.affine import (
+    Box,
+    affine_scale,
+    apply_affine,
+    bounding_box,
+    compose_affine,
+    face_corners,
+    invert_affine,
+    resize_affine,
+    shift_affine,
+)
 from deepfake_jax.imaging.multiband import multiband_blend
 from deepfake_jax.imaging.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask
 
-Box = tuple[slice, slice]
 Blend = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
 # Share of a face along which Poisson cloning averages the difference at its border. On
 # a talking head, seam and flicker of 0: 7.0 and 0.53; 0.2: 6.7 and 0.51; 0.4: 6.3 and
@@ -42,9 +51,7 @@ class PlacedFace(NamedTuple):
 
 def face_box(frame: Frame, frame_to_face: Affine, face_size: int) -> Box | None:
     """Rows and columns of a frame that a face can touch, or None if it lies outside."""
-    edges = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * (face_size / 2)
-    corners = apply_affine(invert_affine(frame_to_face), edges + (face_size - 1) / 2)
-    return _clip_box(frame, corners, margin=0)
+    return bounding_box(face_corners(frame_to_face, face_size), frame.shape, margin=1)
 
 
 def paste_face(
@@ -93,24 +100,24 @@ def place_face(
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     if width == 0:
         return None
-    ratio = len(face) / len(mask)
-    half = (ratio - 1) / 2
-    mask_to_face = np.array([[ratio, 0.0, half], [0.0, ratio, half]])
-    mask_to_frame = compose_affine(invert_affine(frame_to_face), mask_to_face)
+    face_to_frame = invert_affine(frame_to_face)
+    mask_to_face = resize_affine(len(face) / len(mask))
+    mask_to_frame = compose_affine(face_to_frame, mask_to_face)
     # A pixel's bilinear support reaches to the next pixels' centres.
     edges = np.array([[left, top], [left + width, top + height]]) + [[-1], [0]]
     corners = np.array([[x, y] for x in edges[:, 0] for y in edges[:, 1]], np.float64)
-    box = _clip_box(frame, apply_affine(mask_to_frame, corners), margin=1)
+    box = bounding_box(apply_affine(mask_to_frame, corners), frame.shape, margin=1)
     if box is None:
         return None
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
-    offset = np.array([[0, 0, box[1].start], [0, 0, box[0].start]])
-    face_to_box = invert_affine(frame_to_face) - offset
+    frame_to_box = shift_affine(-box[1].start, -box[0].start)
+    face_to_box = compose_affine(frame_to_box, face_to_frame)
     picture, face_to_box, flags = _prepare(face, face_to_box, shape)
     alike = len(picture) == len(mask) and flags == cv2.INTER_LINEAR
     if alike and _fades_out(mask):
         return PlacedFace(box, *_warp_both(picture, mask, face_to_box, shape))
-    opacity = _warp(mask, mask_to_frame - offset, shape, cv2.BORDER_CONSTANT)
+    mask_to_box = compose_affine(frame_to_box, mask_to_frame)
+    opacity = _warp(mask, mask_to_box, shape, cv2.BORDER_CONSTANT)
     new = _warp(picture, face_to_box, shape, cv2.BORDER_REPLICATE, flags)
     return PlacedFace(box, new, np.clip(opacity, 0, 1))
 
@@ -165,19 +172,6 @@ def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
     return cv2.addWeighted(face, 1 + amount, blurred, -amount, 0)
 
 
-def _clip_box(
-    frame: Frame, points: Float64[np.ndarray, "n 2"], *, margin: int
-) -> Box | None:
-    """The points' bounding box and a margin, cut to a frame; None if outside."""
-    height, width = frame.shape[:2]
-    # Far beyond any frame, before whole numbers could overflow.
-    points = np.clip(points, -(2.0**30), 2.0**30)
-    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0).tolist()
-    x1, y1 = (np.ceil(points.max(axis=0)).astype(int) + 1 + margin).tolist()
-    x1, y1 = min(x1, width), min(y1, height)
-    return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
-
-
 def _prepare(
     face: Face, face_to_box: Affine, shape: tuple[int, int]
 ) -> tuple[Frame, Affine, int]:
@@ -190,7 +184,7 @@ def _prepare(
     Returns:
         The face in a fitting size, its matrix to the box, and OpenCV's interpolation.
     """
-    scale = float(np.sqrt(abs(np.linalg.det(face_to_box[:, :2]))))
+    scale = affine_scale(face_to_box)
     flags = cv2.INTER_LINEAR
     if scale < 0.5:
         side = max(1, round(len(face) * scale))
@@ -225,11 +219,8 @@ def _warp_both(
 def _resize(
     face: Face, face_to_box: Affine, side: int, method: int
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Affine]:
-    ratio = len(face) / side
-    half = (ratio - 1) / 2
-    to_face = np.array([[ratio, 0.0, half], [0.0, ratio, half]])
     resized = cv2.resize(face, (side, side), interpolation=method)
-    return resized, compose_affine(face_to_box, to_face)
+    return resized, compose_affine(face_to_box, resize_affine(len(face) / side))
 
 
 def _warp(

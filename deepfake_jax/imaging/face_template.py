@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float64
 
+from deepfake_jax.imaging.affine import similarity
 from deepfake_jax.types import Affine
 
 FACE_SIZE = 256  # pixels; the side of a face on disk
@@ -172,4 +173,4 @@ def crop_matrix(
     scale = crop_size / (coverage * face_size)
     margin = (1 - coverage) / 2 * face_size
     shift = (0.5 - margin) * scale - 0.5
-    return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+    return similarity(scale, to=(shift, shift))

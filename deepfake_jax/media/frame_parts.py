@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation
 from jaxtyping import Bool, Float
 
-from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.affine import compose_affine, face_corners, shift_affine
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.media.pixel_formats import (
     complete_tags,
@@ -133,16 +133,14 @@ def face_region(
 
     For `tone` see `cut_region`.
     """
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (face_size - 1.0)
-    quad = apply_affine(invert_affine(frame_to_face), corners)
+    quad = face_corners(frame_to_face, face_size)
     low, high = quad.min(axis=0) - _ALIGN, quad.max(axis=0) + _ALIGN
     return cut_region(timed, np.concatenate([low, high - low]), tone=tone)
 
 
 def warp_region(region: Region, frame_to_face: Affine, face_size: int) -> Face:
     """`warp_face` of the frame that a region was cut from."""
-    shift = np.array([[1.0, 0, region.x], [0, 1.0, region.y]])
-    to_face = compose_affine(frame_to_face, shift)
+    to_face = compose_affine(frame_to_face, shift_affine(region.x, region.y))
     return warp_face(region.pixels, to_face, face_size)
 
 
