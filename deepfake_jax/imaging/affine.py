@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from deepfake_jax.types import Affine
 
 Box = tuple[slice, slice]  # rows and columns of a picture
+_Point = Sequence[float | int] | Float64[np.ndarray, "2"]
 
 
 def umeyama(
@@ -104,8 +105,8 @@ def similarity(
     scale: float,
     *,
     angle: float = 0.0,
-    about: Sequence[float] | Float64[np.ndarray, "2"] = (0.0, 0.0),
-    to: Sequence[float] | Float64[np.ndarray, "2"] = (0.0, 0.0),
+    about: _Point = (0.0, 0.0),
+    to: _Point = (0.0, 0.0),
 ) -> Affine:
     """Scales and turns so that the point `about` comes to `to`.
 

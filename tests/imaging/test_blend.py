@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.affine import apply_affine, invert_affine
+from deepfake_jax.imaging.affine import apply_affine, invert_affine, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.blend import (
     Blend,
@@ -20,7 +20,6 @@ from deepfake_jax.imaging.blend import (
 )
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import oval_mask
-from deepfake_jax.imaging.multiband import multiband_blend
 
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 
@@ -33,12 +32,13 @@ def turn_about(
     frame_point: tuple[float, float], *, side: float, degrees: float, face_size: int
 ) -> np.ndarray:
     """From a frame to a face of `side` frame pixels about a point of the frame."""
-    scale = face_size / side
-    angle = np.radians(degrees)
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.array([[cos, -sin], [sin, cos]])
-    shift = np.full(2, (face_size - 1) / 2) - linear @ np.array(frame_point)
-    return np.column_stack([linear, shift])
+    middle = (face_size - 1) / 2
+    return similarity(
+        face_size / side,
+        angle=np.radians(degrees),
+        about=frame_point,
+        to=(middle, middle),
+    )
 
 
 # alpha
@@ -65,40 +65,6 @@ def test_alpha_mixes_evenly(rng: np.random.Generator):
     low, high = np.minimum(old, new), np.maximum(old, new)
     mixed = alpha_blend(old, new, mask)
     assert np.all((mixed >= low) & (mixed <= high))
-
-
-# Multiband
-
-
-def test_multiband_keeps_the_old_and_takes_the_new(rng: np.random.Generator):
-    old, new = draw_noise(rng, 90, 120), draw_noise(rng, 90, 120)
-    mask = np.zeros((90, 120), np.float32)
-    np.testing.assert_array_equal(multiband_blend(old, new, mask), old)
-    # Up and down the pyramid in float32 gives each value back to far below a half.
-    np.testing.assert_array_equal(multiband_blend(old, new, mask + 1), new)
-    mask[:, 60:] = 1
-    mixed = multiband_blend(old, new, cv2.blur(mask, (31, 31)))
-    np.testing.assert_array_equal(mixed[:, :44], old[:, :44])
-    assert np.any(mixed[:, 46:60] != old[:, 46:60])
-
-
-def test_multiband_mixes_coarse_parts_wider_than_fine_ones():
-    old = np.full((128, 128, 3), 80, np.uint8)
-    light, mask = old + 60, np.zeros((128, 128), np.float32)
-    stripes = old.copy()
-    stripes[:, ::2] += 60
-    mask[:, 64:] = 1
-    soft = cv2.blur(mask, (41, 41))
-
-    def strength(new: np.ndarray) -> np.ndarray:
-        out = multiband_blend(old, new, soft)[64, :, 0].astype(float)
-        return np.abs(np.diff(out)) if new is stripes else out - 80
-
-    # Stripes follow the mask's own ramp; the plain change is spread, so at the ramp's
-    # upper end it has yet to reach its full strength.
-    assert strength(stripes)[84:100].mean() > 0.95 * 60
-    assert strength(light)[84:88].mean() < 0.95 * 60
-    assert strength(light)[120] > 0.9 * 60
 
 
 # Into the frame
