@@ -55,7 +55,6 @@ from .conversion.face_mask import MaskOptions as MaskOptions
 from .conversion.face_mask import build_mask as build_mask
 from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
-from .imaging.multiband import multiband_blend as multiband_blend
 from .imaging.occlusion_mask import occlusion_mask as occlusion_mask
 from .convert_config import ConvertConfig as ConvertConfig
 from .extract_config import ExtractConfig as ExtractConfig

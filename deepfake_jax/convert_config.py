@@ -1,41 +1,131 @@
-"""Options of extraction and conversion: frozen, validated dataclasses.
+"""Options of conversion, and the masks, colors and blends that there are.
 
 The field comments are the help texts of the command line. They stand apart from the
-code that uses them, so that ``--help`` needs neither JAX nor OpenCV.
+code that uses them, so that ``--help`` needs neither JAX nor OpenCV. A new mask, color
+or blend is a function or class in its own file and an entry here: config, help, grids
+and errors take the names from these tables.
 """
 
-from typing import Annotated, Literal, get_args
+import pkgutil
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from typing_extensions import Doc
 
-MaskName = Literal[
-    "oval", "rectangle", "hull", "extended", "eyes-mouth", "eyes", "skin", "classic"
-]
-ColorMethod = Literal["none", "avg", "border", "reinhard", "linear", "histogram"]
-BlendMethod = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
+Combine = Literal["product", "union", "minimum"]
+SkinSpace = Literal["rgb", "hsv", "ycrcb"]
 
 
-def split_masks(mask: str) -> tuple[MaskName, ...]:
+class Choice(NamedTuple):
+    """One way to do something.
+
+    Attributes:
+        path: module and name, below the package, of what does it.
+        about: a few words for the help.
+        source: what a mask is drawn from beside its size.
+    """
+
+    path: str
+    about: str
+    source: Literal["size", "landmarks", "face"] = "size"
+
+    def load(self) -> Any:
+        """What does it; imported when it is first used."""
+        return pkgutil.resolve_name(f"deepfake_jax.{self.path}")
+
+
+Table = Mapping[str, Choice]
+MASKS: Table = {
+    "oval": Choice("imaging.mask_shapes:oval_mask", "of the mean face"),
+    "rectangle": Choice("imaging.mask_shapes:rectangle_mask", "nearly all"),
+    "hull": Choice(
+        "imaging.landmark_masks:hull_mask", "brows to chin", source="landmarks"
+    ),
+    "extended": Choice(
+        "imaging.landmark_masks:extended_mask",
+        "hull raised over brows and forehead",
+        source="landmarks",
+    ),
+    "eyes-mouth": Choice(
+        "imaging.landmark_masks:eyes_mouth_mask", "nose, too", source="landmarks"
+    ),
+    "eyes": Choice(
+        "imaging.landmark_masks:eyes_mask", "with the brows", source="landmarks"
+    ),
+    "skin": Choice("imaging.skin_mask:skin_mask", "by its color", source="face"),
+    "classic": Choice("imaging.mask:classic_mask", "`smooth_mask` of 2018"),
+}
+# A mask that is complete in itself: it brings its own soft border.
+COMPLETE = "classic"
+COLORS: Table = {
+    "none": Choice("imaging.color:KeptColor", "as drawn"),
+    "avg": Choice("imaging.color:MeanColor", "mean"),
+    "border": Choice(
+        "imaging.border_color:BorderColor",
+        "along the mask's border, evenly carried inwards",
+    ),
+    "reinhard": Choice("imaging.color:LabColor", "mean and spread in LAB"),
+    "linear": Choice("imaging.color:LinearColor", "mean and covariance"),
+    "histogram": Choice("imaging.histogram_color:HistogramColor", "of each channel"),
+}
+BLENDS: Table = {
+    "alpha": Choice("imaging.blend:alpha_blend", "mixed by the mask"),
+    "poisson": Choice("imaging.blend:clone_blend", "cloned seamlessly"),
+}
+_REMOVED = {
+    "multiband": "it was slower than alpha and flickered no less",
+    "poisson-mixed": "it was slower than poisson and showed the features of both faces",
+}
+
+
+def find_choice(table: Table, name: str) -> Choice:
+    """The choice of that name.
+
+    Raises:
+        ValueError: there is none, or it was removed.
+    """
+    if name not in table:
+        why = f" (removed: {_REMOVED[name]})" if name in _REMOVED else ""
+        raise ValueError(f"no {name!r}{why}; there are {', '.join(table)}")
+    return table[name]
+
+
+def split_masks(mask: str) -> tuple[str, ...]:
     """The names of masks joined by +.
 
     Raises:
         ValueError: no such mask, or classic together with others.
     """
-    names, known = tuple(mask.split("+")), get_args(MaskName)
-    unknown = [name for name in names if name not in known]
-    if unknown:
+    names = tuple(mask.split("+"))
+    for name in names:
+        find_choice(MASKS, name)
+    if COMPLETE in names and len(names) > 1:
         raise ValueError(
-            f"no mask {unknown[0]!r}; there are {', '.join(known)}; join several by +"
+            f"the mask {COMPLETE} brings its own soft border; give it alone"
         )
-    if "classic" in names and len(names) > 1:
-        raise ValueError("the mask classic is complete in itself; give it alone")
-    return names  # type: ignore[return-value]
+    return names
 
 
 def _check_masks(mask: str) -> str:
     split_masks(mask)
     return mask
+
+
+def _check(table: Table, name: str) -> str:
+    find_choice(table, name)
+    return name
+
+
+def _list(table: Table) -> str:
+    return ", ".join(f"{name} ({choice.about})" for name, choice in table.items())
+
+
+_MASK = f"Part of the face that is replaced: {_list(MASKS)}; or several, as hull+skin."
+_COLOR = f"Match the colors of the face that is replaced: {_list(COLORS)}."
+_BLEND = f"Lay the face into the frame: {_list(BLENDS)}."
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -54,13 +144,10 @@ class ConvertConfig:
     """Reuse an extraction of this video: the folder of its face set."""
     landmarks: Literal["mesh", "dlib", "none"] = "mesh"
     """Landmarks that the faces are aligned by; as for extract."""
-    mask: Annotated[str, AfterValidator(_check_masks)] = "extended"
-    """Part of the face that is replaced: oval, rectangle, hull (of the landmarks),
-    extended (hull raised over brows and forehead), eyes-mouth, eyes, skin (by its
-    color), several joined by +, as hull+skin, or classic (`smooth_mask` of 2018)."""
-    combine: Literal["product", "union", "minimum"] = "product"
+    mask: Annotated[str, AfterValidator(_check_masks), Doc(_MASK)] = "extended"
+    combine: Combine = "product"
     """How several masks become one."""
-    skin_space: Literal["rgb", "hsv", "ycrcb"] = "ycrcb"
+    skin_space: SkinSpace = "ycrcb"
     """Color space of the mask skin."""
     erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.06
     """Make the mask smaller by this share of the face's side; negative: larger."""
@@ -69,13 +156,12 @@ class ConvertConfig:
     guard: bool = False
     """Keep the original where the swap disagrees wildly with it, as where a hand or
     microphone is before the mouth."""
-    color: ColorMethod = "border"
-    """Match the colors of the face that is replaced: none, avg (mean), border (along
-    the mask's border, evenly carried inwards), reinhard (mean and spread in LAB),
-    linear (mean and covariance) or histogram."""
-    blend: BlendMethod = "alpha"
-    """Mix by the mask; clone seamlessly (Poisson; mixed keeps the stronger of both
-    gradients); or mix coarse detail widely and fine detail narrowly (multiband)."""
+    color: Annotated[str, AfterValidator(partial(_check, COLORS)), Doc(_COLOR)] = (
+        "border"
+    )
+    blend: Annotated[str, AfterValidator(partial(_check, BLENDS)), Doc(_BLEND)] = (
+        "alpha"
+    )
     recall: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Draw swaps near to real faces of the person that the network learned from, those
     likest in pose, expression and looks: more is more of the person, less of the

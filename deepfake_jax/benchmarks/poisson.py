@@ -28,7 +28,6 @@ class PoissonResult:
 
     Attributes:
         blend_ms: our `poisson_blend` of the oval in the region.
-        mixed_ms: the same with mixed gradients.
         same_problem_ms: our solver on what OpenCV solves.
         opencv_ms: `cv2.seamlessClone`.
         ratio: OpenCV's time to `poisson_blend`'s, each round's, the median.
@@ -44,7 +43,6 @@ class PoissonResult:
     """
 
     blend_ms: float
-    mixed_ms: float
     same_problem_ms: float
     opencv_ms: float
     ratio: float
@@ -68,7 +66,6 @@ def measure_poisson(*, size: int = 300, rounds: int = 15) -> PoissonResult:
     old, new, mask = draw_pair(size)
     forms: dict[str, Callable[[], Frame]] = {
         "blend": lambda: poisson_blend(old, new, mask),
-        "mixed": lambda: poisson_blend(old, new, mask, gradients="mixed"),
         "same": lambda: seamless_clone(old, new, mask),
         "opencv": lambda: clone_by_opencv(old, new, mask),
     }
@@ -90,7 +87,6 @@ def measure_poisson(*, size: int = 300, rounds: int = 15) -> PoissonResult:
     same = [a / b for a, b in zip(times["opencv"], times["same"], strict=True)]
     return PoissonResult(
         blend_ms=statistics.median(times["blend"]),
-        mixed_ms=statistics.median(times["mixed"]),
         same_problem_ms=statistics.median(times["same"]),
         opencv_ms=statistics.median(times["opencv"]),
         ratio=statistics.median(ratios),

@@ -5,12 +5,13 @@ part of the frame that the mask shows; pixels where it is zero keep their exact 
 Functions leave the frame as it is and return a new one, unless told otherwise.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
+from deepfake_jax.convert_config import BLENDS, find_choice
 from deepfake_jax.imaging.affine import (
     Box,
     affine_scale,
@@ -22,11 +23,9 @@ from deepfake_jax.imaging.affine import (
     resize_affine,
     shift_affine,
 )
-from deepfake_jax.imaging.multiband import multiband_blend
 from deepfake_jax.imaging.poisson import poisson_blend
 from deepfake_jax.types import Affine, Face, Frame, Mask
 
-Blend = Literal["alpha", "poisson", "poisson-mixed", "multiband"]
 # Share of a face along which Poisson cloning averages the difference at its border. On
 # a talking head, seam and flicker of 0: 7.0 and 0.53; 0.2: 6.7 and 0.51; 0.4: 6.3 and
 # 0.46; 1: 6.1 and 0.43, but then the light from one side is not followed any more.
@@ -60,7 +59,7 @@ def paste_face(
     mask: Float32[np.ndarray, "mask_size mask_size"],
     frame_to_face: Affine,
     *,
-    blend: Blend = "alpha",
+    blend: str = "alpha",
     in_place: bool = False,
 ) -> Frame:
     """Lays a face over a frame where its mask shows it.
@@ -70,10 +69,8 @@ def paste_face(
         face: the new face, [s, s, 3].
         mask: its opacity, [t, t]; any resolution, it covers the same square.
         frame_to_face: from the frame to the pixels of `face`.
-        blend: "alpha" mixes by the mask; "poisson" takes the face's gradients where the
-            mask is above a half and the frame's colours around; "poisson-mixed" of the
-            frame's and the face's gradients the stronger; "multiband" mixes each detail
-            over a width of its own size.
+        blend: a name of `BLENDS`: "alpha" mixes by the mask; "poisson" takes the face's
+            gradients where the mask is above a half and the frame's colours around.
         in_place: change `frame` itself; else a copy of it.
 
     Returns:
@@ -122,24 +119,13 @@ def place_face(
     return PlacedFace(box, new, np.clip(opacity, 0, 1))
 
 
-def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: Blend) -> Frame:
+def blend_pictures(old: Frame, new: Frame, mask: Mask, *, blend: str) -> Frame:
     """Blends two pictures of one shape, as `paste_face` does in its box.
 
     Raises:
         ValueError: no such blend.
     """
-    match blend:
-        case "alpha":
-            return alpha_blend(old, new, mask)
-        case "poisson":
-            return poisson_blend(old, new, mask, smooth=_BORDER)
-        case "poisson-mixed":
-            return poisson_blend(old, new, mask, gradients="mixed", smooth=_BORDER)
-        case "multiband":
-            return multiband_blend(old, new, mask)
-    raise ValueError(
-        f"blend must be alpha, poisson, poisson-mixed or multiband, got {blend!r}"
-    )
+    return find_choice(BLENDS, blend).load()(old, new, mask)
 
 
 def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
@@ -150,6 +136,11 @@ def alpha_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     is multiplied and added it takes twice as long.
     """
     return cv2.blendLinear(new, old, mask, 1 - mask)
+
+
+def clone_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
+    """`poisson_blend` as a face needs it, whose mask may touch a collar or hair."""
+    return poisson_blend(old, new, mask, smooth=_BORDER)
 
 
 def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:

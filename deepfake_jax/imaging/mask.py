@@ -7,12 +7,12 @@ a mask looks alike at any resolution.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
-
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
+from deepfake_jax.convert_config import Combine
+from deepfake_jax.imaging.mask_shapes import rectangle_mask
 from deepfake_jax.types import Face, Mask
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -78,9 +78,7 @@ def erode_mask(mask: Mask, share: float) -> Mask:
     return moved if share > 0 else 1 - moved
 
 
-def combine_masks(
-    masks: Sequence[Mask], how: Literal["product", "union", "minimum"]
-) -> Mask:
+def combine_masks(masks: Sequence[Mask], how: Combine) -> Mask:
     """Joins masks of one shape.
 
     Args:
@@ -141,11 +139,10 @@ def _erode_by(
     )
 
 
-def classic_mask(height: int, width: int) -> Float32[np.ndarray, "height width"]:
+def classic_mask(mask_size: int) -> Mask:
     """The mask inside `smooth_mask`: a box inset by a fifteenth, Gaussian 15 px, 10."""
-    mask = np.zeros((height, width), np.float32)
-    mask[height // 15 : height - height // 15, width // 15 : width - width // 15] = 1
-    return np.clip(cv2.GaussianBlur(mask, (15, 15), 10), 0, 1)
+    box = rectangle_mask(mask_size)
+    return np.clip(cv2.GaussianBlur(box, (15, 15), 10), 0, 1)
 
 
 def smooth_mask(old_face: Face, new_face: Face) -> Face:
@@ -166,6 +163,6 @@ def smooth_mask(old_face: Face, new_face: Face) -> Face:
             f"old_face and new_face must have one shape, got {old_face.shape} and "
             f"{new_face.shape}"
         )
-    mask = classic_mask(*old_face.shape[:2])[:, :, None]
+    mask = classic_mask(len(old_face))[:, :, None]
     blended = mask * new_face + (1 - mask) * old_face
     return np.rint(np.clip(blended, 0, 255)).astype(np.uint8)

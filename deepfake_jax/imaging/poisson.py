@@ -5,11 +5,9 @@ pixels just outside; where the region touches the pictures' edge there is no nei
 so nothing is asked for there (Neumann), as if the seam were out of sight.
 
 Reference:
-    Perez, Gangnet, Blake 2003, "Poisson image editing", equations 7 (the equations), 11
-    (importing gradients) and 12, 13 (mixing gradients).
+    Perez, Gangnet, Blake 2003, "Poisson image editing", equations 7 (the equations) and
+    11 (importing gradients).
 """
-
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,28 +16,17 @@ from jaxtyping import Float32, Int64, UInt8
 from deepfake_jax.imaging.poisson_solver import plan_grids, solve_poisson
 from deepfake_jax.types import Frame, Mask
 
-Gradients = Literal["new", "mixed"]
 # Of faces of 40 to 400 pixels, against the exact solution: one cycle is 0.4 to 0.8 grey
-# levels off (root mean square), 0.3 of it by rounding; two are 0.3. Mixed gradients
-# leave more to the finest grid: 2 to 3 levels after one cycle, 0.5 after two.
-_CYCLES: dict[Gradients, int] = {"new": 1, "mixed": 2}
+# levels off (root mean square), 0.3 of it by rounding; two are 0.3.
+_CYCLES = 1
 _Region = UInt8[np.ndarray, "height width"]  # 1 inside, else 0
 _Padded = Float32[np.ndarray, "full_height full_width"]
 _PaddedPlanes = Float32[np.ndarray, "3 full_height full_width"]
-_Differences = Float32[np.ndarray, "height width"]
-_Channel = UInt8[np.ndarray, "height width"]
 _Values = Float32[np.ndarray, "n 3"]
 _Places = tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]  # rows, columns
 
 
-def poisson_blend(
-    old: Frame,
-    new: Frame,
-    mask: Mask,
-    *,
-    gradients: Gradients = "new",
-    smooth: float = 0.0,
-) -> Frame:
+def poisson_blend(old: Frame, new: Frame, mask: Mask, *, smooth: float = 0.0) -> Frame:
     """Clones a picture seamlessly where its mask is above a half.
 
     Args:
@@ -47,10 +34,6 @@ def poisson_blend(
         new: the picture to clone, of the same shape.
         mask: their mask. The clone fades in where it rises from a half to 1, so that
             the result follows it without jumps; a hard mask shows all of the clone.
-        gradients: "new" takes the new picture's; "mixed" of each two neighbours and
-            channel the stronger one of the two pictures', so that what the old picture
-            shows in flat places of the new one (hair, glasses, a microphone) remains.
-            Of two faces it shows the features of both.
         smooth: share of the region's size (root of its box's area) along which the
             difference of the pictures at the border is averaged; 0 takes each pixel's
             own, which is the equations' question. A white collar or a dark background
@@ -71,7 +54,7 @@ def poisson_blend(
     rows = slice(max(y - 1, 0), y + height + 1)
     columns = slice(max(x - 1, 0), x + width + 1)
     part, region = result[rows, columns], inside[rows, columns]
-    cloned = _clone(part, new[rows, columns], region, gradients, smooth)
+    cloned = _clone(part, new[rows, columns], region, smooth)
     # Else a pixel would jump from one picture to the other when its mask passes a half.
     # Fading within an opacity of 0.25 left more of a seam: 7.6 for 7.0 Delta E.
     opacity = np.clip(2 * mask[rows, columns] - 1, 0, 1)
@@ -122,24 +105,17 @@ def seamless_clone(old: Frame, new: Frame, mask: Mask) -> Frame:
     return result
 
 
-def _clone(
-    old: Frame, new: Frame, region: _Region, gradients: Gradients, smooth: float
-) -> Frame:
+def _clone(old: Frame, new: Frame, region: _Region, smooth: float) -> Frame:
     """Solves for the change that, added to the new picture, meets the old one."""
     height, width = region.shape
     levels, *padded = plan_grids(height, width)
     inside, held = np.zeros((2, *padded), np.float32)
     inside[:height, :width] = region
     source = np.zeros((3, *padded), np.float32)
-    if gradients == "mixed":
-        parts = source[:, :height, :width]
-        for part, *pictures in zip(parts, cv2.split(old), cv2.split(new), strict=True):
-            _add_stronger_gradients(part, *pictures)
-        source *= inside
     _add_border(source, held, old, new, region, smooth)
     if not held.any():
         return new
-    change = solve_poisson(source, inside, held, levels, cycles=_CYCLES[gradients])
+    change = solve_poisson(source, inside, held, levels, cycles=_CYCLES)
     planes = [
         cv2.add(plane, more[:height, :width], dtype=cv2.CV_8U)
         for plane, more in zip(cv2.split(new), change, strict=True)
@@ -201,14 +177,3 @@ def _list_border(region: _Region) -> tuple[_Places, _Places]:
     inner = np.where(first, one, other)
     outer = np.where(first, other, one)
     return np.divmod(inner, width), np.divmod(outer, width)
-
-
-def _add_stronger_gradients(plane: _Differences, old: _Channel, new: _Channel) -> None:
-    """Adds the divergence of old less new gradients where the old are stronger."""
-    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        of_old = old[here].astype(np.int16) - old[there]
-        of_new = new[here].astype(np.int16) - new[there]
-        stronger = np.abs(of_old) > np.abs(of_new)
-        difference = (of_old - of_new) * stronger
-        plane[here] += difference
-        plane[there] -= difference

@@ -6,15 +6,15 @@ wood or sand passes. The share found tells the first case; for the second, show 
 only within a hull or an oval.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from deepfake_jax.convert_config import SkinSpace
 from deepfake_jax.types import Face, Mask
 
-SkinSpace = Literal["rgb", "hsv", "ycrcb"]
 # Below this share of the face skin detection has failed: the hull of a face is half of
 # the crop, and of a bearded or half-lit one still half of that is skin.
 MIN_SKIN = 0.2

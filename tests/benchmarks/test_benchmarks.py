@@ -178,7 +178,7 @@ def test_matmul_rate_is_that_of_its_size():
 def test_poisson_benchmark_speaks_json(capsys):
     result = run_json(capsys, "poisson", "--size", "64", "--rounds", "3")
     assert result["ratio_min"] <= result["ratio"] <= result["ratio_max"]
-    assert min(result["blend_ms"], result["mixed_ms"], result["opencv_ms"]) > 0
+    assert min(result["blend_ms"], result["opencv_ms"]) > 0
     # The same question, within OpenCV's truncation; the other is another.
     assert 0 < result["rms_same_problem"] < 1.5
     assert result["size"] == 64 and result["device"]

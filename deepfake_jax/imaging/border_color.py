@@ -1,0 +1,111 @@
+"""Colours along a mask's border, carried inwards: a swap takes the light around it.
+
+As `color`; the method ``border`` of its table.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from deepfake_jax.imaging.color import ColorMethod, Stats
+from deepfake_jax.types import Face, Mask
+
+_CELLS = 16  # along each axis of the grid that holds colours
+# Where the border of a feathered mask lies inside the mask that it is made of, and how
+# far to both sides of it colours count, as shares of the face's side.
+_DEPTH, _BAND = 0.07, 0.04
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_SOFTEST = 0.5  # factor that a face's light is softened by, at the most
+
+
+class BorderColor(ColorMethod):
+    """What a grid of 16 x 16 cells has as red, green and blue, from the border inwards.
+
+    The last number is by how much the cells' brightness inside of the mask differs from
+    these, root mean square. A light that is harder than the other face's is softened,
+    to a half at the most; features are left as they are.
+
+    Reference:
+        Farbman et al. 2009, "Coordinates for instant image cloning", whose membrane is
+        nearly that of a Poisson clone; here on a coarse grid, with inverse distances
+        (Shepard 1968) for weights.
+    """
+
+    count = 3 * _CELLS**2 + 1
+
+    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+        """Colours of the cells, then the contrast, of each face."""
+        weights = _weigh_border(faces[0].shape[:2], mask)
+        total, weights = _spread(weights), weights[..., None]
+        found = []
+        for face in faces:
+            cells = (_spread(face * weights) / total).reshape(_CELLS, _CELLS, 3)
+            contrast = _measure_contrast(face, cells, mask)
+            found.append(np.append(cells.astype(np.float64).ravel(), contrast))
+        return found
+
+    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+        """Adds the cells' difference, interpolated."""
+        wanted, found = (
+            each[:-1].reshape(_CELLS, _CELLS, 3).astype(np.float32)
+            for each in (old, new)
+        )
+        # Of two lights the harder one is softened, never the softer one hardened: that
+        # would raise what is wrong in a face, too.
+        gain = float(np.clip(old[-1] / max(new[-1], 1.0), _SOFTEST, 1))
+        light = _reduce(new_face) - found
+        size = new_face.shape[1::-1]
+        shift = wanted - found - np.float32(1 - gain) * light
+        shift = cv2.resize(shift, size, interpolation=cv2.INTER_CUBIC)
+        return cv2.add(new_face, shift, dtype=cv2.CV_8U)  # clips and rounds
+
+
+def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
+    """How much each pixel counts for the colours along a mask's border."""
+    height, width = size
+    shape = np.ones((height, width), np.uint8)
+    if mask is not None and (mask > 0.5).any():
+        shape = (mask > 0.5).astype(np.uint8)
+    # A frame of nothing around: a mask that fills the picture ends at its edges.
+    padded = cv2.copyMakeBorder(shape, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    # A small mask has no place as deep: the deepest that it has.
+    off = depth / width - min(_DEPTH, float(depth.max()) / width)
+    return np.exp(-np.square(off / np.float32(_BAND))) * shape
+
+
+def _measure_contrast(
+    face: Face, cells: Float32[np.ndarray, "cells cells 3"], mask: Mask | None
+) -> float:
+    """How far the light on a face leaves that at its border, RMS inside of the mask."""
+    squares = np.square((_reduce(face) - cells) @ _LUMA).ravel()
+    if mask is None or not mask.any():
+        return float(np.sqrt(squares.mean()))
+    weights = cv2.resize(mask, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).ravel()
+    return float(np.sqrt(squares @ weights / weights.sum()))
+
+
+def _reduce(face: Face) -> Float32[np.ndarray, "cells cells 3"]:
+    """A face as the grid sees it: its light, and nothing that is narrower."""
+    small = cv2.resize(face, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32)
+
+
+def _spread(
+    values: Float32[np.ndarray, "height width *channels"],
+) -> Float32[np.ndarray, "cells numbers"]:
+    """For each cell of a grid, the sum of the values near it."""
+    small = cv2.resize(values, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return _inverse_distances() @ small.reshape(_CELLS**2, -1)
+
+
+@cache
+def _inverse_distances() -> Float32[np.ndarray, "cells cells"]:
+    """How much each cell's colours count for each cell, by the cube of the distance."""
+    line = np.arange(_CELLS)
+    places = np.stack(np.meshgrid(line, line, indexing="ij"), axis=2).reshape(-1, 2)
+    apart = np.square(places[:, None] - places[None]).sum(2)
+    return ((apart + 1.0) ** -1.5).astype(np.float32)
