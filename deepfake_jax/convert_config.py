@@ -55,7 +55,7 @@ MASKS: Table = {
     "eyes": Choice(
         "imaging.landmark_masks:eyes_mask", "with the brows", source="landmarks"
     ),
-    "skin": Choice("imaging.skin_mask:skin_mask", "by its color", source="face"),
+    "skin": Choice("conversion.face_mask:draw_skin", "by its color", source="face"),
     "classic": Choice("imaging.mask:classic_mask", "`smooth_mask` of 2018"),
 }
 # A mask that is complete in itself: it brings its own soft border.

@@ -2,37 +2,27 @@
 
 Two steps, so that a caller may smooth what was drawn over time in between: `draw_mask`
 draws the region, `finish_mask` softens its border. Masks lie over the crop that the
-network redraws, float32 in [0, 1].
+network redraws, float32 in [0, 1]. The table of masks is `convert_config.MASKS`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-from deepfake_jax.convert_config import MaskName
-from deepfake_jax.imaging.landmark_masks import (
-    extended_mask,
-    eyes_mask,
-    eyes_mouth_mask,
-    hull_mask,
-    mean_landmarks,
+import cv2
+
+from deepfake_jax.convert_config import (
+    COMPLETE,
+    MASKS,
+    Combine,
+    ConvertConfig,
+    SkinSpace,
+    find_choice,
+    split_masks,
 )
-from deepfake_jax.imaging.mask import (
-    classic_mask,
-    combine_masks,
-    erode_mask,
-    feather_mask,
-)
-from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
-from deepfake_jax.imaging.skin_mask import MIN_SKIN, SkinSpace, skin_mask
+from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
+from deepfake_jax.imaging.mask import combine_masks, erode_mask, feather_mask
+from deepfake_jax.imaging.mask_shapes import rectangle_mask
+from deepfake_jax.imaging.skin_mask import MIN_SKIN, skin_mask
 from deepfake_jax.types import Face, Landmarks, Mask
-
-CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
-_BY_LANDMARKS = {
-    "hull": hull_mask,
-    "extended": extended_mask,
-    "eyes-mouth": eyes_mouth_mask,
-    "eyes": eyes_mask,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +35,12 @@ class MaskOptions:
         skin_space: the rule of "skin", see `find_skin`.
         erode: how far the border moves inwards, as a share of the side; negative is
             outwards.
-        feather: width of the soft border as a share of the side.
+        feather: width of the soft border as a share of the side. The classic mask
+            brings its own: for it both are 0.
     """
 
-    names: tuple[MaskName, ...] = ("oval",)
-    combine: Literal["product", "union", "minimum"] = "product"
+    names: tuple[str, ...] = ("oval",)
+    combine: Combine = "product"
     skin_space: SkinSpace = "ycrcb"
     erode: float = 0.0
     feather: float = 0.15
@@ -57,15 +48,25 @@ class MaskOptions:
     def __post_init__(self) -> None:
         if not self.names:
             raise ValueError("names must hold at least one mask")
-        if "classic" in self.names and len(self.names) > 1:
-            raise ValueError(
-                "the classic mask brings its own soft border and cannot be combined, "
-                f"got {self.names}; use rectangle instead"
-            )
+        split_masks("+".join(self.names))
         if not -0.5 < self.erode < 0.5:
             raise ValueError(f"erode must be in (-0.5, 0.5), got {self.erode}")
         if not 0 <= self.feather < 0.5:
             raise ValueError(f"feather must be in [0, 0.5), got {self.feather}")
+        if self.names == (COMPLETE,):
+            object.__setattr__(self, "erode", 0.0)
+            object.__setattr__(self, "feather", 0.0)
+
+
+def mask_options(config: ConvertConfig) -> MaskOptions:
+    """The masks that a config asks for."""
+    return MaskOptions(
+        names=split_masks(config.mask),
+        combine=config.combine,
+        skin_space=config.skin_space,
+        erode=config.erode,
+        feather=config.feather,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,66 +106,58 @@ def draw_mask(
 
     Args:
         options: which.
-        face: the frame's own face, uint8 RGB, `mask_size` pixels; only skin needs it.
+        face: the frame's own face, uint8 RGB; only skin needs it.
         landmarks: 68 points in pixels of the mask; None takes the mean face for the
             masks that need them.
-        mask_size: side of the mask; the classic mask has `CLASSIC_SIZE` instead.
+        mask_size: side of the mask.
 
     Raises:
-        ValueError: skin without a face, or one of another size; landmarks not 68.
+        ValueError: skin without a face; landmarks not 68.
     """
-    if options.names == ("classic",):
-        return BuiltMask(classic_mask(CLASSIC_SIZE, CLASSIC_SIZE))
-    masks, fell_back = [], []
-    for name in options.names:
-        if name == "skin":
-            built = _draw_skin(options, face, landmarks, mask_size)
-        else:
-            built = _draw_shape(name, landmarks, mask_size)
-        masks.append(built.mask)
-        fell_back += built.fell_back
-    mask = combine_masks(masks, options.combine)
-    return BuiltMask(erode_mask(mask, options.erode), tuple(dict.fromkeys(fell_back)))
+    drawn = [
+        _draw_one(name, options, face, landmarks, mask_size) for name in options.names
+    ]
+    mask = combine_masks([built.mask for built in drawn], options.combine)
+    said = dict.fromkeys(text for built in drawn for text in built.fell_back)
+    return BuiltMask(erode_mask(mask, options.erode), tuple(said))
 
 
 def finish_mask(mask: Mask, options: MaskOptions) -> Mask:
-    """Softens the border of a mask that was drawn; the classic one is soft already."""
-    if options.names == ("classic",):
-        return mask
+    """Softens the border of a mask that was drawn."""
     return feather_mask(mask, options.feather)
 
 
-def _draw_shape(
-    name: MaskName, landmarks: Landmarks | None, mask_size: int
-) -> BuiltMask:
-    if name == "oval":
-        return BuiltMask(oval_mask(mask_size))
-    if name == "rectangle":
-        return BuiltMask(rectangle_mask(mask_size))
-    draw = _BY_LANDMARKS[name]
-    if landmarks is None:
-        text = f"{name} mask: no landmarks, so it has the shape of the mean face"
-        return BuiltMask(draw(mean_landmarks(mask_size), mask_size), (text,))
-    return BuiltMask(draw(landmarks, mask_size))
-
-
-def _draw_skin(
+def _draw_one(
+    name: str,
     options: MaskOptions,
     face: Face | None,
     landmarks: Landmarks | None,
     mask_size: int,
 ) -> BuiltMask:
-    if face is None or len(face) != mask_size:
-        came = "None" if face is None else f"{len(face)} pixels"
-        raise ValueError(
-            f"face must be the frame's own face at {mask_size} pixels for a skin mask, "
-            f"got {came}"
-        )
+    choice = find_choice(MASKS, name)
+    draw = choice.load()
+    if choice.source == "size":
+        return BuiltMask(draw(mask_size))
+    if choice.source == "face":
+        if face is None:
+            raise ValueError(f"the mask {name} needs the frame's own face, got None")
+        size = (mask_size, mask_size)
+        face = cv2.resize(face, size, interpolation=cv2.INTER_LINEAR)
+        return draw(face, landmarks, options)
+    if landmarks is not None:
+        return BuiltMask(draw(landmarks, mask_size))
+    text = f"{name} mask: no landmarks, so it has the shape of the mean face"
+    return BuiltMask(draw(mean_landmarks(mask_size), mask_size), (text,))
+
+
+def draw_skin(
+    face: Face, landmarks: Landmarks | None, options: MaskOptions
+) -> BuiltMask:
+    """The mask of a face's skin, or, where too little is found, of what it covers."""
     skin = skin_mask(face, space=options.skin_space)
     if skin.share >= MIN_SKIN:
         return BuiltMask(skin.mask)
+    text = "skin mask: too little skin found, the {} is used instead"
     if landmarks is None:
-        text = "skin mask: too little skin found, the rectangle is used instead"
-        return BuiltMask(rectangle_mask(mask_size), (text,))
-    text = "skin mask: too little skin found, the hull is used instead"
-    return BuiltMask(hull_mask(landmarks, mask_size), (text,))
+        return BuiltMask(rectangle_mask(len(face)), (text.format("rectangle"),))
+    return BuiltMask(hull_mask(landmarks, len(face)), (text.format("hull"),))

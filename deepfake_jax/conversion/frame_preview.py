@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -22,12 +21,7 @@ from deepfake_jax.conversion.frame_swapper import (
 from deepfake_jax.conversion.placement import PlacedFace, place_faces, read_placement
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.conversion.steady_looks import steady_looks
-from deepfake_jax.convert_config import (
-    BlendMethod,
-    ColorMethod,
-    ConvertConfig,
-    MaskName,
-)
+from deepfake_jax.convert_config import BLENDS, COLORS, MASKS, ConvertConfig
 from deepfake_jax.imaging.affine import affine_scale, face_middle, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
@@ -145,8 +139,7 @@ def _look(
 def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
     """Source, aligned crop, swap, matched swap, mask and result of the largest face."""
     face, plain = shown.faces[-1], _as_picture(shown)
-    result = compose_frame(plain, config)
-    after = shown.timed.frame if result is None else result
+    after = compose_frame(plain, config)
     assert isinstance(after, np.ndarray)
     matched, mask = finish_face(face, config)
     levels = np.rint(255 * mask).astype(np.uint8)
@@ -178,16 +171,15 @@ def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
 
 def _draw_grid(shown: SwappedFrame, swapper: FrameSwapper) -> Frame:
     """The largest face with each mask (rows), color and blend (columns)."""
-    masks, blends = get_args(MaskName), get_args(BlendMethod)
-    columns = list(product(blends, get_args(ColorMethod)))
+    columns = list(product(BLENDS, COLORS))
     step = _CELL + _GAP
-    height = 2 * _HEADER + len(masks) * step
+    height = 2 * _HEADER + len(MASKS) * step
     grid = np.full((height, _LABEL + len(columns) * step, 3), _BACKGROUND, np.uint8)
     for number, (blend, color) in enumerate(columns):
         left = _LABEL + number * step
         put_text(grid, blend, (left + 2, 15))
         put_text(grid, color, (left + 2, _HEADER + 13))
-    for row, mask in enumerate(masks):
+    for row, mask in enumerate(MASKS):
         top = 2 * _HEADER + row * step
         put_text(grid, mask, (6, top + _CELL // 2))
         for number, result in enumerate(_choices(shown, swapper, mask, columns)):
@@ -199,8 +191,8 @@ def _draw_grid(shown: SwappedFrame, swapper: FrameSwapper) -> Frame:
 def _choices(
     shown: SwappedFrame,
     swapper: FrameSwapper,
-    mask: MaskName,
-    columns: list[tuple[BlendMethod, ColorMethod]],
+    mask: str,
+    columns: list[tuple[str, str]],
 ) -> Iterator[Frame]:
     placed = shown.faces[-1].placed
     timed = picture_frame(shown.timed.frame)
@@ -210,8 +202,7 @@ def _choices(
         if color not in made:
             chosen = swapper.with_config(config)
             (made[color],) = chosen.swap([(timed, [placed])])
-        result = compose_frame(made[color], config)
-        picture = timed.frame if result is None else result
+        picture = compose_frame(made[color], config)
         assert isinstance(picture, np.ndarray)
         zoomed = _zoom(picture, made[color].faces[0])
         yield cv2.resize(zoomed, (_CELL, _CELL), interpolation=cv2.INTER_AREA)

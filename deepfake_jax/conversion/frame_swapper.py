@@ -1,19 +1,21 @@
 """Faces of frames to the other person's: cut, swap and measure, by one run and config.
 
-What is measured here of each face, `steady` evens out over time and `compose` uses.
+What is measured here of each face, `steady_looks` evens out over time and `compose`
+uses.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from deepfake_jax.conversion.face_mask import CLASSIC_SIZE, MaskOptions, draw_mask
+from deepfake_jax.conversion.face_mask import draw_mask, mask_options
 from deepfake_jax.conversion.placement import PlacedFace
-from deepfake_jax.convert_config import ConvertConfig, split_masks
+from deepfake_jax.convert_config import COMPLETE, ConvertConfig
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
@@ -31,8 +33,10 @@ from deepfake_jax.types import Affine, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
+CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
 _log = logging.getLogger("deepfake_jax")
 
+_Pair = tuple[UInt8[np.ndarray, "side side 3"], UInt8[np.ndarray, "side side 3"]]
 # A frame and the faces to swap in it.
 Found = tuple[TimedFrame, list[PlacedFace]]
 
@@ -72,6 +76,36 @@ class SwappedFrame:
     faces: tuple[SwappedFace, ...]
 
 
+class _Cut(NamedTuple):
+    """A face cut out of its frame.
+
+    Attributes:
+        placed: where it lies.
+        region: the frame around it.
+        raw: its crop in the frame's own transfer curve.
+        seen: the same as the network wants it, which differs for HDR.
+    """
+
+    placed: PlacedFace
+    region: Region
+    raw: Face
+    seen: Face
+
+
+class _Look(NamedTuple):
+    """At which sizes faces are pasted and colors measured.
+
+    Attributes:
+        mask_size: side of the mask, pixels.
+        view: old crop, new crop and the cut to the faces that are pasted and measured.
+        weigh: the mask as weights of their pixels; None for all alike.
+    """
+
+    mask_size: int
+    view: Callable[[Face, Face, _Cut], _Pair]
+    weigh: Callable[[Mask, int], Mask | None]
+
+
 class FrameSwapper:
     """Swaps the faces of frames.
 
@@ -95,7 +129,7 @@ class FrameSwapper:
         self.config, self.crop_size, self.identity = config, crop_size, identity
         self._network, self._shift = network, shift
         self._masks = mask_options(config)
-        self._classic = config.mask == "classic"
+        self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
         self._told: set[str] = set()
 
     def with_config(self, config: ConvertConfig) -> "FrameSwapper":
@@ -111,35 +145,20 @@ class FrameSwapper:
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size
-        points = [template_points(FACE_SIZE, count=68)] * CHUNK
-        self._network(np.zeros((CHUNK, size, size, 3), np.uint8), points)
+        landmarks = [template_points(FACE_SIZE, count=68)] * CHUNK
+        self._network(np.zeros((CHUNK, size, size, 3), np.uint8), landmarks)
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:
         """Swaps the faces of a few frames as one batch."""
-        jobs = [
-            (timed, placed, *self._cut(timed, placed))
-            for timed, faces in found
-            for placed in faces
-        ]
-        if not jobs:
-            return [SwappedFrame(timed, ()) for timed, _ in found]
-        faces = np.stack([face for *_, face, _ in jobs])
-        crops = self._shrink(faces)
-        shifted = crops if self._shift is None else shift_color(crops, self._shift)
-        news = self._network(shifted, [placed.landmarks for _, placed, *_ in jobs])
-        made: dict[int, list[SwappedFace]] = {}
-        for (timed, placed, region, face, raw), crop, new in zip(
-            jobs, crops, news, strict=True
-        ):
-            old = crop if raw is face else self._shrink(raw[None])[0]
-            swapped = self._measure(placed, region, old, new, raw)
-            made.setdefault(timed.index, []).append(swapped)
+        cuts = [self._cut(timed, placed) for timed, faces in found for placed in faces]
+        swapped = iter(self._swap_cuts(cuts) if cuts else ())
         return [
-            SwappedFrame(timed, tuple(made.get(timed.index, ()))) for timed, _ in found
+            SwappedFrame(timed, tuple(next(swapped) for _ in faces))
+            for timed, faces in found
         ]
 
-    def _cut(self, timed: TimedFrame, placed: PlacedFace) -> tuple[Region, Face, Face]:
-        """The frame around a crop, the crop for the network, and as the frame is.
+    def _cut(self, timed: TimedFrame, placed: PlacedFace) -> _Cut:
+        """Cuts out the crop that the network sees of a face.
 
         A network of up to `CLASSIC_SIZE` pixels sees what it learned from: the middle
         of a face picture of `FACE_SIZE`. Its margin, which nobody looks at, is left
@@ -149,63 +168,61 @@ class FrameSwapper:
         matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
         region = face_region(timed, matrix, size, tone=False)
         raw = warp_region(region, matrix, size)
-        face = raw
-        if timed.native is not None:
-            face = tone_map(raw, read_tags(timed.native))
-        return region, face, raw
+        tags = None if timed.native is None else read_tags(timed.native)
+        return _Cut(placed, region, raw, raw if tags is None else tone_map(raw, tags))
+
+    def _swap_cuts(self, cuts: list[_Cut]) -> list[SwappedFace]:
+        crops = self._shrink(np.stack([cut.seen for cut in cuts]))
+        shifted = crops if self._shift is None else shift_color(crops, self._shift)
+        news = self._network(shifted, [cut.placed.landmarks for cut in cuts])
+        return [
+            self._measure(cut, crop, new)
+            for cut, crop, new in zip(cuts, crops, news, strict=True)
+        ]
 
     def _shrink(self, crops: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
         if crops.shape[1] == self.crop_size:
             return crops
         return crop_faces(crops, self.crop_size, coverage=1.0)
 
-    def _measure(
-        self,
-        placed: PlacedFace,
-        region: Region,
-        old: Face,
-        new: Face,
-        face: UInt8[np.ndarray, "side side 3"],
-    ) -> SwappedFace:
-        size = self.crop_size
-        if self._classic:
-            size = CLASSIC_SIZE
-            old, new = (cv2.resize(crop, (size, size)) for crop in (face, new))
-        matrix = compose_affine(crop_matrix(size), placed.frame_to_face)
-        mask = self._draw(placed, old, new)
-        weights = None if self._classic else _resize_mask(mask, size)
-        method = self.config.color
-        old_color, new_color = measure_pair(old, new, method, mask=weights)
+    def _measure(self, cut: _Cut, crop: Face, new: Face) -> SwappedFace:
+        """What is pasted for a cut, and what is to be known of it.
+
+        Args:
+            cut: the face.
+            crop: as the network saw it.
+            new: the network's answer.
+        """
+        old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
+        old, new = self._look.view(old, new, cut)
+        mask = self._draw(cut.placed, old, new)
+        weights = self._look.weigh(mask, len(old))
+        colors = measure_pair(old, new, self.config.color, mask=weights)
         return SwappedFace(
-            placed=placed,
-            region=region,
-            frame_to_crop=matrix,
+            placed=cut.placed,
+            region=cut.region,
+            frame_to_crop=compose_affine(
+                crop_matrix(len(old)), cut.placed.frame_to_face
+            ),
             old=old,
             new=new,
             mask=mask,
-            old_color=old_color,
-            new_color=new_color,
+            old_color=colors[0],
+            new_color=colors[1],
             light=np.subtract(cv2.mean(old), cv2.mean(new))[:3],
         )
 
     def _draw(self, placed: PlacedFace, old: Face, new: Face) -> Mask:
-        face = None
-        if "skin" in self._masks.names:
-            size = (MASK_SIZE, MASK_SIZE)
-            face = cv2.resize(old, size, interpolation=cv2.INTER_LINEAR)
-        drawn = draw_mask(
-            self._masks,
-            face=face,
-            landmarks=crop_landmarks(placed.landmarks, MASK_SIZE),
-            mask_size=MASK_SIZE,
-        )
+        size = self._look.mask_size
+        landmarks = crop_landmarks(placed.landmarks, size)
+        drawn = draw_mask(self._masks, face=old, landmarks=landmarks, mask_size=size)
         for reason in drawn.fell_back:
             if reason not in self._told:
                 self._told.add(reason)
                 _log.warning("%s", reason)
         if not self.config.guard:
             return drawn.mask
-        return drawn.mask * _resize_mask(occlusion_mask(old, new), len(drawn.mask))
+        return drawn.mask * _resize_mask(occlusion_mask(old, new), size)
 
 
 def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapper:
@@ -230,17 +247,6 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
     )
 
 
-def mask_options(config: ConvertConfig) -> MaskOptions:
-    """The masks that a config asks for."""
-    return MaskOptions(
-        names=split_masks(config.mask),
-        combine=config.combine,
-        skin_space=config.skin_space,
-        erode=config.erode,
-        feather=config.feather,
-    )
-
-
 def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | None:
     """Landmarks of a face picture in the pixels of its central crop."""
     if landmarks is None:
@@ -254,3 +260,17 @@ def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:
     shrinks = size < len(mask)
     flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(mask, (size, size), interpolation=flag)
+
+
+def _view_crop(old: Face, new: Face, cut: _Cut) -> _Pair:
+    return old, new
+
+
+def _view_classic(old: Face, new: Face, cut: _Cut) -> _Pair:
+    size = (CLASSIC_SIZE, CLASSIC_SIZE)
+    return cv2.resize(cut.raw, size), cv2.resize(new, size)
+
+
+_CURRENT = _Look(MASK_SIZE, _view_crop, _resize_mask)
+# In 2018 faces were 160 pixels, and the mean of the whole square was matched.
+_CLASSIC = _Look(CLASSIC_SIZE, _view_classic, lambda mask, size: None)

@@ -1,10 +1,9 @@
 """The look of swapped faces over time: masks and colors without flicker or lag.
 
-Where faces lie is steadied by `track` already; here it is what is painted there.
+Where faces lie is steadied by `steady_tracks`; here it is what is painted there.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import cv2
@@ -13,6 +12,7 @@ from jaxtyping import Float32, Int64
 
 from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.faces.steady_tracks import RADIUS
+from deepfake_jax.pipeline import windows
 from deepfake_jax.types import Face
 
 _COLOR_SIGMA = 3.5  # frames
@@ -40,41 +40,22 @@ def steady_looks(
         frames: frames of one source, in order.
         radius: frames to each side; 0 leaves everything as it is.
     """
-    window: deque[SwappedFrame] = deque(maxlen=2 * radius + 1)
-    ahead: deque[int] = deque()  # positions in the stream not yet given
-    count, failure = 0, None
-    stream = iter(frames)
-    while True:
-        try:
-            frame = next(stream)
-        except StopIteration:
-            break
-        except Exception as error:  # given on below, after the frames already read
-            failure = error
-            break
-        window.append(frame)
-        ahead.append(count)
-        count += 1
-        if len(ahead) > radius:
-            yield _settle(window, ahead.popleft() - (count - len(window)))
-    while ahead:
-        yield _settle(window, ahead.popleft() - (count - len(window)))
-    if failure is not None:
-        raise failure
+    for window, middle in windows(frames, radius):
+        faces = [_settle(face, window, middle) for face in window[middle].faces]
+        yield replace(window[middle], faces=tuple(faces))
 
 
-def _settle(window: "deque[SwappedFrame]", middle: int) -> SwappedFrame:
-    frame = window[middle]
-    faces = []
-    for face in frame.faces:
-        around = [
-            (offset - middle, other)
-            for offset, near in enumerate(window)
-            for other in near.faces
-            if other.placed.track == face.placed.track
-        ]
-        faces.append(face if len(around) < 2 else _average(face, around))
-    return replace(frame, faces=tuple(faces))
+def _settle(
+    face: SwappedFace, window: Sequence[SwappedFrame], middle: int
+) -> SwappedFace:
+    """A face of the middle frame, averaged with its track's others."""
+    around = [
+        (place - middle, other)
+        for place, near in enumerate(window)
+        for other in near.faces
+        if other.placed.track == face.placed.track
+    ]
+    return face if len(around) < 2 else _average(face, around)
 
 
 def _average(face: SwappedFace, around: list[tuple[int, SwappedFace]]) -> SwappedFace:

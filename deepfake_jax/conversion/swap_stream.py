@@ -10,7 +10,12 @@ from contextlib import closing
 
 from av import VideoFrame
 
-from deepfake_jax.conversion.compose import compose_frame, finish_face, join_frames
+from deepfake_jax.conversion.compose import (
+    compose_frame,
+    finish_face,
+    join_frames,
+    plain_frame,
+)
 from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper, SwappedFrame
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog
@@ -54,17 +59,15 @@ def swap_stream(
 
     def compose(frame: SwappedFrame) -> tuple[Shown, float]:
         start = time.perf_counter()
-        timed = frame.timed
+        plain = plain_frame(frame.timed)
         finished = [finish_face(face, config) for face in frame.faces]
-        result = compose_frame(frame, config, finished)
-        plain = timed.frame if timed.native is None else timed.native
-        shown = plain if result is None else result
+        shown = compose_frame(frame, config, finished)
+        count = 0 if shown is plain else len(frame.faces)
         if config.side_by_side:
             shown = join_frames(plain, shown)
         if log is not None:
             log.add(frame, finished)
-        count = 0 if result is None else len(frame.faces)
-        return (timed, shown, count), time.perf_counter() - start
+        return (frame.timed, shown, count), time.perf_counter() - start
 
     radius = RADIUS if config.steady else 0
     with (

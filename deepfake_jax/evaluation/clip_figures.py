@@ -115,8 +115,8 @@ class Clip:
             source = frame.timed.frame
             plain = replace(frame, timed=picture_frame(source))
             result = compose_frame(plain, config)
-            if result is not None:
-                assert isinstance(result, np.ndarray)
+            assert isinstance(result, np.ndarray)
+            if result is not source:
                 yield frame, source, result
 
     def judge(self, swapper: FrameSwapper) -> ClipFigures:
@@ -138,7 +138,7 @@ class Clip:
             # A track has its own number in each placement; places tell who is who.
             views = [face.frame_to_face for face in fixed.find(0, index)]
             for face in frame.faces:
-                mask = finish_face(face, config)[1]
+                mask = finish_face(face, config).mask
                 seams += _measure_seam(source, result, face, mask)
                 view = _nearest(views, face.placed.frame_to_face)
                 if view is None:

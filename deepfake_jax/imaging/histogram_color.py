@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import Float64
 
 from deepfake_jax.imaging.color import MAX_GAIN, ColorMethod, Stats, flat_weights
 from deepfake_jax.types import Face, Mask
@@ -34,7 +35,8 @@ class HistogramColor(ColorMethod):
         """Maps the levels of each channel by a table."""
         channels = zip(old.reshape(3, _COUNT), new.reshape(3, _COUNT), strict=True)
         table = np.stack([_map_levels(*pair) for pair in channels], axis=1)
-        return cv2.LUT(new_face, np.rint(np.clip(table, 0, 255)).astype(np.uint8)[:, None])
+        table = np.rint(np.clip(table, 0, 255)).astype(np.uint8)
+        return cv2.LUT(new_face, table[:, None])
 
 
 def _measure_quantiles(face: Face, mask: Mask | None) -> Stats:
@@ -50,7 +52,7 @@ def _measure_quantiles(face: Face, mask: Mask | None) -> Stats:
     return np.concatenate(quantiles)
 
 
-def _map_levels(old: Stats, new: Stats) -> Stats:
+def _map_levels(old: Stats, new: Stats) -> Float64[np.ndarray, "256"]:
     """What each level of a channel becomes, by its quantiles and those wanted."""
     # A dense spot of the new histogram would be torn apart: its slope is limited,
     # counted from the median, which is met.

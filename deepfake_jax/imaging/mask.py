@@ -7,6 +7,7 @@ a mask looks alike at any resolution.
 import functools
 import math
 from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import UInt8

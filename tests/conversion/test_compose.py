@@ -8,6 +8,7 @@ import pytest
 from av import VideoFrame
 
 from deepfake_jax.conversion.compose import (
+    Patch,
     compose_frame,
     finish_face,
     join_frames,
@@ -50,7 +51,7 @@ def test_only_pixels_under_the_mask_change(pixels: str):
     timed = make_native(pixels=pixels)
     (swapped,) = paint(200, PLAIN).swap([(timed, [place(100, 60, 120)])])
     result = compose_frame(swapped, PLAIN)
-    assert result is not None and timed.native is not None
+    assert timed.native is not None
     after = convert_to_rgb(result) if isinstance(result, VideoFrame) else result
     changed = (after != timed.frame).any(axis=2)
     rows, columns = np.nonzero(changed)
@@ -83,7 +84,7 @@ def test_classic_mask_takes_a_network_of_any_size(size: int):
 
 def test_without_faces_there_is_nothing_to_show():
     (swapped,) = paint(200, PLAIN).swap([(make_native(), [])])
-    assert compose_frame(swapped, PLAIN) is None
+    assert compose_frame(swapped, PLAIN) is swapped.timed.native
 
 
 def test_the_larger_of_crossing_faces_lies_on_top():
@@ -118,7 +119,6 @@ def test_several_faces_change_one_copy(native: bool):
         single = replace(timed, native=one)
         both = convert_to_rgb(both) if isinstance(both, VideoFrame) else both
     else:
-        assert one is not None
         single = picture_frame(one)
     (second,) = paint(200, PLAIN).swap([(single, places[1:])])
     two = compose_frame(second, PLAIN)
@@ -133,10 +133,10 @@ def test_put_pixels_leaves_the_frame_that_it_was_given():
         before = timed.frame.copy()
         patch = np.zeros((16, 16, 3), np.uint8)
         changed = np.zeros((16, 16), bool)
-        same = put_pixels(timed, patch, 32, 48, changed=changed)
+        same = put_pixels(timed, Patch(patch, 32, 48, changed))
         np.testing.assert_array_equal(same.frame, before)
         changed[4:12, 4:12] = True
-        other = put_pixels(timed, patch, 32, 48, changed=changed)
+        other = put_pixels(timed, Patch(patch, 32, 48, changed))
         # Chroma is blended with that of the pixels around when it is shown.
         assert other.frame[55:57, 39:41].max() <= 2
         np.testing.assert_array_equal(timed.frame, before)

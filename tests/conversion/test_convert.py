@@ -113,7 +113,7 @@ def test_only_the_faces_box_changes(portrait, tmp_path):
 
 def test_without_a_face_there_is_no_swap(tmp_path):
     frame = np.full((120, 160, 3), 127, np.uint8)
-    assert swap_one(identity_run(), frame, tmp_path) is None
+    assert swap_one(identity_run(), frame, tmp_path) is frame
 
 
 def test_the_person_is_told_from_others(portrait, tmp_path):
