@@ -1,7 +1,8 @@
-"""Progress on long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress on long work: a bar on a terminal, plain lines elsewhere; words for both."""
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -80,3 +81,14 @@ class Progress:
         if self._note:
             parts.append(self._note)
         print(f"{self._label}: {', '.join(parts)}", file=sys.stderr, flush=True)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun, as "1 face" or "1,200 faces"; the plural takes an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def list_shares(shares: Mapping[str, float]) -> str:
+    """Names and percentages, the largest first."""
+    largest = sorted(shares.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {share:.0%}" for name, share in largest)

@@ -8,11 +8,12 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from deepfake_jax.version import find_version
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "opencv-python", "deepfake-jax")
 
@@ -68,10 +69,15 @@ def describe_machine() -> Machine:
         platform=device.platform,
         device_count=jax.local_device_count(),
         cores=count_cores(),
-        versions={"python": platform.python_version()} | _versions(),
+        versions=_read_versions(),
         commit=find_commit(),
         command=shlex.join(["deepfake-jax", *sys.argv[1:]]),
     )
+
+
+def _read_versions() -> dict[str, str]:
+    found = {name: version for name in _PACKAGES if (version := find_version(name))}
+    return {"python": platform.python_version(), **found}
 
 
 def count_cores() -> int:
@@ -89,16 +95,6 @@ def cpu_name() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def find_commit(folder: Path | None = None) -> str | None:

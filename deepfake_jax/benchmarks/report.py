@@ -1,6 +1,7 @@
 """Results as text: one aligned line a figure."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,22 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def to_json(result: Any) -> dict[str, Any]:
-    """A result for JSON: `device` and `versions` stand at the top, too."""
+    """A result for JSON: its fields, and those of its machine, if any, at the top.
+
+    JSON knows no NaN: a number that is none, or infinite, becomes null.
+    """
     fields = dataclasses.asdict(result)
-    machine = fields.pop("machine", None) or {}
-    return fields | machine
+    machine = fields.pop("machine", None)
+    if isinstance(machine, dict) and dataclasses.is_dataclass(result.machine):
+        fields |= machine
+    elif machine is not None:
+        fields["machine"] = machine
+    return _finite(fields)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,6 @@ not raised. Nothing prompts, and nothing is fetched unless ``fetch`` asks for it
 """
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -13,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from deepfake_jax.faces.weights import (
     find_asset,
 )
 from deepfake_jax.files import get_cache_dir
+from deepfake_jax.version import find_version
 
 # Distribution -> the module to import.
 PACKAGES = {
@@ -77,14 +77,22 @@ class Check:
     fix: str = ""
 
 
-def run_doctor(*, fetch: bool = False) -> list[Check]:
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `run_doctor` found.
+
+    Attributes:
+        checks: in the order in which one would mend what is wrong.
+    """
+
+    checks: tuple[Check, ...]
+
+
+def run_doctor(*, fetch: bool = False) -> Diagnosis:
     """Looks at Python, packages, devices, weights, codecs and disk; never raises.
 
     Args:
         fetch: Whether to fetch the weights that are not on this machine yet.
-
-    Returns:
-        The findings, in the order in which one would mend them.
     """
     parts: list[tuple[str, Callable[[], list[Check]]]] = [
         ("python", check_python),
@@ -105,10 +113,10 @@ def run_doctor(*, fetch: bool = False) -> list[Check]:
             checks += part()
         except Exception as error:  # a doctor that dies names no illness
             checks.append(Check(name, False, True, _describe_error(error)))
-    return checks
+    return Diagnosis(tuple(checks))
 
 
-def format_checks(checks: list[Check]) -> str:
+def format_checks(checks: Sequence[Check]) -> str:
     """Aligned plain text of ``checks``: a mark, the name and the detail a line.
 
     The marks are ``ok``, ``MISSING`` (required, not ok) and ``warn`` (not required, not
@@ -137,7 +145,7 @@ def check_python() -> list[Check]:
 
 def check_own_version() -> list[Check]:
     """The version of deepfake-jax, where it is installed."""
-    version = _find_version("deepfake-jax")
+    version = find_version("deepfake-jax")
     if version:
         return [Check("deepfake-jax", True, False, version)]
     detail = "not installed as a distribution (a bare checkout?)"
@@ -151,7 +159,7 @@ def check_package(distribution: str) -> list[Check]:
     Args:
         distribution: A key of ``PACKAGES``.
     """
-    version = _find_version(distribution)
+    version = find_version(distribution)
     fix = f'pip install --upgrade "{distribution}"'
     try:
         module = importlib.import_module(PACKAGES[distribution])
@@ -171,7 +179,7 @@ def check_package(distribution: str) -> list[Check]:
 
 def check_opencv() -> list[Check]:
     """Whether OpenCV can be imported, is older than 5 and installed only once."""
-    found = {name: v for name in OPENCV if (v := _find_version(name))}
+    found = {name: v for name in OPENCV if (v := find_version(name))}
     listed = ", ".join(f"{name} {version}" for name, version in found.items())
     checks: list[Check] = []
     if len(found) > 1:
@@ -370,7 +378,7 @@ def _mend_import(error: Exception, requirement: str) -> str:
 
 def _mend_jax_install() -> str:
     if shutil.which("nvidia-smi"):
-        found = [name for name in CUDA_PLUGINS if _find_version(name)]
+        found = [name for name in CUDA_PLUGINS if find_version(name)]
         if found:
             return (
                 f"an NVIDIA GPU seems to be here, but {found[0]} does not start: "
@@ -384,13 +392,6 @@ def _mend_jax_install() -> str:
 
 def _is_headless(found: dict[str, str]) -> bool:
     return all(name.endswith("headless") for name in found)
-
-
-def _find_version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _find_memory() -> int:

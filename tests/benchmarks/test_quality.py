@@ -10,7 +10,6 @@ import cv2
 import pytest
 from footage import tiny_config, write_face_set, write_pan
 
-from deepfake_jax.benchmarks.commands import parse_seeds
 from deepfake_jax.benchmarks.quality import measure_quality
 from deepfake_jax.benchmarks.quality_curve import (
     Curve,
@@ -20,6 +19,7 @@ from deepfake_jax.benchmarks.quality_curve import (
     take_median,
 )
 from deepfake_jax.cli.main import run_command
+from deepfake_jax.cli.quality_benchmarks import parse_seeds
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record

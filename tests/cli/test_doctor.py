@@ -7,6 +7,7 @@ a folder that is a file.
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2  # noqa: F401  (imported so that a test can take it away and give it back)
@@ -36,13 +37,13 @@ def put_package(
     monkeypatch.syspath_prepend(str(folder))
 
 
-def select(checks: list[Check], name: str) -> Check:
+def select(checks: Sequence[Check], name: str) -> Check:
     [check] = [check for check in checks if check.name == name]
     return check
 
 
 def test_this_machine_is_fit(cache: Path):
-    checks = run_doctor()
+    checks = run_doctor().checks
     missing = [check for check in checks if check.required and not check.ok]
     assert missing == []
     names = [check.name for check in checks]
@@ -125,7 +126,7 @@ def test_broken_packages_are_reported_and_the_rest_goes_on(
     monkeypatch.delitem(sys.modules, "av.codec", raising=False)
     monkeypatch.setitem(sys.modules, "jax", None)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    checks = run_doctor()
+    checks = run_doctor().checks
     for name in ("jax", "jax devices", "opencv-python", "av", "encoder libx264"):
         check = select(checks, name)
         assert not check.ok and check.required and check.fix, check

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from footage import tiny_config, write_face_set, write_pan
 
-from deepfake_jax.cli.commands import Train
+from deepfake_jax.benchmarks.report import to_json
 from deepfake_jax.cli.main import parse_command, run_command
+from deepfake_jax.cli.run_commands import Train
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
 
@@ -119,19 +122,61 @@ def options(*args: str, folder: Path) -> TrainConfig:
     return command.options
 
 
-def test_settings_come_from_preset_then_flags_then_set(tmp_path):
+def test_settings_come_from_preset_then_set_then_flags(tmp_path):
     plain = options("--preset", "original", folder=tmp_path)
     assert plain.model.width == 128 and plain.batch_size == 64
     lite = options(folder=tmp_path)
     assert lite.model.width == 32
     mixed = options(
-        *("--preset", "lite", "--batch-size", "7", "--seed", "3"),
-        *("--optimizer.learning-rate", "0.5", "--set", "optimizer.learning_rate=2e-3"),
-        *("--set", "loss.pixel=mse"),
+        *("--preset", "lite", "--batch-size", "7", "--set", "batch_size=9"),
+        *("--set", "optimizer.learning_rate=2e-3", "--optimizer.learning-rate", "0.5"),
+        *("--set", "loss.pixel=mse", "--set=seed=3"),
         folder=tmp_path,
     )
     assert (mixed.batch_size, mixed.seed, mixed.model.width) == (7, 3, 32)
-    assert mixed.optimizer.learning_rate == 2e-3 and mixed.loss.pixel == "mse"
+    assert mixed.optimizer.learning_rate == 0.5 and mixed.loss.pixel == "mse"
+
+
+@pytest.mark.parametrize(
+    ("args", "setting", "flag"),
+    [
+        (["train", "--a", "x", "--b", "y"], "seed=1", ["--seed", "2"]),
+        (["distill", "--teacher", "t"], "minutes=1", ["--minutes", "2"]),
+        (["benchmark", "step"], "batch_size=1", ["--batch-size", "2"]),
+        (["benchmark", "ratio"], "batch_size=1", ["--batch-size", "2"]),
+        (["benchmark", "all"], "batch_size=1", ["--batch-size", "2"]),
+        (
+            ["benchmark", "quality", "--a", "x", "--b", "y", "--out", "o"],
+            "minutes=1",
+            ["--minutes", "2"],
+        ),
+    ],
+)
+def test_a_flag_beats_set_in_every_command(args, setting, flag, tmp_path):
+    run = ["--run", str(tmp_path / "run")] if args[0] != "benchmark" else []
+    key = setting.partition("=")[0]
+    for order in ([*flag, "--set", setting], ["--set", setting, *flag]):
+        command: Any = parse_command([*args, *run, *order])
+        config = command.options if args[0] == "train" else command.settings()
+        assert getattr(config, key) == 2
+
+
+def test_help_of_set_says_that_flags_beat_it(capsys):
+    for command in (["train"], ["distill"], ["benchmark", "step"]):
+        assert run(*command, "--help") == 0
+        text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "Flags beat it" in text
+
+
+@dataclass(frozen=True)
+class Outcome:
+    loss: float
+    parts: dict[str, list[float]]
+
+
+def test_json_has_no_nan_at_any_depth():
+    result = Outcome(loss=float("nan"), parts={"a": [1.0, float("inf")]})
+    assert to_json(result) == {"loss": None, "parts": {"a": [1.0, None]}}
 
 
 def test_steps_or_minutes_replace_the_presets_limit(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.cli.commands import Evaluate
+from deepfake_jax.cli.run_commands import Evaluate
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import (
     FaceSetError,

@@ -1,0 +1,246 @@
+"""The commands from footage to face sets, and from a run to swapped footage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from deepfake_jax.cli.command import Command, Flat, Switch, keep_compiled, read_early
+from deepfake_jax.convert_config import ConvertConfig, classic_options
+from deepfake_jax.extract_config import ExtractConfig
+from deepfake_jax.progress import count, list_shares
+from deepfake_jax.train_config import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract(Command):
+    """Make face sets: find, follow, align and record the faces of some footage.
+
+    Example:
+        deepfake-jax extract interview.mp4 holiday/ --out faces_a
+
+    SOURCE is a video, a picture or a folder of pictures. If it shows one person, OUT is
+    their face set. If it shows several, OUT holds a set a person (person_1 is the one
+    seen most) and people.png shows who is who; --person N, --person PICTURE,
+    --reference and --not-reference choose. The same command goes on where an
+    interrupted one stopped. Some hundred faces in varied poses, light and expressions
+    train well; look through them with `deepfake-jax faces OUT`.
+    """
+
+    sources: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE...")
+    ]
+    """Videos, pictures or folders of pictures."""
+    out: Path
+    """Folder of the face set or sets; made anew."""
+    options: Annotated[ExtractConfig, Flat] = ExtractConfig()
+
+    on_interrupt: ClassVar[str] = "the same command goes on from here"
+
+    def verify(self) -> None:
+        """Raises ConfigError where nothing is to be read."""
+        if not self.sources:
+            raise ConfigError("extract needs a SOURCE: a video, a picture or a folder")
+
+    def execute(self) -> Any:
+        """Makes the sets: an `ExtractResult`."""
+        keep_compiled()
+        from deepfake_jax.face_sets.extraction import extract_faces
+
+        return extract_faces(list(self.sources), self.out, self.options)
+
+    def text(self, result: Any) -> str:
+        """How many faces of whom, where they are, and what was left out."""
+        lines = [
+            f"{count(result.faces, 'face')} from {count(result.frames, 'frame')} in "
+            f"{result.out}, {result.frames_per_second:.1f} frames/s"
+        ]
+        if result.parts:
+            lines.append(f"work: {list_shares(result.parts)}")
+        if result.jitter_before is not None:
+            lines.append(
+                f"jitter {result.jitter_before:.2f} pixels of 256, after steadying "
+                f"{result.jitter_after:.2f}"
+            )
+        if result.dropped:
+            left = ", ".join(f"{n} for {why}" for why, n in result.dropped.items())
+            lines.append(f"left out: {left}")
+        if len(result.persons) > 1:
+            lines.append("several people (people.png shows who is who):")
+            for person in result.persons[:10]:
+                faces = count(person.faces, "face")
+                lines.append(f"  person {person.number}: {faces} in {person.folder}")
+            if len(result.persons) > 10:
+                lines.append(f"  and {len(result.persons) - 10} more")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces(Command):
+    """Look through a face set: a summary, contact sheets, sorting and dropping.
+
+    Example:
+        deepfake-jax faces faces_a --drop "yaw>60 or sharpness<0.15"
+
+    Writes sheet_people.png, sheet_poses.png and sheet_worst.png into FOLDER. A query
+    compares file, source, frame, time, person, track, width (of the face in its frame,
+    pixels), size, score, alignment, sharpness, occlusion, yaw, pitch, roll (degrees,
+    without sign) or filled with a value; join conditions by and, or. Dropped faces are
+    only left out of the record, until --delete.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """A face set, or the folder of several people's sets."""
+    sort: str = ""
+    """Order the record by a key, such as sharpness; "-sharpness" for falling order."""
+    drop: str = ""
+    """Leave out the faces that meet a query, such as "yaw>60"."""
+    keep: str = ""
+    """Leave out all faces but those that meet a query, such as "person==2"."""
+    restore: Switch = False
+    """First bring back the faces that queries left out."""
+    delete: Switch = False
+    """Remove the pictures of faces that are left out."""
+    check: Switch = False
+    """Compare the record with the pictures; exit status 1 if something is wrong."""
+    repair: Switch = False
+    """Rebuild the record from what is there."""
+    sheets: bool = True
+    """Write contact sheets."""
+
+    def execute(self) -> Any:
+        """Edits and looks through the sets: a `FacesResult`."""
+        from deepfake_jax.face_sets.review import review_faces
+
+        return review_faces(
+            self.folder,
+            sort=self.sort,
+            drop=self.drop,
+            keep=self.keep,
+            restore=self.restore,
+            delete=self.delete,
+            check=self.check,
+            repair=self.repair,
+            sheets=self.sheets,
+        )
+
+    def text(self, result: Any) -> str:
+        """A summary of the set, and the contact sheets."""
+        from deepfake_jax.face_sets.face_set import list_sets, read_record
+        from deepfake_jax.face_sets.review import summarise
+
+        records = [r for part in list_sets(self.folder) for r in read_record(part)[1]]
+        return "\n".join([summarise(result, records), *result.sheets])
+
+    def problems(self, result: Any) -> Sequence[str]:
+        """What a check found wrong, or a repair mended."""
+        return result.problems
+
+    def failed(self, result: Any) -> bool:
+        """Whether something is wrong; what was repaired is not."""
+        return bool(result.problems) and not self.repair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(Command):
+    """Swap the face in a video, a picture or a folder of pictures.
+
+    Example:
+        deepfake-jax convert interview.mp4 --run run --to b --out swapped.mp4
+
+    The person that the run's faces show is swapped, or --person N, as `extract` numbers
+    people; --faces FOLDER reuses an extraction of the same video, edits included.
+    Frames without the person pass through untouched; sound, subtitles and time stamps
+    are the source's. The output's metadata and OUT.json say that it is synthetic.
+    `deepfake-jax preview` shows all masks, colors and blends on one frame.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A video, a picture or a folder of pictures."""
+    run: Path
+    """Folder of a training run."""
+    out: Path
+    """The output: a picture or folder, as the source is; for a video, another video, a
+    .gif, or numbered pictures such as frames/%06d.png."""
+    preset: Literal["default", "classic"] = "default"
+    """Start from the best measured choices, or from those of 2018: `smooth_mask` and
+    `adjust_avg_color` frame by frame. The flags below change either."""
+    options: Annotated[ConvertConfig, Flat] = ConvertConfig()
+
+    @classmethod
+    def begin(cls, args: Sequence[str]) -> dict[str, Any]:
+        """The choices of the preset."""
+        return {"options": _choose_looks(args)}
+
+    def execute(self) -> Any:
+        """Converts: a `ConvertResult`."""
+        keep_compiled()
+        from deepfake_jax.conversion.convert import convert_video
+
+        return convert_video(self.source, self.run, self.out, self.options)
+
+    def text(self, result: Any) -> str:
+        """How much was swapped how fast, and what took the time."""
+        return (
+            f"swapped {result.swapped_frames} of {count(result.frames, 'frame')} at "
+            f"{result.frames_per_second:.1f} frames/s: {result.out}\n"
+            f"work: {list_shares(result.stages)}; faces {result.face_pixels:.0f} "
+            f"pixels wide, the network's {result.network_pixels}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Command):
+    """Show one swapped frame, step by step or with every choice of post-processing.
+
+    Example:
+        deepfake-jax preview interview.mp4 --run run --frame 1:30 --out preview.png
+
+    The picture shows the source, the aligned crop, the swap, its matched color, the
+    mask and the result. With --grid it shows every mask (rows) with every blend and
+    color (columns), to pick by eye before converting.
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A video or a picture."""
+    run: Path
+    """Folder of a training run."""
+    out: Path = Path("preview.png")
+    """The picture to write; replaced if it exists."""
+    frame: str = "0"
+    """Which frame of a video: seconds, h:mm:ss, or # and its number, as "#120"."""
+    grid: Switch = False
+    """Show every mask, color and blend."""
+    preset: Literal["default", "classic"] = "default"
+    """Choices to start from; as for convert."""
+    options: Annotated[ConvertConfig, Flat] = ConvertConfig()
+
+    @classmethod
+    def begin(cls, args: Sequence[str]) -> dict[str, Any]:
+        """The choices of the preset."""
+        return {"options": _choose_looks(args)}
+
+    def execute(self) -> Any:
+        """Draws the picture: a `PreviewResult`."""
+        keep_compiled()
+        from deepfake_jax.conversion.frame_preview import preview_frame
+
+        return preview_frame(
+            self.source,
+            self.run,
+            self.out,
+            self.options,
+            at=self.frame,
+            grid=self.grid,
+        )
+
+    def text(self, result: Any) -> str:
+        """Which frame is shown, and where."""
+        return f"frame {result.frame} ({result.time:.2f} s): {result.out}"
+
+
+def _choose_looks(args: Sequence[str]) -> ConvertConfig:
+    presets = read_early(args, "--preset").preset or [""]
+    return classic_options() if presets[-1] == "classic" else ConvertConfig()
