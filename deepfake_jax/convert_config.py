@@ -15,6 +15,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from typing_extensions import Doc
 
+from deepfake_jax.extract_config import SearchConfig
+
 Combine = Literal["product", "union", "minimum"]
 SkinSpace = Literal["rgb", "hsv", "ycrcb"]
 
@@ -129,7 +131,7 @@ _BLEND = f"Lay the face into the frame: {_list(BLENDS)}."
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class ConvertConfig:
+class ConvertConfig(SearchConfig):
     """How a face is found, blended and written."""
 
     to: Literal["a", "b"] = "b"
@@ -138,12 +140,10 @@ class ConvertConfig:
     """Of the run: the last, or the best by its held-out faces."""
     person: str = "auto"
     """Whom to swap: auto (the person that the run's faces show), the number of a person
-    as `extract` counts them, largest (the largest face of each frame), all, or the path
-    of a picture of the person."""
+    as `extract` counts them in all of the source, largest (the largest face of each
+    frame), all, or the path of a picture of the person."""
     faces: str = ""
     """Reuse an extraction of this video: the folder of its face set."""
-    landmarks: Literal["mesh", "dlib", "none"] = "mesh"
-    """Landmarks that the faces are aligned by; as for extract."""
     mask: Annotated[str, AfterValidator(_check_masks), Doc(_MASK)] = "extended"
     combine: Combine = "product"
     """How several masks become one."""
@@ -173,15 +173,6 @@ class ConvertConfig:
     at most by this factor; 1 leaves it as the network draws it."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Sharpen the swapped face by this amount; 0.5 is mild."""
-    steady: bool = True
-    """Steady places, masks and colors over neighbouring frames of a video and fill
-    short gaps."""
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """Least confidence of the detector."""
-    start: str = ""
-    """Begin here in a video: seconds, or h:mm:ss."""
-    end: str = ""
-    """End here in a video."""
     side_by_side: bool = False
     """Write the source and the result next to each other."""
     save_faces: str = ""

@@ -1,4 +1,4 @@
-"""The settings of an extraction."""
+"""The settings of a search for faces, and of an extraction."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,29 @@ from pydantic.dataclasses import dataclass
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class ExtractConfig:
+class SearchConfig:
+    """How faces are looked for: alike in extraction, preview and conversion.
+
+    People are numbered by how many frames this search finds them in, so that a number
+    means the same person wherever the footage and these settings are the same.
+    """
+
+    landmarks: Literal["mesh", "dlib", "none"] = "mesh"
+    """mesh (468 points), dlib (the classic 68; needs the extra dlib, and its model is
+    not for commercial use), or none (the detector's five points)."""
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Least confidence of the detector for a face to be followed."""
+    steady: bool = True
+    """Steady the faces over neighbouring frames of a video and fill gaps of a few
+    frames; in conversion also masks and colors."""
+    start: str = ""
+    """Begin here in each video: seconds, or h:mm:ss."""
+    end: str = ""
+    """End here in each video."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class ExtractConfig(SearchConfig):
     """Which faces go into a set."""
 
     person: str = "each"
@@ -18,21 +40,10 @@ class ExtractConfig:
     """Pictures of the person to keep."""
     not_reference: tuple[str, ...] = ()
     """Pictures of people to leave out."""
-    landmarks: Literal["mesh", "dlib", "none"] = "mesh"
-    """mesh (468 points), dlib (the classic 68; needs the extra dlib, and its model is
-    not for commercial use), or none (the detector's five points)."""
-    start: str = ""
-    """Begin here in each video: seconds, or h:mm:ss."""
-    end: str = ""
-    """End here in each video."""
     every: Annotated[int, Field(ge=1)] = 1
     """Use every n-th frame only."""
-    steady: bool = True
-    """Steady the faces over time and fill gaps of a few frames."""
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Least confidence of the detector for a face to be followed."""
     min_size: Annotated[float, Field(ge=0)] = 20.0
-    """Smallest width of a face in its frame, pixels."""
+    """Smallest width of a face in its frame, pixels; below 16 none is looked for."""
     min_alignment: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least confidence of the landmarks."""
     min_sharpness: Annotated[float, Field(ge=0)] = 0.1

@@ -1,16 +1,13 @@
 """Which faces of some footage to swap, and where they lie in each frame.
 
-The same tracks, people and steadying as in extraction: a first pass over the footage,
-or an extraction's record in its stead. A face takes 0.4 kB, so that an hour of one face
-takes 30 MB.
+They come from the search that extraction makes too, or from an extraction's record in
+its stead. A face takes 0.4 kB, so that an hour of one face takes 30 MB.
 """
 
 import logging
-from array import array
-from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +18,44 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
+    FaceRecord,
     FaceSetError,
     check_header,
     list_sets,
     make_record,
     read_lines,
 )
-from deepfake_jax.faces.footage_search import Scan, ScanOptions
+from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import (
     People,
     PersonError,
     choose_persons,
     read_references,
-    sort_people,
 )
 from deepfake_jax.faces.steady_tracks import SURE
 from deepfake_jax.files import hash_file
-from deepfake_jax.imaging.affine import affine_scale, apply_affine
+from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.sources import Source, parse_part
-from deepfake_jax.progress import Progress
 from deepfake_jax.types import Affine, Landmarks
 
 _log = logging.getLogger("deepfake_jax")
-_MIN_SIZE = 16.0  # pixels; a smaller face would not gain from a swap
 _NONE = np.zeros((0, 128), np.float32)
 _FINENESS = 64  # steps a pixel of a stored landmark
 _UNKNOWN = -32768
+_CHUNK = 1024  # rows that are collected before they become an array
+_ROW = np.dtype(
+    [
+        ("source", np.int32),
+        ("frame", np.int32),
+        ("track", np.int32),
+        ("person", np.int32),
+        ("width", np.float32),  # of the face in its frame
+        ("frame_to_face", np.float64, (2, 3)),
+        ("landmarks", np.int16, (68, 2)),  # 64ths of the face picture's pixels
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +65,7 @@ class PlacedFace:
     Attributes:
         track: number of its track; it lasts over neighbouring frames of one source.
         frame_to_face: its alignment to a face picture of `FACE_SIZE`.
-        landmarks: 68 points in the pixels of that picture, None where only five are
+        landmarks: 68 of them in the pixels of that picture, None where only five are
             known.
     """
 
@@ -68,76 +75,75 @@ class PlacedFace:
 
 
 class Placement:
-    """Faces of sources and frames, to look up by their numbers."""
+    """Faces of sources and frames, to look up by their numbers.
 
-    def __init__(self) -> None:
-        # source, frame, track, width, and the six numbers of the matrix
-        self._rows = array("d")
-        # Landmarks in the face picture, in 64ths of its pixels.
-        self._points = array("h")
-        self._at: dict[tuple[int, int], list[int]] = {}
+    Args:
+        table: a row a face, see `_ROW`.
+        largest: whether only the largest face of each frame counts.
+    """
 
-    def add(self, source: int, frame: int, width: float, face: PlacedFace) -> None:
-        """Takes in a face, `width` pixels wide in its frame."""
-        matrix = face.frame_to_face.ravel().tolist()
-        self._rows.extend([source, frame, face.track, width, *matrix])
-        points = np.full((68, 2), _UNKNOWN)
-        if face.landmarks is not None:
-            limit = -_UNKNOWN - 1
-            points = np.clip(np.rint(face.landmarks * _FINENESS), -limit, limit)
-        self._points.extend(points.astype(np.int16).ravel().tolist())
-
-    def keep(self, tracks: set[int] | None, *, largest: bool = False) -> None:
-        """Chooses tracks (all if None); of each frame only the largest if so asked."""
-        rows = self._table()
-        for number, row in enumerate(rows):
-            key = int(row[0]), int(row[1])
-            if tracks is not None and int(row[2]) not in tracks:
-                continue
-            chosen = self._at.setdefault(key, [])
-            if not largest or not chosen:
-                chosen.append(number)
-            elif row[3] > rows[chosen[0]][3]:
-                chosen[0] = number
+    def __init__(self, table: np.ndarray, *, largest: bool = False):
+        rows = table[np.lexsort((table["width"], table["frame"], table["source"]))]
+        keys = _make_key(rows["source"], rows["frame"])
+        if largest and len(rows):
+            last = np.append(keys[1:] != keys[:-1], True)
+            rows, keys = rows[last], keys[last]
+        self._rows, self._keys = rows, keys
 
     def find(self, source: int, frame: int) -> list[PlacedFace]:
         """The faces to swap in a frame, the largest last."""
-        rows, faces = self._table(), []
-        numbers = self._at.get((source, frame), [])
-        for number in sorted(numbers, key=lambda number: float(rows[number][3])):
-            row = rows[number]
-            points = np.array(self._points[136 * number : 136 * (number + 1)])
-            known = points[0] != _UNKNOWN
-            landmarks = points.reshape(68, 2) / _FINENESS if known else None
-            matrix = row[4:].reshape(2, 3).copy()
-            faces.append(PlacedFace(int(row[2]), matrix, landmarks))
-        return faces
+        key = _make_key(np.int64(source), np.int64(frame))
+        first, end = np.searchsorted(self._keys, [key, key + 1]).tolist()
+        return [_unpack(row) for row in self._rows[first:end]]
 
     def sides(self) -> Float64[np.ndarray, "n"]:
-        """Side in its frame, pixels, of each chosen face's whole face picture."""
-        chosen = [number for numbers in self._at.values() for number in numbers]
-        matrices = self._table()[chosen][:, 4:].reshape(-1, 2, 3)
-        return FACE_SIZE / np.array([affine_scale(matrix) for matrix in matrices])
-
-    def _table(self) -> Float64[np.ndarray, "n 10"]:
-        return np.frombuffer(self._rows, np.float64).reshape(-1, 10)
+        """Side in its frame, pixels, of each face's whole face picture."""
+        linear = self._rows["frame_to_face"][:, :, :2]
+        return FACE_SIZE / np.sqrt(np.abs(np.linalg.det(linear)))
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._rows)
 
 
-def make_scan(config: ConvertConfig) -> Scan:
-    """Loads the networks that look for the faces of a config."""
-    start, end = parse_part(config.start, config.end)
-    options = ScanOptions(
-        landmarks=config.landmarks,
-        min_score=config.min_score,
-        min_size=_MIN_SIZE,
-        steady=config.steady,
-        start=start or 0.0,
-        end=end,
-    )
-    return Scan(options)
+def _make_key(source: Any, frame: Any) -> Any:
+    return (np.asarray(source, np.int64) << 32) | np.asarray(frame, np.int64)
+
+
+def _unpack(row: Any) -> PlacedFace:
+    known = row["landmarks"][0, 0] != _UNKNOWN
+    landmarks = row["landmarks"] / _FINENESS if known else None
+    return PlacedFace(int(row["track"]), row["frame_to_face"].copy(), landmarks)
+
+
+def _pack(landmarks: Landmarks, matrix: Affine) -> Any:
+    """Landmarks, given in the frame's pixels, as a row holds them."""
+    if len(landmarks) != 68:
+        return np.full((68, 2), _UNKNOWN, np.int16)
+    limit = -_UNKNOWN - 1
+    placed = np.rint(apply_affine(matrix, landmarks) * _FINENESS)
+    return np.clip(placed, -limit, limit).astype(np.int16)
+
+
+def _stack(rows: Iterator[tuple[Any, ...]]) -> np.ndarray:
+    """Rows as one array; a tuple of each would take ten times the memory."""
+    parts, waiting = [np.zeros(0, _ROW)], list[tuple[Any, ...]]()
+    for row in rows:
+        waiting.append(row)
+        if len(waiting) == _CHUNK:
+            parts.append(np.array(waiting, _ROW))
+            waiting.clear()
+    return np.concatenate([*parts, np.array(waiting, _ROW)])
+
+
+def make_search(config: ConvertConfig, identity: Embedding | None) -> FootageSearch:
+    """Loads the networks that look for the faces of a config.
+
+    Where people are told apart by how much is seen of them, all of the source is
+    searched and not the part between ``--start`` and ``--end`` alone: a number means
+    the same person whatever the part.
+    """
+    counts = config.person == "auto" and identity is None or config.person.isdecimal()
+    return FootageSearch(replace(config, start="", end="") if counts else config)
 
 
 def place_faces(
@@ -145,77 +151,84 @@ def place_faces(
     config: ConvertConfig,
     identity: Embedding | None,
     *,
-    scan: Scan | None = None,
+    search: FootageSearch | None = None,
 ) -> Placement:
-    """Looks through footage for the faces that a config asks for.
+    """Searches footage for the faces that a config asks for.
 
     Args:
         sources: a video, or pictures.
         config: whom to swap, and how to find them.
         identity: the person that the run's faces show, where it knows.
-        scan: by which to look, as `make_scan` makes it; by default a new one.
+        search: by which to look, as `make_search` makes it; by default a new one.
 
     Raises:
         PersonError: the person asked for is not there.
         VideoError, PictureError: the only source cannot be read.
     """
-    wanted = read_references(_pictures(config), option="--person")
-    scan, placement = scan or make_scan(config), Placement()
-    faces_of: Counter[int] = Counter()
-    together: set[tuple[int, int]] = set()
-    start, end = scan.options.start, scan.options.end
-    counts = [source.expect_frames(start=start, end=end) or 0 for source in sources]
-    with Progress("look", total=sum(counts) or None, unit="frame") as progress:
-        for number, source in enumerate(sources):
-            with closing(scan.read(source, alone=len(sources) == 1)) as stream:
-                for timed, _, faces in stream:
-                    good = [face for face in faces if face.confidence >= SURE]
-                    for face in good:
-                        faces_of[face.track] += 1
-                        placed = _place(face.track, face.frame_to_face, face.landmarks)
-                        placement.add(number, timed.index, float(face.box[2]), placed)
-                    together.update(combinations([face.track for face in good], 2))
-                    progress.update_to(scan.frames, f"{sum(faces_of.values())} faces")
-    people = sort_people(scan.embeddings, faces_of, together)
-    persons = _choose(people, config, identity, wanted)
-    tracks = {t for t, p in people.person_of.items() if p in persons}
-    everyone = config.person in ("all", "largest")
-    placement.keep(None if everyone else tracks, largest=config.person != "all")
-    return placement
+    wanted = read_references(_list_pictures(config), option="--person")
+    search = search or make_search(config, identity)
+    start, end = parse_part(config.start, config.end)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        with closing(search.search(sources)) as stream:
+            for found in stream:
+                time = found.timed.time
+                if sources[found.source].kind == "video":
+                    if time < (start or 0.0) or (end is not None and time >= end):
+                        continue
+                for face in found.faces:
+                    if face.confidence >= SURE:
+                        matrix = face.frame_to_face
+                        packed = _pack(face.landmarks, matrix)
+                        place = (found.source, found.timed.index, face.track, 0)
+                        yield *place, face.box[2], matrix, packed
+
+    table = _stack(rows())
+    people = search.sort_people()
+    table["person"] = [people.person_of.get(t, 0) for t in table["track"].tolist()]
+    return _choose(table, people, config, identity, wanted)
 
 
-def _place(track: int, matrix: Affine, landmarks: Landmarks) -> PlacedFace:
-    """A face of a frame; the landmarks are given in the frame's pixels."""
-    points = apply_affine(matrix, landmarks) if len(landmarks) == 68 else None
-    return PlacedFace(track, matrix, points)
-
-
-def _pictures(config: ConvertConfig) -> list[str]:
+def _list_pictures(config: ConvertConfig) -> list[str]:
     known = ("auto", "largest", "all")
     plain = config.person in known or config.person.isdecimal()
     return [] if plain else [config.person]
 
 
 def _choose(
+    table: np.ndarray,
+    people: People,
+    config: ConvertConfig,
+    identity: Embedding | None,
+    wanted: np.ndarray,
+) -> Placement:
+    """The faces of the persons that a config asks for."""
+    if config.person not in ("all", "largest"):
+        persons = _choose_persons(people, config, identity, wanted)
+        table = table[np.isin(table["person"], persons)]
+    return Placement(table, largest=config.person != "all")
+
+
+def _choose_persons(
     people: People,
     config: ConvertConfig,
     identity: Embedding | None,
     wanted: np.ndarray,
 ) -> list[int]:
     """Persons to swap; none where the person of the run is not there."""
-    if config.person in ("all", "largest") or not people.means:
-        return sorted(people.means)
-    if config.person == "auto":
-        if identity is None:
-            _log.warning(
-                "the run knows no person's face; swapping the person seen most often"
-            )
-            return choose_persons(people, "main", _NONE, _NONE)
-        try:
-            return choose_persons(people, "auto", identity[None], _NONE)
-        except PersonError:
-            return []
-    return choose_persons(people, config.person, wanted, _NONE)
+    if not people.means:
+        return []
+    if config.person != "auto":
+        return choose_persons(people, config.person, wanted, _NONE)
+    if identity is None:
+        _log.warning(
+            "the run knows no person's face; swapping the person seen most often"
+        )
+        return choose_persons(people, "main", _NONE, _NONE)
+    try:
+        return choose_persons(people, "auto", identity[None], _NONE)
+    except PersonError:
+        return []
 
 
 def read_placement(
@@ -236,44 +249,43 @@ def read_placement(
         FaceSetError: no face set, or not of this video.
         PersonError: the person asked for is not in it.
     """
-    placement, people = Placement(), People()
-    people_seen: Counter[int] = Counter()
-    hashed = hash_file(source)
-    tracks_of: dict[int, set[int]] = {}
-    for part in list_sets(folder):
-        header = _read_header(part)
-        names = {s["name"] for s in header["sources"] if s["sha256"] == hashed}
-        if not names:
-            raise FaceSetError(
-                f"--faces {folder} was extracted from "
-                f"{', '.join(s['name'] for s in header['sources'][:3])}, not from "
-                f"{source.name} as it is now; extract that, or leave --faces out"
-            )
-        for name in (RECORD_NAME, DROPPED_NAME):
-            for line in _read_faces(part / name):
-                record = make_record(line)
-                if record.source not in names or record.dropped.startswith("query"):
+    hashed, people = hash_file(source), People({}, {}, {})
+    start, end = parse_part(config.start, config.end)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for part in list_sets(folder):
+            names = _find_names(part, source, hashed, people)
+            for record in _read_faces(part):
+                away = record.time < (start or 0.0)
+                away = away or (end is not None and record.time >= end)
+                if record.source not in names or away:
                     continue
-                placed = _place(
-                    record.track,
-                    np.array(record.frame_to_face),
-                    np.array(record.landmarks),
-                )
+                people.means.setdefault(record.person, np.zeros(128, np.float32))
+                matrix = np.array(record.frame_to_face)
+                landmarks = np.array(record.landmarks, np.float64).reshape(-1, 2)
                 width = record.width or record.box[2]
-                placement.add(0, record.frame, width, placed)
-                tracks_of.setdefault(record.person, set()).add(record.track)
-                people_seen[record.person] += 1
-        if "identity" in header:
-            number = int(header.get("person", 1))
-            people.means[number] = np.asarray(header["identity"], np.float32)
-    for number in people_seen:
-        people.means.setdefault(number, np.zeros(128, np.float32))
-    wanted = read_references(_pictures(config), option="--person")
-    persons = _choose(people, config, identity, wanted)
-    tracks = {track for person in persons for track in tracks_of.get(person, ())}
-    everyone = config.person in ("all", "largest")
-    placement.keep(None if everyone else tracks, largest=config.person != "all")
-    return placement
+                place = (0, record.frame, record.track, record.person)
+                yield *place, width, matrix, _pack(landmarks, matrix)
+
+    table = _stack(rows())
+    wanted = read_references(_list_pictures(config), option="--person")
+    return _choose(table, people, config, identity, wanted)
+
+
+def _find_names(part: Path, source: Path, hashed: str, people: People) -> set[str]:
+    """By which names a set's record knows a source; notes whose set it is."""
+    header = _read_header(part)
+    names = {s["name"] for s in header["sources"] if s["sha256"] == hashed}
+    if not names:
+        raise FaceSetError(
+            f"--faces {part} was extracted from "
+            f"{', '.join(s['name'] for s in header['sources'][:3])}, not from "
+            f"{source.name} as it is now; extract that, or leave --faces out"
+        )
+    if "identity" in header:
+        mean = np.asarray(header["identity"], np.float32)
+        people.means[int(header.get("person", 1))] = mean
+    return names
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -286,9 +298,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
     return check_header(path, next(read_lines(path), (1, {}))[1])
 
 
-def _read_faces(path: Path) -> Any:
-    if not path.exists():
-        return
-    for number, line in read_lines(path):
-        if number > 1:
-            yield line
+def _read_faces(folder: Path) -> Iterator[FaceRecord]:
+    """The faces of a set that were found where they should be."""
+    for path in (folder / RECORD_NAME, folder / DROPPED_NAME):
+        for number, line in read_lines(path) if path.exists() else ():
+            if number > 1:
+                record = make_record(line)
+                by_hand = record.dropped.startswith("query")
+                if not by_hand and record.alignment >= SURE:
+                    yield record

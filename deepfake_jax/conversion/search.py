@@ -1,4 +1,4 @@
-"""What every conversion shares: the look for faces, its errors and its result."""
+"""What every conversion shares: the search for faces, its errors and its result."""
 
 import logging
 import time
@@ -10,12 +10,12 @@ import numpy as np
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.placement import (
     Placement,
-    make_scan,
+    make_search,
     place_faces,
     read_placement,
 )
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.faces.footage_search import Scan
+from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import PersonError
 from deepfake_jax.imaging.face_template import COVERAGE
 from deepfake_jax.media.sources import Source
@@ -36,7 +36,7 @@ class ConvertResult:
     Attributes:
         frames: frames written.
         swapped_frames: those with a swapped face.
-        frames_per_second: of the whole conversion, looking for faces included and
+        frames_per_second: of the whole conversion, the search for faces included and
             start-up left out.
         out: the output.
         problems: what could be read in part only.
@@ -58,7 +58,7 @@ class ConvertResult:
 class Conversion:
     """One conversion under way: who swaps, what is swapped, how long each stage takes.
 
-    Looks for the faces when made, in the footage or in the record of an extraction.
+    Searches for the faces when made, in the footage or in the record of an extraction.
 
     Args:
         sources: a video, or pictures.
@@ -70,19 +70,21 @@ class Conversion:
 
     def __init__(self, sources: list[Source], swapper: FrameSwapper):
         self.swapper, self.watch = swapper, Stopwatch()
-        scan = None if swapper.config.faces else make_scan(swapper.config)
+        search = None
+        if not swapper.config.faces:
+            search = make_search(swapper.config, swapper.identity)
         swapper.warm_up()
-        self._scan, self._start = scan, time.monotonic()
-        look = self.watch.wrap("look", _place)
-        self.placement = look(sources, swapper, scan)
+        self._search, self._start = search, time.monotonic()
+        place = self.watch.wrap("search", _place)
+        self.placement = place(sources, swapper, search)
         sides = self.placement.sides() * COVERAGE
         self._face_pixels = round(float(np.median(sides)), 1) if len(sides) else 0.0
         self._warn()
 
     @property
     def searched(self) -> int | None:
-        """Frames that were looked through; None of those of a record."""
-        return None if self._scan is None else self._scan.frames
+        """Frames that were searched; None of those of a record."""
+        return None if self._search is None else self._search.frames
 
     def finish(
         self, frames: int, swapped: int, out: Path, problems: list[str]
@@ -113,7 +115,7 @@ class Conversion:
 
 
 def _place(
-    sources: list[Source], swapper: FrameSwapper, scan: Scan | None
+    sources: list[Source], swapper: FrameSwapper, search: FootageSearch | None
 ) -> Placement:
     config = swapper.config
     if config.faces and len(sources) > 1:
@@ -122,7 +124,7 @@ def _place(
         )
     try:
         if not config.faces:
-            return place_faces(sources, config, swapper.identity, scan=scan)
+            return place_faces(sources, config, swapper.identity, search=search)
         return read_placement(
             Path(config.faces), sources[0].path, config, swapper.identity
         )

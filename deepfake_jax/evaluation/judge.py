@@ -74,9 +74,7 @@ class Judge:
     def __init__(self) -> None:
         """Raises AssetError or ImportError where a network cannot be had."""
         self._embed: CropEmbedder = make_crop_embedder()
-        landmarker = make_landmarker("mesh")
-        assert landmarker is not None
-        self._landmarker: Landmarker = landmarker
+        self._landmarker: Landmarker = make_landmarker("mesh")
 
     def embed(self, sample: Sample, faces: Faces) -> Embeddings:
         """Embeddings of faces that lie as a sample's do."""
@@ -89,7 +87,7 @@ class Judge:
         """Landmarks and gazes of faces that lie as a sample's do."""
         found, gazes = [], []
         for face, near in zip(faces, sample.landmarks, strict=True):
-            points = find_shape(self._landmarker, face, near).points
+            points = find_shape(self._landmarker, face, near).landmarks
             found.append(points)
             gazes.append(find_gaze(face, points))
         return np.stack(found), np.stack(gazes)

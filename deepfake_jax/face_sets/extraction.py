@@ -1,8 +1,9 @@
-"""An extraction under way: search the sources, write the faces, sort them by person.
+"""An extraction: search the sources, write the faces, sort them by person.
 
-It works in one folder and leaves there what a later run of the same search can go on
-with: the journal of the search, the pictures and their lines, and by which limits these
-were chosen.
+It works in a hidden folder and leaves there what a later run of the same search can go
+on with: the journal of the search, the pictures and their lines, and by which limits
+these were chosen. Which people there are, and their numbers, is up to the search alone;
+the limits decide which of their faces are stored.
 """
 
 import json
@@ -10,43 +11,47 @@ import logging
 import shutil
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, list_sets, make_header
 from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
-from deepfake_jax.faces.footage_search import Scan, ScanOptions
+from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import (
     People,
     PersonError,
     choose_persons,
     read_references,
-    sort_people,
 )
-from deepfake_jax.faces.search_journal import JOURNAL_NAME, ScanLog, holds_frames
-from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.media.sources import Source, describe_source, list_sources, parse_time
-from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.progress import Progress
+from deepfake_jax.faces.search_journal import (
+    JOURNAL_NAME,
+    SearchJournal,
+    count_frames,
+)
+from deepfake_jax.media.sources import (
+    Source,
+    describe_source,
+    list_sources,
+    parse_part,
+)
 from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
-_SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score", "min_size")
+_SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score")
+# These choose among faces that are on disk already.
+_LATER_OPTIONS = ("overwrite", "person", "reference", "not_reference", "min_track")
 _WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds
 
 
 class ExtractError(ValueError):
     """Nothing could be extracted; the text says why and the usual fix."""
-
-
-class NothingLeftError(ValueError):
-    """Faces were found, and none was good enough."""
 
 
 @dataclass(frozen=True)
@@ -81,173 +86,22 @@ class ExtractResult:
     out: str
 
 
-class Extraction:
-    """An extraction under way, in its hidden folder."""
+@dataclass(frozen=True)
+class _Wanted:
+    """Whose faces to keep: by a word or number, or by pictures of them."""
 
-    def __init__(self, folder: Path, config: ExtractConfig, sources: list[Source]):
-        self.folder, self.config, self.sources = folder, config, sources
-        self.start = parse_time(config.start, option="--start") or 0.0
-        self.end = parse_time(config.end, option="--end")
-        pictures = [*config.reference]
-        self.person = config.person
-        if not (self.person in ("each", "main", "all") or self.person.isdecimal()):
-            pictures.append(self.person)
-        self.wanted = read_references(pictures, option="--person or --reference")
-        self.unwanted = read_references(
-            [*config.not_reference], option="--not-reference"
-        )
-        self.header = make_header([describe_source(s) for s in sources], own_version())
-        self.header["landmarks"] = config.landmarks
-        self.dropped: Counter[str] = Counter()
-        self.faces_of: Counter[int] = Counter()
-        self.films: set[int] = set()
-        self.together: set[tuple[int, int]] = set()
-        self.searched = 0
+    person: str
+    like: Float32[np.ndarray, "n 128"]
+    unlike: Float32[np.ndarray, "m 128"]
 
-    def run(self, out: Path) -> ExtractResult:
-        """Searches the sources and sorts the faces by person."""
-        recall_pictures(self.folder)
-        journal = ScanLog(self.folder, self._facts())
-        if journal.resumed_frames:
-            _log.warning("going on after %d frames", journal.resumed_frames)
-        self._forget_other_pictures(resumed=journal.resumed)
-        scan = Scan(self._scan_options(), journal=journal)
-        writer = FaceWriter(self.folder, self.config, scan.watch)
-        start = time.monotonic()
-        try:
-            self._read(scan, writer)
-        finally:
-            writer.close()
-            journal.close()
-        seconds = time.monotonic() - start
-        self.searched = scan.frames
-        self._check_found(scan, writer)
-        people = self._sort(scan)
-        chosen = choose_persons(people, self.person, self.wanted, self.unwanted)
-        sets = sort_out(
-            self.folder,
-            self.header,
-            people,
-            chosen,
-            one=self.person == "all" or len(self.wanted) > 0,
-            out=out,
-            dropped=self.dropped,
-        )
-        (self.folder / JOURNAL_NAME).unlink()
-        (self.folder / FILTERS_NAME).unlink()
-        before, after = scan.meter.medians()
-        return ExtractResult(
-            frames=scan.frames,
-            faces=sum(person.faces for person in sets),
-            persons=tuple(sets),
-            dropped=dict(sorted(self.dropped.items())),
-            frames_per_second=round(scan.frames / max(seconds, 1e-9), 2),
-            parts=scan.watch.shares(),
-            jitter_before=before,
-            jitter_after=after,
-            resumed_frames=journal.resumed_frames,
-            problems=tuple(scan.problems),
-            out=str(out),
-        )
+    @property
+    def as_one(self) -> bool:
+        """Whether all of them go into one set."""
+        return self.person == "all" or len(self.like) > 0
 
-    def _facts(self) -> dict[str, Any]:
-        """What a journal must be of to be gone on with."""
-        options = asdict(self.config)
-        search = {name: options[name] for name in _SEARCH_OPTIONS}
-        return json.loads(json.dumps({"header": self.header, "options": search}))
 
-    def _forget_other_pictures(self, *, resumed: bool) -> None:
-        """Keeps an earlier run's pictures only if the same limits chose them."""
-        options = asdict(self.config)
-        # These choose among faces that are on disk already.
-        later = ("overwrite", "person", "reference", "not_reference", "min_track")
-        filters = json.dumps({k: v for k, v in options.items() if k not in later})
-        path = self.folder / FILTERS_NAME
-        if resumed and path.exists() and path.read_text(encoding="utf-8") == filters:
-            return
-        (self.folder / RECORD_NAME).unlink(missing_ok=True)
-        for picture in self.folder.glob("*.png"):
-            picture.unlink()
-        path.write_text(filters, encoding="utf-8")
-
-    def _scan_options(self) -> ScanOptions:
-        config = self.config
-        return ScanOptions(
-            landmarks=config.landmarks,
-            min_score=config.min_score,
-            min_size=config.min_size,
-            every=config.every,
-            start=self.start,
-            end=self.end,
-            steady=config.steady,
-        )
-
-    def _read(self, scan: Scan, writer: FaceWriter) -> None:
-        counts = [
-            source.expect_frames(
-                start=self.start, end=self.end, every=self.config.every
-            )
-            for source in self.sources
-        ]
-        total = None if None in counts else sum(count or 0 for count in counts)
-        alone, seen = len(self.sources) == 1, 0
-        with Progress("extract", total=total, unit="frame") as progress:
-            for number, source in enumerate(self.sources):
-                with closing(scan.read(source, alone=alone)) as stream:
-                    for timed, _, faces in stream:
-                        self._take(writer, number, source, timed, faces)
-                        seen += 1
-                        progress.update_to(seen, f"{writer.kept} faces")
-
-    def _check_found(self, scan: Scan, writer: FaceWriter) -> None:
-        self.dropped.update(writer.dropped)
-        if scan.small:
-            self.dropped["size"] += scan.small
-        if not writer.kept:
-            kind = NothingLeftError if writer.dropped else ExtractError
-            raise kind(self._nothing(scan))
-
-    def _take(
-        self,
-        writer: FaceWriter,
-        number: int,
-        source: Source,
-        timed: TimedFrame,
-        faces: list[TrackedFace],
-    ) -> None:
-        kept = []
-        for face in faces:
-            if source.kind == "video":
-                self.films.add(face.track)
-            if not writer.write(number, source, timed, face):
-                kept.append(face.track)
-                self.faces_of[face.track] += 1
-        self.together.update(combinations(kept, 2))
-
-    def _nothing(self, scan: Scan) -> str:
-        names = ", ".join(source.path.name for source in self.sources[:3])
-        more = " and others" if len(self.sources) > 3 else ""
-        left = ", ".join(f"{n} for {why}" for why, n in sorted(self.dropped.items()))
-        left = f" ({left} left out)" if left else ""
-        return (
-            f"no face found in {scan.frames} frames of {names}{more}{left}; nothing "
-            f"was written. Lower --min-score (now {self.config.min_score}) or "
-            f"--min-size (now {self.config.min_size}) or another limit"
-        )
-
-    def _sort(self, scan: Scan) -> People:
-        """Who is who, tracks that are too short left out."""
-        least = min(self.config.min_track, max(1, scan.frames // 2))
-        faces = {}
-        for track, count in self.faces_of.items():
-            if track in self.films and count < least:
-                self.dropped["short track"] += count
-            else:
-                faces[track] = count
-        people = sort_people(scan.embeddings, faces, self.together)
-        if not people.person_of:
-            raise NothingLeftError(self._nothing(scan))
-        return people
+class _NothingKept(ValueError):
+    """A search whose faces nobody wanted: another choice is quick then."""
 
 
 def extract_faces(
@@ -280,29 +134,176 @@ def extract_faces(
     files = list_sources([Path(path) for path in paths])
     partial = out.with_name(f".{out.name}.partial")
     # Before anything is written: a wrong option must not cost an earlier run's work.
-    extraction = _prepare(partial, config, files)
+    parse_part(config.start, config.end)
+    wanted = _read_wanted(config)
+    header = make_header([describe_source(source) for source in files], own_version())
+    header["landmarks"] = config.landmarks
     partial.mkdir(parents=True, exist_ok=True)
     try:
-        result = extraction.run(out)
+        result = _extract(partial, config, files, wanted, header, out)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
+    except _NothingKept as error:
+        raise _keep_or_remove(partial, error) from error
     except Exception as error:
-        if isinstance(error, PersonError | NothingLeftError):
-            raise _keep_or_remove(partial, extraction, error) from error
         # What was found is of no use to a command that cannot succeed; a full disk
         # or memory can be mended.
-        if isinstance(error, ValueError) or not holds_frames(partial):
+        if isinstance(error, ValueError) or not count_frames(partial):
             shutil.rmtree(partial, ignore_errors=True)
         raise
     return result
 
 
-def _keep_or_remove(
-    partial: Path, extraction: Extraction, error: Exception
-) -> ExtractError:
-    """Keeps a long search whose faces nobody wanted: another choice is quick then."""
-    if extraction.searched < _WORTH_KEEPING:
+def _read_wanted(config: ExtractConfig) -> _Wanted:
+    pictures, person = [*config.reference], config.person
+    if not (person in ("each", "main", "all") or person.isdecimal()):
+        pictures.append(person)
+    try:
+        return _Wanted(
+            person,
+            read_references(pictures, option="--person or --reference"),
+            read_references(config.not_reference, option="--not-reference"),
+        )
+    except PersonError as error:
+        raise ExtractError(str(error)) from error
+
+
+def _extract(
+    folder: Path,
+    config: ExtractConfig,
+    sources: list[Source],
+    wanted: _Wanted,
+    header: dict[str, Any],
+    out: Path,
+) -> ExtractResult:
+    """Searches the sources and leaves the sets in a folder that becomes `out`."""
+    recall_pictures(folder)
+    journal = _open_journal(folder, config, header)
+    search = FootageSearch(config, every=config.every, journal=journal)
+    writer = FaceWriter(folder, config, [s.path.name for s in sources], search.watch)
+    start = time.monotonic()
+    try:
+        for found in search.search(sources, label="extract"):
+            writer.write(found)
+    finally:
+        writer.close()
+        journal.close()
+    seconds = time.monotonic() - start
+    dropped = Counter(writer.dropped)
+    films = {n for n, source in enumerate(sources) if source.kind == "video"}
+    short = _find_short(search, writer, films, config)
+    dropped["short track"] += sum(writer.kept_of[track] for track in short)
+    people = search.sort_people()
+    kept = _count_kept(people, writer.kept_of, short)
+    if not kept:
+        kind = _NothingKept if writer.source_of else ExtractError
+        raise kind(_explain_nothing(search.frames, sources, dropped, config))
+    chosen = _choose(people, wanted, kept)
+    sets = sort_out(
+        folder,
+        header,
+        people,
+        chosen,
+        short=short,
+        one=wanted.as_one,
+        out=out,
+        dropped=dropped,
+    )
+    (folder / JOURNAL_NAME).unlink()
+    (folder / FILTERS_NAME).unlink()
+    before, after = search.meter.medians()
+    return ExtractResult(
+        frames=search.frames,
+        faces=sum(person.faces for person in sets),
+        persons=tuple(sets),
+        dropped=dict(sorted((+dropped).items())),
+        frames_per_second=round(search.frames / max(seconds, 1e-9), 2),
+        parts=search.watch.shares(),
+        jitter_before=before,
+        jitter_after=after,
+        resumed_frames=journal.resumed_frames,
+        problems=tuple(search.problems),
+        out=str(out),
+    )
+
+
+def _open_journal(
+    folder: Path, config: ExtractConfig, header: dict[str, Any]
+) -> SearchJournal:
+    """The journal of this very search; pictures chosen by other limits are removed."""
+    options = asdict(config)
+    facts = {"header": header, "options": {k: options[k] for k in _SEARCH_OPTIONS}}
+    journal = SearchJournal(folder, json.loads(json.dumps(facts)))
+    if journal.resumed_frames:
+        _log.warning("going on after %d frames", journal.resumed_frames)
+    limits = {k: v for k, v in options.items() if k not in _LATER_OPTIONS}
+    text, path = json.dumps(limits), folder / FILTERS_NAME
+    known = path.read_text(encoding="utf-8") if path.exists() else ""
+    if not journal.resumed or known != text:
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+        for picture in folder.glob("*.png"):
+            picture.unlink()
+        path.write_text(text, encoding="utf-8")
+    return journal
+
+
+def _find_short(
+    search: FootageSearch, writer: FaceWriter, films: set[int], config: ExtractConfig
+) -> set[int]:
+    """Tracks of videos that were seen in too few frames to be stored."""
+    least = min(config.min_track, max(1, search.frames // 2))
+    return {
+        track
+        for track, source in writer.source_of.items()
+        if source in films and search.frames_of[track] < least
+    }
+
+
+def _count_kept(people: People, kept_of: Counter[int], short: set[int]) -> Counter[int]:
+    """How many faces there are to store of each person who has any."""
+    kept: Counter[int] = Counter()
+    for track, person in people.person_of.items():
+        if track not in short:
+            kept[person] += kept_of[track]
+    return +kept
+
+
+def _choose(people: People, wanted: _Wanted, kept: Counter[int]) -> list[int]:
+    """The persons asked for of whom there are faces to store."""
+    try:
+        chosen = choose_persons(people, wanted.person, wanted.like, wanted.unlike)
+    except PersonError as error:
+        raise _NothingKept(str(error)) from error
+    stored = [person for person in chosen if kept[person]]
+    if not stored:
+        raise _NothingKept(
+            f"all faces of person {', '.join(map(str, chosen))} were left out, too "
+            "small, blurred, turned or short; nothing was written. Lower a limit, or "
+            f"choose among the others ({', '.join(map(str, sorted(kept)))})"
+        )
+    return stored
+
+
+def _explain_nothing(
+    frames: int,
+    sources: list[Source],
+    dropped: Counter[str],
+    config: ExtractConfig,
+) -> str:
+    names = ", ".join(source.path.name for source in sources[:3])
+    names += " and others" * (len(sources) > 3)
+    left = ", ".join(f"{n} for {why}" for why, n in sorted((+dropped).items()))
+    left = f" ({left} left out)" if left else ""
+    return (
+        f"no face found in {frames} frames of {names}{left}; nothing was written. "
+        f"Lower --min-score (now {config.min_score}) or --min-size (now "
+        f"{config.min_size}) or another limit"
+    )
+
+
+def _keep_or_remove(partial: Path, error: _NothingKept) -> ExtractError:
+    if count_frames(partial) < _WORTH_KEEPING:
         shutil.rmtree(partial, ignore_errors=True)
         return ExtractError(str(error))
     return ExtractError(
@@ -310,13 +311,6 @@ def _keep_or_remove(
         "--person, --reference or limit goes on from there at once; remove that "
         "folder if you want none of it"
     )
-
-
-def _prepare(folder: Path, config: ExtractConfig, sources: list[Source]) -> Extraction:
-    try:
-        return Extraction(folder, config, sources)
-    except PersonError as error:
-        raise ExtractError(str(error)) from error
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,12 +19,12 @@ from deepfake_jax.face_sets.face_set import (
     encode_record,
     make_record,
 )
+from deepfake_jax.faces.footage_search import SearchedFrame
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
 from deepfake_jax.imaging.affine import affine_scale
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.frame_parts import face_region, warp_region
-from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Face
@@ -38,14 +38,22 @@ class FaceWriter:
     """Writes each face's picture and its line; what an earlier run wrote is reused.
 
     Attributes:
-        kept: faces written.
+        kept_of: how many faces of each track were written.
         dropped: faces left out, by reason; they have a line and no picture.
+        source_of: number of the source that each track is of.
     """
 
-    def __init__(self, folder: Path, config: ExtractConfig, watch: Stopwatch):
-        self.kept = 0
+    def __init__(
+        self,
+        folder: Path,
+        config: ExtractConfig,
+        sources: Sequence[str],
+        watch: Stopwatch,
+    ):
+        self.kept_of: Counter[int] = Counter()
         self.dropped: Counter[str] = Counter()
-        self._folder, self._config = folder, config
+        self.source_of: dict[int, int] = {}
+        self._folder, self._config, self._sources = folder, config, sources
         self._warp = watch.wrap("align", _cut_face)
         self._measure = watch.wrap("quality", measure_quality)
         self._save = watch.wrap("encode", _save_face)
@@ -62,31 +70,29 @@ class FaceWriter:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def write(
-        self, number: int, source: Source, timed: TimedFrame, face: TrackedFace
-    ) -> str:
-        """Writes a face; gives the reason where it is left out, else an empty text."""
-        name = f"{number:03d}_{timed.index:06d}_{face.track:04d}.png"
-        record = self._take_old(name)
-        if record is None:
-            record = self._make(name, source, timed, face)
-            self._file.write(encode_record(record))
-        if record.dropped:
-            self.dropped[record.dropped] += 1
-        else:
-            self.kept += 1
-        return record.dropped
+    def write(self, found: SearchedFrame) -> None:
+        """Writes the faces of a frame; those that are not good enough as lines only."""
+        for face in found.faces:
+            name = f"{found.source:03d}_{found.timed.index:06d}_{face.track:04d}.png"
+            record = self._take_old(name)
+            if record is None:
+                record = self._make(name, found, face)
+                self._file.write(encode_record(record))
+            self.source_of[face.track] = found.source
+            if record.dropped:
+                self.dropped[record.dropped] += 1
+            else:
+                self.kept_of[face.track] += 1
 
-    def _make(
-        self, name: str, source: Source, timed: TimedFrame, face: TrackedFace
-    ) -> FaceRecord:
+    def _make(self, name: str, found: SearchedFrame, face: TrackedFace) -> FaceRecord:
+        timed = found.timed
         picture = self._warp(timed, face)
         quality = self._measure(face, picture)
         fault = find_fault(quality, self._config) or ""
         crc = "" if fault else self._save(self._folder / name, picture)
         return FaceRecord(
             file=name,
-            source=source.path.name,
+            source=self._sources[found.source],
             frame=timed.index,
             time=round(timed.time, 6),
             box=tuple(np.round(face.box, 2).tolist()),

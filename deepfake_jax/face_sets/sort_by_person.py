@@ -46,6 +46,7 @@ def sort_out(
     people: People,
     chosen: list[int],
     *,
+    short: set[int],
     one: bool,
     out: Path,
     dropped: Counter[str],
@@ -57,6 +58,7 @@ def sort_out(
         header: for the sets' records.
         people: whose face each track is.
         chosen: persons to keep; the pictures of others are removed.
+        short: tracks that are too short to be kept, whosever they are.
         one: whether all of them go into one set.
         out: where the folder will be when it is done, for the result.
         dropped: counts the faces of others.
@@ -71,11 +73,10 @@ def sort_out(
     for _, line in read_lines(unsorted):
         record = make_record(line)
         person = people.person_of.get(record.track, 0)
-        if person not in places:
+        if person not in places or record.track in short:
             if not record.dropped:
                 (folder / record.file).unlink(missing_ok=True)
-                if person:
-                    dropped["other person"] += 1
+                dropped["other person"] += record.track not in short
             continue
         writer.add(replace(record, person=person))
     writer.finish()
@@ -173,7 +174,7 @@ def draw_people(samples: dict[int, list[Path]], people: People) -> np.ndarray:
     for number in sorted(samples):
         paths = samples[number]
         tiles = [Tile(paths[i], paths[i].name[4:10]) for i in spread(len(paths), 10)]
-        count = people.faces[number]
-        title = f"person {number}   {count} face{'s' * (count != 1)}"
+        count = people.frames[number]
+        title = f"person {number}   seen in {count} frame{'s' * (count != 1)}"
         rows.append(Row(title, tiles))
     return draw_sheet(rows)

@@ -40,7 +40,7 @@ class Detection:
 
 
 Detector = Callable[[Frame], list[Detection]]
-Searcher = Callable[[TimedFrame, int], list[Detection]]
+SizedDetector = Callable[[TimedFrame, int], list[Detection]]
 
 
 def make_detector(*, min_score: float = 0.7) -> Detector:
@@ -55,17 +55,17 @@ def make_detector(*, min_score: float = 0.7) -> Detector:
     Raises:
         AssetError: the weights cannot be had (see `weights`).
     """
-    search = make_searcher(min_score=min_score)
+    detect_sized = make_sized_detector(min_score=min_score)
 
     def detect(frame: Frame) -> list[Detection]:
         timed = TimedFrame(index=0, time=0.0, pts=0, duration=0, picture=frame)
-        return search_sides(search, timed, SEARCH_SIDES)
+        return detect_at_sides(detect_sized, timed, SEARCH_SIDES)
 
     return detect
 
 
-def search_sides(
-    search: Searcher, timed: TimedFrame, sides: Sequence[int]
+def detect_at_sides(
+    detect: SizedDetector, timed: TimedFrame, sides: Sequence[int]
 ) -> list[Detection]:
     """The faces at the first of some sides that shows any; no size is tried twice."""
     tried: set[tuple[int, int]] = set()
@@ -74,14 +74,14 @@ def search_sides(
         if size in tried:
             continue
         tried.add(size)
-        detections = search(timed, side)
+        detections = detect(timed, side)
         if detections:
             return detections
     return []
 
 
-def make_searcher(*, min_score: float = 0.7) -> Searcher:
-    """As `make_detector`, of a function that searches once, at the side it is told.
+def make_sized_detector(*, min_score: float = 0.7) -> SizedDetector:
+    """As `make_detector`, of a function that looks once, at the side it is told.
 
     The function takes a frame and the side in pixels to which the frame's longer side
     is reduced.
@@ -92,12 +92,12 @@ def make_searcher(*, min_score: float = 0.7) -> Searcher:
         str(get_weights("yunet")), "", (320, 320), min_score, 0.3, 200
     )
 
-    def search(timed: TimedFrame, side: int) -> list[Detection]:
+    def detect(timed: TimedFrame, side: int) -> list[Detection]:
         if min(timed.size) < MIN_FRAME_SIDE:
             return []
         return _detect_at(network, timed, _search_size(timed.size, side))
 
-    return search
+    return detect
 
 
 def _search_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:

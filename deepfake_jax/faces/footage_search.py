@@ -1,18 +1,23 @@
-"""Sources to tracked faces: decode, find and steady, each a stage of its own.
+"""Footage to faces in tracks, and tracks to people: the one search that all share.
 
-What extraction and conversion share. Every stage has a thread and works a few frames
-ahead of the next; memory does not grow with the length of a video.
+Extraction, preview and conversion look for faces by this, so that the people that they
+tell apart, and their numbers, are the same. Decoding, finding and steadying are stages
+of their own: each has a thread and works a few frames ahead of the next; memory does
+not grow with the length of a video.
 """
 
 import ctypes
 import functools
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
-from deepfake_jax.faces.detection import make_searcher
+from deepfake_jax.extract_config import SearchConfig
+from deepfake_jax.faces.detection import make_sized_detector
 from deepfake_jax.faces.face_finder import (
     EMBED_EVERY,
     LINK_SCORE,
@@ -20,9 +25,10 @@ from deepfake_jax.faces.face_finder import (
     TrackEmbedding,
 )
 from deepfake_jax.faces.identity import make_crop_embedder
-from deepfake_jax.faces.landmark_networks import LandmarkSource, make_landmarker
+from deepfake_jax.faces.landmark_fitting import make_fitting
+from deepfake_jax.faces.people import People, sort_people
 from deepfake_jax.faces.search_journal import (
-    ScanLog,
+    SearchJournal,
     embedding_from_json,
     embedding_to_json,
     frame_from_json,
@@ -30,6 +36,7 @@ from deepfake_jax.faces.search_journal import (
 )
 from deepfake_jax.faces.steady_tracks import (
     RADIUS,
+    SURE,
     FrameFaces,
     JitterMeter,
     TrackedFace,
@@ -38,9 +45,10 @@ from deepfake_jax.faces.steady_tracks import (
 from deepfake_jax.faces.track_state import FinderState
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError
-from deepfake_jax.media.sources import Source, read_source
+from deepfake_jax.media.sources import Source, parse_part, read_source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
+from deepfake_jax.progress import Progress
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
@@ -49,89 +57,120 @@ _TRIM_EVERY = 8  # checkpoints
 _SMALL_FRAME = 640 * 480
 _MOST_APART = 2  # every n-th frame up to which neighbours still tell of each other
 
-Scanned = tuple[TimedFrame, FrameFaces, list[TrackedFace]]
+
+@dataclass(frozen=True, eq=False)
+class SearchedFrame:
+    """A frame and the faces in it.
+
+    Attributes:
+        source: number of its source, from 0.
+        timed: the frame.
+        faces: its faces, in tracks that last over neighbouring frames of one source.
+    """
+
+    source: int
+    timed: TimedFrame
+    faces: list[TrackedFace]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScanOptions:
-    """What a scan looks for; see `ExtractConfig` for each."""
-
-    landmarks: LandmarkSource = "mesh"
-    min_score: float = 0.7
-    min_size: float = 20.0
-    every: int = 1
-    start: float = 0.0
-    end: float | None = None
-    steady: bool = True
-
-
-class Scan:
+class FootageSearch:
     """Finds and follows the faces of sources, one after another.
+
+    Args:
+        config: what is looked for, and in which part of videos.
+        every: only each so many-th frame of a video is looked at.
+        journal: what an interrupted search has found so far, and where to note more.
 
     Attributes:
         frames: frames searched.
-        small: faces below the least size.
-        embeddings: views of the tracks.
+        frames_of: in how many frames each track was found with sure landmarks.
         problems: sources that could be read in part only.
         meter: jitter before and after.
         watch: time of each part.
+
+    Raises:
+        ValueError: a part that ends before it starts.
+        AssetError, ImportError: a network cannot be had.
     """
 
-    def __init__(self, options: ScanOptions, *, journal: ScanLog | None = None):
-        self.options = options
-        self.frames = self.small = 0
-        self.embeddings: list[TrackEmbedding] = []
+    def __init__(
+        self,
+        config: SearchConfig,
+        *,
+        every: int = 1,
+        journal: SearchJournal | None = None,
+    ):
+        start, self._end = parse_part(config.start, config.end)
+        self._start, self._every, self._steady = start or 0.0, every, config.steady
+        self.frames = 0
+        self.frames_of: Counter[int] = Counter()
         self.problems: list[str] = []
         self.meter, self.watch = JitterMeter(), Stopwatch()
+        self._embeddings: list[TrackEmbedding] = []
+        self._together: set[tuple[int, int]] = set()
         self._journal = journal
-        search = make_searcher(min_score=min(LINK_SCORE, options.min_score))
-        landmark = make_landmarker(options.landmarks)
-        if landmark is not None:
-            landmark = self.watch.wrap("landmarks", landmark)
+        detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
+        film = every <= _MOST_APART
         self._finder = FaceFinder(
-            self.watch.wrap("detect", search),
-            landmark,
+            self.watch.wrap("detect", detect),
+            make_fitting(config.landmarks, film=film, watch=self.watch),
             self.watch.wrap("embed", make_crop_embedder()),
-            min_score=options.min_score,
-            min_size=options.min_size,
-            follow=options.landmarks == "mesh" and options.every <= _MOST_APART,
+            min_score=config.min_score,
         )
 
-    def read(self, source: Source, *, alone: bool) -> Generator[Scanned]:
-        """The frames of a source with their faces.
+    def search(
+        self, sources: Sequence[Source], *, label: str = "search"
+    ) -> Generator[SearchedFrame]:
+        """The frames of some sources with their faces.
 
         Args:
-            source: what to read.
-            alone: whether there is no other source, so that one which cannot be read
-                at all is an error and not a problem.
+            sources: what to read.
+            label: what the progress bar says.
 
         Raises:
             VideoError, PictureError: the only source cannot be read at all.
         """
-        options = self.options
-        film = source.kind == "video" and options.every <= _MOST_APART
-        decoded = self.watch.follow("decode", self._frames(source, alone=alone))
-        steady = film and options.steady
+        part = {"start": self._start, "end": self._end, "every": self._every}
+        counts = [source.expect_frames(**part) for source in sources]
+        total = None if None in counts else sum(count or 0 for count in counts)
+        seen = faces = 0
+        with Progress(label, total=total, unit="frame") as progress:
+            for number, source in enumerate(sources):
+                with closing(self._read(source, alone=len(sources) == 1)) as stream:
+                    for timed, _, found in stream:
+                        yield SearchedFrame(number, timed, found)
+                        seen, faces = seen + 1, faces + len(found)
+                        progress.update_to(seen, f"{faces} faces")
+
+    def sort_people(self) -> People:
+        """Who is who, of all that was searched so far."""
+        return sort_people(self._embeddings, self.frames_of, self._together)
+
+    def _read(
+        self, source: Source, *, alone: bool
+    ) -> Generator[tuple[TimedFrame, FrameFaces, list[TrackedFace]]]:
+        film = source.kind == "video" and self._every <= _MOST_APART
+        decoded = self.watch.follow("decode", self._decode(source, alone=alone))
         with (
             closing(run_ahead(decoded, ahead=_AHEAD)) as frames,
             closing(run_ahead(self._find(frames), ahead=_AHEAD)) as found,
         ):
             yield from steady_stream(
                 found,
-                radius=RADIUS if steady else 0,
+                radius=RADIUS if film and self._steady else 0,
                 meter=self.meter if film else None,
             )
 
-    def _frames(self, source: Source, *, alone: bool) -> Iterator[TimedFrame]:
+    def _decode(self, source: Source, *, alone: bool) -> Iterator[TimedFrame]:
         """Frames asked for; what is damaged is noted where the rest can be used."""
-        read, options = 0, self.options
+        read = 0
         try:
             for timed in read_source(source):
                 read += 1
                 if source.kind == "video":
-                    if options.end is not None and timed.time >= options.end:
+                    if self._end is not None and timed.time >= self._end:
                         return
-                    if timed.time < options.start or timed.index % options.every:
+                    if timed.time < self._start or timed.index % self._every:
                         continue
                     if timed.size[0] * timed.size[1] <= _SMALL_FRAME:
                         # Wanted whole later on: converted here, where there is time.
@@ -151,15 +190,22 @@ class Scan:
             self.frames += 1
             found = self._take(timed)
             if found is None:
-                found = self._finder.look(timed)
+                found = self._finder.find(timed)
                 if self._journal is not None:
                     self._journal.append(frame_to_json(found))
                 if self._finder.state.frames % EMBED_EVERY == 0:
                     self._checkpoint(end=False)
-            self.small += found.small
+            self._count(found)
             yield timed, found
         if not self._take_end():
             self._checkpoint(end=True)
+
+    def _count(self, found: FrameFaces) -> None:
+        # A face whose landmarks are guesses has an embedding that says little: such
+        # ones resemble each other and would be one person, seen more than anybody.
+        sure = sorted(face.track for face in found.faces if face.confidence >= SURE)
+        self.frames_of.update(sure)
+        self._together.update(combinations(sure, 2))
 
     def _checkpoint(self, *, end: bool) -> None:
         views = [embedding_to_json(view) for view in self._finder.flush()]
@@ -167,7 +213,7 @@ class Scan:
             trim_heap()
         state = self._finder.state.to_json()
         # Read back as an interrupted run would, so that both come to the same.
-        self.embeddings += [embedding_from_json(view) for view in views]
+        self._embeddings += [embedding_from_json(view) for view in views]
         if self._journal is not None:
             line = {"embeddings": views, "end": end, "state": state}
             self._journal.append(line, sync=True)
@@ -193,7 +239,7 @@ class Scan:
         return True
 
     def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
-        self.embeddings += [embedding_from_json(view) for view in line["embeddings"]]
+        self._embeddings += [embedding_from_json(view) for view in line["embeddings"]]
         self._finder.restore(FinderState.from_json(line["state"]), last)
 
 

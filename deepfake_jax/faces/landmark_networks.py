@@ -1,8 +1,8 @@
-"""Frame and search window to landmarks: a dense mesh, dlib's 68 points, or none.
+"""Frame and window to landmarks: a dense mesh, or dlib's 68 points.
 
-Every source gives the same thing: (n, 2) float64 points in the frame's pixels, 68 in
-iBUG's order (or the detector's five), and a confidence in [0, 1]. The window that a
-source looks at is a matrix from the frame to a square of `WINDOW_SIZE` pixels.
+Both give the same thing: (68, 2) float64 landmarks in the frame's pixels, in iBUG's
+order, and a confidence in [0, 1]. The window that a source looks at is a matrix from
+the frame to a square of `WINDOW_SIZE` pixels.
 """
 
 import importlib
@@ -30,7 +30,7 @@ from deepfake_jax.imaging.face_template import template_points
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 
-LandmarkSource = Literal["mesh", "dlib", "none"]
+LandmarkSource = Literal["mesh", "dlib"]
 
 WINDOW_SIZE = 192  # pixels; what the mesh network takes
 _MIDDLE = ((WINDOW_SIZE - 1) / 2,) * 2
@@ -58,12 +58,13 @@ class Shape:
     """Landmarks of one face.
 
     Attributes:
-        points: 68 of (x, y) in the frame's pixels, pixel centres at integers.
+        landmarks: 68 (or the detector's 5) of (x, y) in the frame's pixels, pixel
+            centres at integers.
         score: how sure the source is that a face is there, in [0, 1].
         mesh: all 468 points of a mesh; None from other sources.
     """
 
-    points: Landmarks
+    landmarks: Landmarks
     score: float
     mesh: Float64[np.ndarray, "m 2"] | None = None
 
@@ -71,8 +72,8 @@ class Shape:
 Landmarker = Callable[[Region, Affine], Shape]
 
 
-def make_landmarker(source: LandmarkSource) -> Landmarker | None:
-    """Loads a source of landmarks; None for `none`.
+def make_landmarker(source: LandmarkSource) -> Landmarker:
+    """Loads a source of landmarks.
 
     The function keeps its network inside, which is not thread-safe. Its result depends
     on its arguments alone.
@@ -81,11 +82,7 @@ def make_landmarker(source: LandmarkSource) -> Landmarker | None:
         AssetError: the weights cannot be had (see `weights`).
         ImportError: the package that runs them is missing; the text names it.
     """
-    if source == "none":
-        return None
-    if source == "dlib":
-        return make_dlib_landmarker()
-    return _make_mesh()
+    return make_dlib_landmarker() if source == "dlib" else _make_mesh()
 
 
 def _make_mesh() -> Landmarker:
@@ -116,7 +113,7 @@ def _make_mesh() -> Landmarker:
         # The network counts from the window's edge, we from pixel centres.
         mesh = apply_affine(invert_affine(frame_to_window), points - 0.5)
         score = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
-        return Shape(points=mesh[MESH_TO_68], score=float(score), mesh=mesh)
+        return Shape(landmarks=mesh[MESH_TO_68], score=float(score), mesh=mesh)
 
     return find
 
@@ -186,7 +183,7 @@ def make_dlib_landmarker() -> Landmarker:
         found = predict(window, box)
         points = np.array([(p.x, p.y) for p in found.parts()], np.float64)
         points = apply_affine(invert_affine(frame_to_window), points)
-        return Shape(points=points, score=1.0 if len(boxes) else 0.6)
+        return Shape(landmarks=points, score=1.0 if len(boxes) else 0.6)
 
     return find
 

@@ -1,7 +1,7 @@
 """Tracks to people: one vote a track, numbers by how much is seen of each person."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,40 +27,43 @@ class PersonError(ValueError):
     """Nobody in the footage is the one asked for; the text says who is there."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class People:
     """Who is who in some footage.
 
     Attributes:
         person_of: person of each track, from 1.
         means: mean embedding of each person.
-        faces: how many faces of each person were found.
+        frames: in how many frames each person was found.
     """
 
-    person_of: dict[int, int] = field(default_factory=dict)
-    means: dict[int, Embedding] = field(default_factory=dict)
-    faces: dict[int, int] = field(default_factory=dict)
+    person_of: dict[int, int]
+    means: dict[int, Embedding]
+    frames: dict[int, int]
 
 
 def sort_people(
     embeddings: Iterable[TrackEmbedding],
-    faces: Mapping[int, int],
+    frames: Mapping[int, int],
     together: Iterable[tuple[int, int]],
 ) -> People:
-    """Sorts tracks into people, numbered by the number of their faces.
+    """Sorts tracks into people, numbered by how many frames they were found in.
+
+    Nothing else decides: what is later kept of them, by size or sharpness, does not.
 
     Args:
         embeddings: views of tracks, each with a weight.
-        faces: number of faces of each track that takes part.
+        frames: how many frames each track was found in; others take no part.
         together: pairs of tracks that were seen in one frame.
     """
     sums: dict[int, np.ndarray] = {}
     weights: dict[int, float] = {}
     for view in embeddings:
-        if view.track in faces:
-            part = view.weight * view.vector.astype(np.float64)
-            sums[view.track] = sums.get(view.track, 0) + part
-            weights[view.track] = weights.get(view.track, 0.0) + view.weight
+        if not frames.get(view.track):
+            continue
+        part = view.weight * view.vector.astype(np.float64)
+        sums[view.track] = sums.get(view.track, 0) + part
+        weights[view.track] = weights.get(view.track, 0.0) + view.weight
     tracks = sorted(sums)
     groups = [tracks[i : i + _MOST_TRACKS] for i in range(0, len(tracks), _MOST_TRACKS)]
     pairs = set(together)
@@ -68,14 +71,14 @@ def sort_people(
     for group in groups:
         merged += _cluster([[t] for t in group], sums, weights, pairs, 0.5)
     merged = _cluster(merged, sums, weights, pairs, None)
-    counts = [sum(faces[track] for track in members) for members in merged]
+    counts = [sum(frames[track] for track in members) for members in merged]
     order = sorted(range(len(merged)), key=lambda i: (-counts[i], merged[i][0]))
-    people = People()
+    people = People({}, {}, {})
     for number, index in enumerate(order, start=1):
-        people.faces[number] = counts[index]
+        people.frames[number] = counts[index]
         total = sum(sums[track] for track in merged[index])
         people.means[number] = mean_embedding(np.asarray(total, np.float32)[None])
-        people.person_of |= dict.fromkeys(merged[index], number)
+        people.person_of.update(dict.fromkeys(merged[index], number))
     return people
 
 

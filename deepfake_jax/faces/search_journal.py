@@ -19,7 +19,7 @@ from deepfake_jax.files import encode_line, parse_checked
 JOURNAL_NAME = "journal.jsonl"
 
 
-class ScanLog:
+class SearchJournal:
     """The journal of one extraction: read as far as it goes, then appended to.
 
     Args:
@@ -73,13 +73,13 @@ class ScanLog:
                 yield parse_checked(file.readline()) or {}
 
 
-def holds_frames(folder: Path) -> bool:
-    """Whether the journal in a folder has more than its first line."""
+def count_frames(folder: Path) -> int:
+    """How many frames the journal in a folder has; 0 where there is none."""
     path = folder / JOURNAL_NAME
     if not path.exists():
-        return False
+        return 0
     with path.open("rb") as file:
-        return bool(file.readline() and file.readline())
+        return sum(line.startswith(b'{"frame"') for line in file)
 
 
 def _measure(path: Path, facts: dict[str, Any]) -> tuple[int, int]:
@@ -110,7 +110,6 @@ def frame_to_json(found: FrameFaces) -> dict[str, Any]:
         "frame": found.index,
         "time": found.time,
         "cut": found.cut,
-        "small": found.small,
         "faces": [
             {
                 "track": face.track,
@@ -136,9 +135,7 @@ def frame_from_json(values: dict[str, Any]) -> FrameFaces:
         )
         for face in values["faces"]
     )
-    return FrameFaces(
-        values["frame"], values["time"], values["cut"], values["small"], faces
-    )
+    return FrameFaces(values["frame"], values["time"], values["cut"], faces)
 
 
 def embedding_to_json(embedding: TrackEmbedding) -> dict[str, Any]:

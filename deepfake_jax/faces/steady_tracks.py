@@ -65,14 +65,12 @@ class FrameFaces:
         index: of the frame in its source.
         time: seconds.
         cut: whether a new scene begins here.
-        small: faces left out because they are below the least size.
-        faces: the others.
+        faces: what was found.
     """
 
     index: int
     time: float
     cut: bool
-    small: int
     faces: tuple[FoundFace, ...]
 
 

@@ -1,7 +1,7 @@
 """Tracks that are still running: their state, and which of a frame's faces is whose.
 
-Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. A chain is
-a track of which more may come; what it holds is plain values, which JSON can keep.
+Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. What a
+running track holds is plain values, which JSON can keep.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ _SAME_FACE = 0.4  # overlap from which two finds in one frame are one face
 
 
 @dataclass
-class Chain:
+class RunningTrack:
     """A track that is still running."""
 
-    track: int
+    number: int
     box: list[float]
     score: float
     landmarks: list[list[float]]
@@ -50,7 +50,7 @@ class FinderState:
     since_detect: int = 0
     since_full: int = FULL_EVERY
     rounds: int = 0
-    chains: list[Chain] = field(default_factory=list)
+    tracks: list[RunningTrack] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -59,25 +59,25 @@ class FinderState:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FinderState":
         """The state that `to_json` gave."""
-        chains = [
-            Chain(**{**chain, "velocity": tuple(chain["velocity"])})
-            for chain in values["chains"]
+        tracks = [
+            RunningTrack(**{**track, "velocity": tuple(track["velocity"])})
+            for track in values["tracks"]
         ]
-        return cls(**{**values, "chains": chains})
+        return cls(**{**values, "tracks": tracks})
 
 
-# A track, and the detection and landmarks of its face in the frame at hand.
-Taken = tuple[Chain, Detection | None, Shape | None]
+# A track, and the detection (if any) and landmarks of its face in the frame at hand.
+Taken = tuple[RunningTrack, Detection | None, Shape]
 
 
-def link_chains(
-    chains: Sequence[Chain], detections: Sequence[Detection]
+def link_tracks(
+    tracks: Sequence[RunningTrack], detections: Sequence[Detection]
 ) -> dict[int, Detection]:
-    """The detection of each track, best overlaps first, each used once."""
+    """The detection of each track by its number, best overlaps first, each once."""
     overlaps = sorted(
         (
-            (box_overlap(np.array(chain.box), detection.box), i, j)
-            for i, chain in enumerate(chains)
+            (box_overlap(np.array(track.box), detection.box), i, j)
+            for i, track in enumerate(tracks)
             for j, detection in enumerate(detections)
         ),
         key=lambda triple: (-triple[0], triple[1], triple[2]),
@@ -87,16 +87,16 @@ def link_chains(
     for overlap, i, j in overlaps:
         if overlap < LINK_OVERLAP:
             break
-        if id(chains[i]) not in pairs and j not in used:
-            pairs[id(chains[i])] = detections[j]
+        if tracks[i].number not in pairs and j not in used:
+            pairs[tracks[i].number] = detections[j]
             used.add(j)
     return pairs
 
 
 def strays(shape: Shape, detection: Detection) -> bool:
     """Whether landmarks are not of the face that was detected but of one beside it."""
-    points, box = shape.points, detection.box
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    landmarks, box = shape.landmarks, detection.box
+    middle = (landmarks.min(axis=0) + landmarks.max(axis=0)) / 2
     off = float(np.linalg.norm(middle - (box[:2] + box[2:] / 2)))
     return off > _STRAY * float(box[2])
 
@@ -105,92 +105,81 @@ def guess_shape(detection: Detection) -> Shape:
     """The mean face where a detection has its five points, with no confidence."""
     five = template_points(count=5)
     to_frame = invert_affine(umeyama(detection.landmarks, five))
-    return Shape(points=apply_affine(to_frame, template_points(count=68)), score=0.0)
+    landmarks = apply_affine(to_frame, template_points(count=68))
+    return Shape(landmarks=landmarks, score=0.0)
 
 
-def part_doubles(
-    taken: list[Taken],
-) -> tuple[list[Taken], set[int]]:
+def part_doubles(taken: list[Taken]) -> tuple[list[Taken], set[int]]:
     """Of two tracks that met on one face, the one that the detector saw, or older.
 
-    Gives the tracks that stay, and the ids of those that end.
+    Gives the tracks that stay, and the numbers of those that end.
     """
-    order = sorted(taken, key=lambda item: (item[1] is None, item[0].track))
+    order = sorted(taken, key=lambda item: (item[1] is None, item[0].number))
     kept: list[Taken] = []
     for item in order:
         if not any(_are_one(item, other) for other in kept):
             kept.append(item)
-    staying = {id(chain) for chain, _, _ in kept}
-    lost = {id(chain) for chain, _, _ in taken} - staying
-    return sorted(kept, key=lambda item: item[0].track), lost
+    staying = {track.number for track, _, _ in kept}
+    lost = {track.number for track, _, _ in taken} - staying
+    return sorted(kept, key=lambda item: item[0].number), lost
 
 
-def _are_one(
-    first: Taken,
-    second: Taken,
-) -> bool:
+def _are_one(first: Taken, second: Taken) -> bool:
     boxes = _box_now(first), _box_now(second)
     if box_overlap(*boxes) >= _SAME_FACE:
         return True
-    if first[2] is None or second[2] is None:
-        return False
     # A mesh can slip from its own box onto the face beside it.
-    apart = first[2].points.mean(axis=0) - second[2].points.mean(axis=0)
+    apart = first[2].landmarks.mean(axis=0) - second[2].landmarks.mean(axis=0)
     least = float(min(boxes[0][2], boxes[1][2]))
     return float(np.linalg.norm(apart)) < 0.3 * least
 
 
-def _box_now(
-    item: Taken,
-) -> Float64[np.ndarray, "4"]:
-    chain, detection, shape = item
+def _box_now(item: Taken) -> Float64[np.ndarray, "4"]:
+    track, detection, shape = item
     if detection is not None:
         return detection.box
-    return np.array(chain.box) if shape is None else moved_box(chain, shape.points)
+    return moved_box(track, shape.landmarks)
 
 
-def differs(detection: Detection, chain: Chain) -> bool:
+def differs(detection: Detection, track: RunningTrack) -> bool:
     """Whether a detection is of another face than a track's."""
-    return box_overlap(detection.box, np.array(chain.box)) < _SAME_FACE
+    return box_overlap(detection.box, np.array(track.box)) < _SAME_FACE
 
 
 def make_face(
-    chain: Chain, detection: Detection | None, shape: Shape | None
+    track: RunningTrack, detection: Detection | None, shape: Shape
 ) -> FoundFace:
     """A track's face of this frame, its numbers rounded as they are recorded."""
     if detection is not None:
         box, score = detection.box, detection.score
     else:
-        assert shape is not None, "a face is detected, or followed by its landmarks"
-        box, score = moved_box(chain, shape.points), chain.score
-    points = detection.landmarks if detection is not None else np.zeros((0, 2))
-    confidence = 1.0
-    if shape is not None:
-        points, confidence = shape.points, shape.score
+        box, score = moved_box(track, shape.landmarks), track.score
     return FoundFace(
-        track=chain.track,
+        track=track.number,
         box=np.round(box, 2),
         score=round(float(score), 3),
-        landmarks=np.round(points, 2),
-        confidence=round(confidence, 3),
+        landmarks=np.round(shape.landmarks, 2),
+        confidence=round(shape.score, 3),
     )
 
 
-def move_chain(chain: Chain, face: FoundFace) -> None:
+def move_track(track: RunningTrack, face: FoundFace) -> None:
     """Puts a track where its face is now, and notes how far that was to go."""
-    before = np.array(chain.landmarks)
+    before = np.array(track.landmarks)
     shift = np.zeros(2)
-    if len(before) and not chain.missing:
+    if len(before) and not track.missing:
         shift = face.landmarks.mean(axis=0) - before.mean(axis=0)
-    chain.velocity = (round(float(shift[0]), 3), round(float(shift[1]), 3))
-    chain.box, chain.score = face.box.tolist(), face.score
-    chain.landmarks = face.landmarks.tolist()
+    track.velocity = (round(float(shift[0]), 3), round(float(shift[1]), 3))
+    track.box, track.score = face.box.tolist(), face.score
+    track.landmarks = face.landmarks.tolist()
 
 
-def moved_box(chain: Chain, points: Float[Any, "n 2"]) -> Float64[np.ndarray, "4"]:
+def moved_box(
+    track: RunningTrack, landmarks: Float[Any, "n 2"]
+) -> Float64[np.ndarray, "4"]:
     """A track's box, moved and scaled as its landmarks were."""
-    before, box = np.array(chain.landmarks), np.array(chain.box)
-    scale = float(np.linalg.norm(points - points.mean(axis=0)))
+    before, box = np.array(track.landmarks), np.array(track.box)
+    scale = float(np.linalg.norm(landmarks - landmarks.mean(axis=0)))
     scale /= max(float(np.linalg.norm(before - before.mean(axis=0))), 1e-6)
-    corner = points.mean(axis=0) + scale * (box[:2] - before.mean(axis=0))
+    corner = landmarks.mean(axis=0) + scale * (box[:2] - before.mean(axis=0))
     return np.concatenate([corner, scale * box[2:]])

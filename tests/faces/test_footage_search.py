@@ -65,7 +65,7 @@ def test_tracks_become_people_by_how_much_is_seen(rng):
     embeddings = views(rng, [2, 0, 0, 1])
     people = sort_people(embeddings, {0: 50, 1: 10, 2: 10, 3: 5}, set())
     assert people.person_of == {0: 1, 1: 2, 2: 2, 3: 3}
-    assert people.faces == {1: 50, 2: 20, 3: 5}
+    assert people.frames == {1: 50, 2: 20, 3: 5}
     # Two faces in one frame are two people, however alike.
     apart = sort_people(embeddings, {1: 10, 2: 9}, {(1, 2)})
     assert apart.person_of == {1: 1, 2: 2}

@@ -39,7 +39,7 @@ def make_stream(
     picture = np.zeros((4, 4, 3), np.uint8)
     for index, faces in enumerate(frames):
         timed = TimedFrame(index, index / 25, index, 1, picture=picture)
-        yield timed, FrameFaces(index, index / 25, False, 0, tuple(faces))
+        yield timed, FrameFaces(index, index / 25, False, tuple(faces))
 
 
 def steady_all(frames: list[list[FoundFace]], **options) -> list[list[TrackedFace]]:

@@ -6,10 +6,10 @@ import pytest
 from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.track_state import (
-    Chain,
+    RunningTrack,
     Taken,
     guess_shape,
-    link_chains,
+    link_tracks,
     part_doubles,
     strays,
 )
@@ -27,9 +27,9 @@ def make_shape(x: float, *, side: float = 80.0, score: float = 1.0) -> Shape:
     return Shape(MEAN_FACE[:, :2] * side + [x, 50], score)
 
 
-def make_chain(track: int, x: float) -> Chain:
+def make_track(track: int, x: float) -> RunningTrack:
     detection, shape = make_detection(x), make_shape(x)
-    return Chain(track, detection.box.tolist(), 0.9, shape.points.tolist())
+    return RunningTrack(track, detection.box.tolist(), 0.9, shape.landmarks.tolist())
 
 
 def test_landmarks_of_the_neighbour_stray_and_their_own_do_not():
@@ -45,27 +45,27 @@ def test_landmarks_of_the_neighbour_stray_and_their_own_do_not():
 def test_a_guess_stands_where_the_five_points_are_and_is_not_sure():
     detection = make_detection(100)
     guess = guess_shape(detection)
-    assert guess.points.shape == template_points(count=68).shape
+    assert guess.landmarks.shape == template_points(count=68).shape
     # The five points of the template are an average of others than the 68.
-    np.testing.assert_allclose(guess.points, make_shape(100).points, atol=3)
+    np.testing.assert_allclose(guess.landmarks, make_shape(100).landmarks, atol=3)
     assert guess.score == 0 and not strays(guess, detection)
 
 
 def test_each_detection_goes_to_the_track_that_it_overlaps_most():
-    chains = [make_chain(0, 100), make_chain(1, 140)]
+    tracks = [make_track(0, 100), make_track(1, 140)]
     near, far = make_detection(136), make_detection(400)
-    pairs = link_chains(chains, [far, near])
-    assert pairs == {id(chains[1]): near}
+    pairs = link_tracks(tracks, [far, near])
+    assert pairs == {1: near}
 
 
 @pytest.mark.parametrize("detected", [0, 1])
 def test_of_two_tracks_on_one_face_the_detected_stays(detected):
-    chains = [make_chain(0, 100), make_chain(1, 150)]
+    tracks = [make_track(0, 100), make_track(1, 150)]
     where = (100, 150)[detected]
     taken: list[Taken] = [
-        (chain, make_detection(where) if at == detected else None, make_shape(where))
-        for at, chain in enumerate(chains)
+        (track, make_detection(where) if at == detected else None, make_shape(where))
+        for at, track in enumerate(tracks)
     ]
     kept, lost = part_doubles(taken)
-    assert [chain.track for chain, _, _ in kept] == [detected]
-    assert lost == {id(chains[1 - detected])}
+    assert [track.number for track, _, _ in kept] == [detected]
+    assert lost == {1 - detected}
