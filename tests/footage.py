@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_writer import VideoWriter
@@ -40,7 +40,7 @@ def write_face_set(
     rng = np.random.default_rng(count)
     marks = np.array([(94.0, 80.0), (162.0, 80.0), (128.0, 118.0)])
     if points != 3:
-        marks = template_points(256, count=points)
+        marks = template_landmarks(256, count=points)
     records = []
     for index in range(count):
         name = f"000_{index:06d}_0.png"

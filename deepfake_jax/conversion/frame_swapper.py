@@ -21,7 +21,11 @@ from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
-from deepfake_jax.imaging.face_template import FACE_SIZE, crop_matrix, template_points
+from deepfake_jax.imaging.face_template import (
+    FACE_SIZE,
+    crop_matrix,
+    template_landmarks,
+)
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.media.frame_parts import Region, face_region, warp_region
 from deepfake_jax.media.pixel_formats import read_tags
@@ -145,7 +149,7 @@ class FrameSwapper:
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size
-        landmarks = [template_points(FACE_SIZE, count=68)] * CHUNK
+        landmarks = [template_landmarks(FACE_SIZE, count=68)] * CHUNK
         self._network(np.zeros((CHUNK, size, size, 3), np.uint8), landmarks)
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:

@@ -14,7 +14,7 @@ from deepfake_jax.faces.identity import (
     Embedding,
     cut_embedding_crop,
 )
-from deepfake_jax.imaging.face_template import five_points
+from deepfake_jax.imaging.face_template import five_landmarks
 from deepfake_jax.media.frame_parts import Region
 from deepfake_jax.types import Face, Landmarks
 
@@ -91,5 +91,5 @@ def embed_face(embed: CropEmbedder, face: Face, landmarks: Landmarks) -> Embeddi
     A swapped face is embedded by its source's landmarks: where its own would be found
     is part of what the swap gets right or wrong.
     """
-    five = five_points(landmarks) if len(landmarks) == 68 else landmarks
+    five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
     return embed(cut_embedding_crop(Region(face, 0, 0), five))

@@ -13,8 +13,8 @@ from deepfake_jax.face_sets.face_set import FaceRecord
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import (
     FACE_SIZE,
-    five_points,
-    template_points,
+    five_landmarks,
+    template_landmarks,
 )
 from deepfake_jax.types import Landmarks
 
@@ -45,7 +45,7 @@ def flatten_landmarks(
     if count == INNER and len(points) == 68:
         return np.asarray(points[_JAW:], np.float64).ravel()
     if count == FIVE and len(points) in (5, 68):
-        five = five_points(points) if len(points) == 68 else points
+        five = five_landmarks(points) if len(points) == 68 else points
         return np.asarray(five, np.float64).ravel()
     return None
 
@@ -65,7 +65,7 @@ def stack_landmarks(
     def stack(faces: Sequence[FaceRecord]) -> Float64[np.ndarray, "_ _ 2"]:
         points = map(face_points, faces)
         if counts != {68}:
-            points = (five_points(p) if len(p) == 68 else p for p in points)
+            points = (five_landmarks(p) if len(p) == 68 else p for p in points)
         return np.stack(list(points))
 
     return stack(a), stack(b)
@@ -76,5 +76,5 @@ def face_points(record: FaceRecord) -> Landmarks:
     matrix = np.array(record.frame_to_face, np.float64)
     points: Float[np.ndarray, "n 2"] = np.array(record.landmarks, np.float64)
     if len(points) not in (5, 68):
-        return template_points(FACE_SIZE)
+        return template_landmarks(FACE_SIZE)
     return apply_affine(matrix, points)

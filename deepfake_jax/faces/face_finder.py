@@ -28,7 +28,7 @@ from deepfake_jax.faces.track_state import (
     move_track,
     part_doubles,
 )
-from deepfake_jax.imaging.face_template import five_points
+from deepfake_jax.imaging.face_template import five_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Face
@@ -223,6 +223,6 @@ class FaceFinder:
         # A little better is not worth another cut.
         if best is not None and weight <= 1.1 * best.weight:
             return
-        five = five_points(landmarks) if len(landmarks) == 68 else landmarks
+        five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
         crop = cut_embedding_crop(region_of(timed, landmarks), five)
         self._candidates[face.track] = _Candidate(crop, round(weight, 4), timed.index)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.affine import umeyama
-from deepfake_jax.imaging.face_template import ARCFACE_POINTS
+from deepfake_jax.imaging.face_template import ARCFACE_LANDMARKS
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Face, Frame
 
@@ -28,7 +28,7 @@ CropEmbedder = Callable[[Face], Embedding]
 
 def cut_embedding_crop(region: Region, five: Float64[np.ndarray, "5 2"]) -> Face:
     """The picture of a face that SFace takes, aligned by five points of the frame."""
-    return warp_region(region, umeyama(five, ARCFACE_POINTS), EMBEDDING_SIDE)
+    return warp_region(region, umeyama(five, ARCFACE_LANDMARKS), EMBEDDING_SIDE)
 
 
 def make_crop_embedder() -> CropEmbedder:

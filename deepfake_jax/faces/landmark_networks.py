@@ -26,7 +26,7 @@ from deepfake_jax.imaging.affine import (
     similarity,
     umeyama,
 )
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.frame_parts import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 
@@ -135,7 +135,7 @@ def window_of_box(
 def window_of_landmarks(points: Float[Any, "n 2"]) -> Affine:
     """The window around a face whose landmarks are about known, as a frame before."""
     # Of all points and not the stable ones alone: in profile these stand on one line.
-    target = template_points(WINDOW_SIZE, count=len(points))
+    target = template_landmarks(WINDOW_SIZE, count=len(points))
     matrix = umeyama(points, target)
     centre = np.array(_WINDOW_CENTRE) * WINDOW_SIZE - 0.5
     zoom = similarity(1 / _WINDOW_SIDE, about=centre, to=_MIDDLE)

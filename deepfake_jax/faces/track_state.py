@@ -15,7 +15,7 @@ from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
 from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 
 FULL_EVERY = 6  # frames between searches at all sizes, while no face is found
 LINK_OVERLAP = 0.3
@@ -103,9 +103,9 @@ def strays(shape: Shape, detection: Detection) -> bool:
 
 def guess_shape(detection: Detection) -> Shape:
     """The mean face where a detection has its five points, with no confidence."""
-    five = template_points(count=5)
+    five = template_landmarks(count=5)
     to_frame = invert_affine(umeyama(detection.landmarks, five))
-    landmarks = apply_affine(to_frame, template_points(count=68))
+    landmarks = apply_affine(to_frame, template_landmarks(count=68))
     return Shape(landmarks=landmarks, score=0.0)
 
 

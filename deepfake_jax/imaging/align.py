@@ -7,8 +7,8 @@ points counted in its own pixels. Matrices are 2x3 float64 and map column points
 The one template of the project is a mean face in a face picture, as shares of its
 side. Its 68 points are `MEAN_FACE`, of which the stable ones are used (nose and eye
 corners: they keep still while a face talks and blinks). A detector's five points (eyes,
-nose tip, mouth corners) go to `TEMPLATE_POINTS`, the template that ArcFace made common
-(Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand
+nose tip, mouth corners) go to `TEMPLATE_LANDMARKS`, the template that ArcFace made
+common (Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand
 `EYE_DISTANCE` of the side apart; the mean face lies where its own five points fit
 these. Brows, chin and cheeks then fit into the training crop, the central `COVERAGE` of
 the picture, with room for a mask's soft border. The rest is margin for random
@@ -33,9 +33,9 @@ from deepfake_jax.imaging.affine import (
 from deepfake_jax.imaging.face_template import (
     COVERAGE,
     FACE_SIZE,
-    STABLE_POINTS,
+    STABLE_LANDMARKS,
     crop_matrix,
-    template_points,
+    template_landmarks,
 )
 from deepfake_jax.types import Affine, Face, Frame
 
@@ -62,9 +62,9 @@ def frame_to_face_matrix(
     count = len(landmarks)
     if count not in (5, 68):
         raise ValueError(f"landmarks must be 5 or 68 points, got {count}")
-    target = template_points(face_size, count=count)
+    target = template_landmarks(face_size, count=count)
     # Five points have two on the lips: without them, noise would decide the scale.
-    used = list(STABLE_POINTS) if count == 68 else list(range(5))
+    used = list(STABLE_LANDMARKS) if count == 68 else list(range(5))
     return umeyama(landmarks[used], target[used])
 
 

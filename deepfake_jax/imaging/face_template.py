@@ -25,7 +25,7 @@ EYE_DISTANCE = 0.225  # share of the side; 58 of 256 pixels
 _EYES_Y = 0.3535  # height of the eyes from the top, as a share of the side
 # Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner,
 # in pixels of ArcFace's 112 x 112 picture.
-ARCFACE_POINTS = np.array(
+ARCFACE_LANDMARKS = np.array(
     [
         [38.2946, 51.6963],
         [73.5318, 51.5014],
@@ -110,7 +110,7 @@ MEAN_FACE: Float64[np.ndarray, "68 3"] = np.array(
 )
 # Where skull and skin hardly move against each other: the nose and the corners of the
 # eyes. Lids blink, brows rise, and jaw and lips talk.
-STABLE_POINTS = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
+STABLE_LANDMARKS = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 
 
 # Which point each one is in a mirror image, of 5 and of 68.
@@ -128,16 +128,16 @@ MIRRORED: Mapping[int, tuple[int, ...]] = {
 
 
 def _template() -> Float64[np.ndarray, "5 2"]:
-    eyes = ARCFACE_POINTS[:2].mean(axis=0)
-    eye_distance = np.linalg.norm(ARCFACE_POINTS[1] - ARCFACE_POINTS[0])
+    eyes = ARCFACE_LANDMARKS[:2].mean(axis=0)
+    eye_distance = np.linalg.norm(ARCFACE_LANDMARKS[1] - ARCFACE_LANDMARKS[0])
     scale = EYE_DISTANCE / eye_distance
-    return (ARCFACE_POINTS - eyes) * scale + np.array([0.5, _EYES_Y])
+    return (ARCFACE_LANDMARKS - eyes) * scale + np.array([0.5, _EYES_Y])
 
 
-TEMPLATE_POINTS: Float64[np.ndarray, "5 2"] = _template()
+TEMPLATE_LANDMARKS: Float64[np.ndarray, "5 2"] = _template()
 
 
-def five_points(
+def five_landmarks(
     landmarks: Float64[np.ndarray, "68 2"],
 ) -> Float64[np.ndarray, "5 2"]:
     """Eyes' centres, nose tip and mouth corners of 68 landmarks, image-left first."""
@@ -152,12 +152,12 @@ def five_points(
     )
 
 
-def template_points(
+def template_landmarks(
     face_size: int = FACE_SIZE, *, count: int = 5
 ) -> Float64[np.ndarray, "count 2"]:
-    """The template, of 5 or 68 points, in the pixels of a face picture of that side."""
-    points = TEMPLATE_POINTS if count == 5 else MEAN_FACE[:, :2]
-    return points * face_size - 0.5
+    """The template, 5 or 68 landmarks, in the pixels of a face picture of that side."""
+    landmarks = TEMPLATE_LANDMARKS if count == 5 else MEAN_FACE[:, :2]
+    return landmarks * face_size - 0.5
 
 
 def crop_matrix(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deepfake_jax.imaging.face_template import MEAN_FACE, five_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, five_landmarks
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ _SHAPES = {
     68: MEAN_FACE[17:],
     5: np.column_stack(
         [
-            five_points(MEAN_FACE[:, :2]),
-            five_points(MEAN_FACE[:, [2, 2]])[:, 0],
+            five_landmarks(MEAN_FACE[:, :2]),
+            five_landmarks(MEAN_FACE[:, [2, 2]])[:, 0],
         ]
     ),
 }
@@ -45,9 +45,9 @@ def estimate_pose(landmarks: Float[Any, "n 2"]) -> Pose:
         section 3: the scaled orthographic projection, by least squares.
     """
     shape = _SHAPES[len(landmarks)]
-    points = np.asarray(landmarks, np.float64)[-len(shape) :]
+    used = np.asarray(landmarks, np.float64)[-len(shape) :]
     model = shape - shape.mean(axis=0)
-    camera = np.linalg.lstsq(model, points - points.mean(axis=0), rcond=None)[0].T
+    camera = np.linalg.lstsq(model, used - used.mean(axis=0), rcond=None)[0].T
     lengths = np.linalg.norm(camera, axis=1)
     if not np.all(lengths > 1e-9):
         return Pose(0.0, 0.0, 0.0)

@@ -13,7 +13,10 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deepfake_jax.imaging.affine import apply_affine
-from deepfake_jax.imaging.face_template import FACE_SIZE, crop_matrix, template_points
+from deepfake_jax.imaging.face_template import (
+    crop_matrix,
+    template_landmarks,
+)
 from deepfake_jax.types import Landmarks, Mask
 
 _BROWS = slice(17, 27)
@@ -32,8 +35,7 @@ _JOIN = 0.02  # rounding where eyes and nose meet, as a share of the side
 
 def mean_landmarks(mask_size: int) -> Float64[np.ndarray, "68 2"]:
     """The mean face in pixels of a mask, for faces without landmarks of their own."""
-    points = template_points(FACE_SIZE, count=68)
-    return apply_affine(crop_matrix(mask_size), points)
+    return apply_affine(crop_matrix(mask_size), template_landmarks(count=68))
 
 
 def hull_mask(landmarks: Landmarks, mask_size: int) -> Mask:

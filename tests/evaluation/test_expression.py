@@ -11,9 +11,9 @@ from deepfake_jax.evaluation.expression import (
     measure_expression,
     mouth_opening,
 )
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 
-MEAN = template_points(256, count=68)
+MEAN = template_landmarks(256, count=68)
 EYES = float(eye_distance(MEAN[None])[0])
 
 

@@ -14,7 +14,7 @@ from deepfake_jax.evaluation.following import (
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.weights import AssetError
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.video_reader import read_frames
 
 
@@ -101,7 +101,7 @@ def test_networks_see_a_wink_and_an_open_mouth_move(clips):
             continue
         matrix = frame_to_face_matrix(detect(timed.frame)[0].landmarks)
         faces.append(warp_face(timed.frame, matrix, 256))
-        near.append(template_points(256, count=68))
+        near.append(template_landmarks(256, count=68))
     motion = read(np.stack(faces), near)
     for part in ("mouth_corners", "eyelids", "yaw"):
         assert motion[part].std() > PARTS[part], part

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from deepfake_jax.evaluation.pasted import feature_mask, measure_leak, measure_tint
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.imaging.landmark_masks import hull_mask
 
 SIZE = 256
-LANDMARKS = template_points(SIZE, count=68)
+LANDMARKS = template_landmarks(SIZE, count=68)
 
 
 def open_mouth(by: float) -> np.ndarray:

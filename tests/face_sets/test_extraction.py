@@ -12,7 +12,7 @@ from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
 from deepfake_jax.imaging.affine import apply_affine
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import SourceError
@@ -43,7 +43,7 @@ def test_every_frame_gives_a_face_with_its_record(pan, tmp_path):
         matrix, landmarks = map(np.array, (record.frame_to_face, record.landmarks))
         landmarks = apply_affine(matrix, landmarks)[27:48]
         # A similarity cannot put the nose and eyes of one on the mean face exactly.
-        mean = template_points(count=68)[27:48]
+        mean = template_landmarks(count=68)[27:48]
         np.testing.assert_allclose(landmarks, mean, atol=13)
         assert record.person == 1 and record.track == 0
     # The picture pans left by two pixels a frame; the detector's boxes jump by as much.

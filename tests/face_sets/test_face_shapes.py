@@ -17,7 +17,7 @@ from deepfake_jax.imaging.face_template import (
     FACE_SIZE,
     MEAN_FACE,
     MIRRORED,
-    five_points,
+    five_landmarks,
 )
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
@@ -46,7 +46,7 @@ def test_landmarks_are_flat_numbers_of_the_inner_ones(rng: np.random.Generator):
     assert flat is not None
     np.testing.assert_array_equal(flat.reshape(51, 2), points[17:])
     np.testing.assert_array_equal(
-        flatten_landmarks(points, 10), five_points(points).ravel()
+        flatten_landmarks(points, 10), five_landmarks(points).ravel()
     )
     five = points[:5]
     np.testing.assert_array_equal(flatten_landmarks(five, 10), five.ravel())
@@ -117,7 +117,7 @@ def test_sides_get_as_many_landmarks_of_each_face(tmp_path: Path):
     assert both is not None and both[1].shape == (3, 68, 2)
     fewer = stack_landmarks(whole, five)
     assert fewer is not None and [part.shape for part in fewer] == [(3, 5, 2)] * 2
-    np.testing.assert_allclose(fewer[0][0], five_points(both[0][0]))
+    np.testing.assert_allclose(fewer[0][0], five_landmarks(both[0][0]))
     assert stack_landmarks(whole, three) is None
 
 

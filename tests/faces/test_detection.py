@@ -12,7 +12,7 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 
@@ -34,7 +34,7 @@ def test_an_aligned_face_has_its_landmarks_on_the_template(portrait):
     face = warp_face(portrait, matrix)
     found = detect(face)[0].landmarks
     # A smile is not the mean face: a fifth of the eyes' distance.
-    np.testing.assert_allclose(found, template_points(), atol=13)
+    np.testing.assert_allclose(found, template_landmarks(), atol=13)
 
 
 def test_largest_face_comes_first(portrait):

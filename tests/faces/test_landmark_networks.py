@@ -13,9 +13,9 @@ from deepfake_jax.faces.landmark_networks import (
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import (
     MEAN_FACE,
-    STABLE_POINTS,
-    five_points,
-    template_points,
+    STABLE_LANDMARKS,
+    five_landmarks,
+    template_landmarks,
 )
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.frame_parts import Region
@@ -26,15 +26,15 @@ def test_the_mapping_names_68_different_vertices():
     assert MESH_TO_68.min() >= 0 and MESH_TO_68.max() < 468
 
 
-def test_the_mean_face_is_symmetric_and_fits_the_five_points():
+def test_the_mean_face_is_symmetric_and_fits_the_five_landmarks():
     mirrored = MEAN_FACE[:, 0].copy()
     pairs = [(i, 16 - i) for i in range(8)] + [(36, 45), (39, 42), (48, 54), (31, 35)]
     for left, right in pairs:
         # Rounded to 1e-4 of the side.
         assert mirrored[left] + mirrored[right] == pytest.approx(1, abs=0.005)
-    five = five_points(MEAN_FACE[:, :2]) * 256 - 0.5
-    np.testing.assert_allclose(five, template_points(), atol=6)
-    assert not set(STABLE_POINTS) & {*range(17), *range(48, 68)}
+    five = five_landmarks(MEAN_FACE[:, :2]) * 256 - 0.5
+    np.testing.assert_allclose(five, template_landmarks(), atol=6)
+    assert not set(STABLE_LANDMARKS) & {*range(17), *range(48, 68)}
 
 
 @pytest.mark.parametrize("count", [5, 68])
@@ -45,7 +45,7 @@ def test_poses_are_those_of_a_turned_mean_face(count, yaw, pitch, roll):
     nod = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
     tilt = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     points = (MEAN_FACE @ (tilt @ nod @ turn).T)[:, :2] * 200 + 50
-    landmarks = points if count == 68 else five_points(points)
+    landmarks = points if count == 68 else five_landmarks(points)
     pose = estimate_pose(landmarks)
     # The three angles are read one by one; together they differ by some degrees.
     assert (pose.yaw, pose.pitch, pose.roll) == pytest.approx((yaw, pitch, roll), abs=6)
@@ -67,7 +67,7 @@ def test_the_mesh_finds_the_eyes_of_a_portrait(portrait, turns):
     # Read off the picture; a tenth of the eyes' distance.
     np.testing.assert_allclose(eyes, [[202, 103], [246, 102]], atol=5)
     wall = Region(np.full((200, 200, 3), 90, np.uint8), 0, 0)
-    window = window_of_box(np.array([50.0, 50, 90, 90]), template_points())
+    window = window_of_box(np.array([50.0, 50, 90, 90]), template_landmarks())
     assert mesh(wall, window).score < 0.5
 
 

@@ -17,7 +17,7 @@ from deepfake_jax.faces.steady_tracks import (
     steady_stream,
 )
 from deepfake_jax.imaging.affine import apply_affine, invert_affine
-from deepfake_jax.imaging.face_template import MEAN_FACE, template_points
+from deepfake_jax.imaging.face_template import MEAN_FACE, template_landmarks
 from deepfake_jax.media.video_reader import TimedFrame
 
 SHAPE = MEAN_FACE[:, :2] * 100
@@ -68,7 +68,7 @@ def test_even_motion_does_not_lag():
 def test_the_alignment_of_a_still_mean_face_is_the_template():
     for faces in steady_all([[make_face(7, 9)] for _ in range(20)]):
         landmarks = apply_affine(faces[0].frame_to_face, SHAPE + [7, 9])
-        np.testing.assert_allclose(landmarks, template_points(count=68), atol=1e-6)
+        np.testing.assert_allclose(landmarks, template_landmarks(count=68), atol=1e-6)
         pose = faces[0].pose
         assert abs(pose.yaw) + abs(pose.pitch) + abs(pose.roll) < 0.5
 

@@ -13,14 +13,18 @@ from deepfake_jax.faces.track_state import (
     part_doubles,
     strays,
 )
-from deepfake_jax.imaging.face_template import MEAN_FACE, five_points, template_points
+from deepfake_jax.imaging.face_template import (
+    MEAN_FACE,
+    five_landmarks,
+    template_landmarks,
+)
 
 
 def make_detection(x: float, *, side: float = 80.0) -> Detection:
     """An upright face whose mean-face square has its corner at (x, 50)."""
     points = MEAN_FACE[:, :2] * side + [x, 50]
     low, high = points.min(axis=0), points.max(axis=0)
-    return Detection(np.concatenate([low, high - low]), 0.9, five_points(points))
+    return Detection(np.concatenate([low, high - low]), 0.9, five_landmarks(points))
 
 
 def make_shape(x: float, *, side: float = 80.0, score: float = 1.0) -> Shape:
@@ -42,10 +46,10 @@ def test_landmarks_of_the_neighbour_stray_and_their_own_do_not():
     assert not strays(make_shape(108, side=64), make_detection(100))
 
 
-def test_a_guess_stands_where_the_five_points_are_and_is_not_sure():
+def test_a_guess_stands_where_the_five_landmarks_are_and_is_not_sure():
     detection = make_detection(100)
     guess = guess_shape(detection)
-    assert guess.landmarks.shape == template_points(count=68).shape
+    assert guess.landmarks.shape == template_landmarks(count=68).shape
     # The five points of the template are an average of others than the 68.
     np.testing.assert_allclose(guess.landmarks, make_shape(100).landmarks, atol=3)
     assert guess.score == 0 and not strays(guess, detection)

@@ -10,9 +10,9 @@ from deepfake_jax.imaging.face_template import (
     COVERAGE,
     EYE_DISTANCE,
     FACE_SIZE,
-    TEMPLATE_POINTS,
+    TEMPLATE_LANDMARKS,
     crop_matrix,
-    template_points,
+    template_landmarks,
 )
 
 EXACT = 1e-9  # float64 arithmetic on coordinates of some hundreds
@@ -23,23 +23,27 @@ def test_frame_to_face_puts_template_landmarks_where_the_template_says(
 ):
     to_frame = similarity(1.7, angle=0.4, to=(120.0, -31.0))
     for face_size in (64, 256):
-        landmarks = apply_affine(to_frame, template_points(face_size))
+        landmarks = apply_affine(to_frame, template_landmarks(face_size))
         matrix = frame_to_face_matrix(landmarks, face_size=face_size)
         np.testing.assert_allclose(
-            apply_affine(matrix, landmarks), template_points(face_size), atol=EXACT
+            apply_affine(matrix, landmarks), template_landmarks(face_size), atol=EXACT
         )
 
 
 def test_template_is_a_face_inside_the_training_crop():
-    eyes, nose, mouth = TEMPLATE_POINTS[:2], TEMPLATE_POINTS[2], TEMPLATE_POINTS[3:]
+    eyes, nose, mouth = (
+        TEMPLATE_LANDMARKS[:2],
+        TEMPLATE_LANDMARKS[2],
+        TEMPLATE_LANDMARKS[3:],
+    )
     assert np.linalg.norm(eyes[1] - eyes[0]) == pytest.approx(EYE_DISTANCE)
     assert eyes[:, 0].mean() == pytest.approx(0.5)
     assert eyes[0, 0] < eyes[1, 0] and mouth[0, 0] < mouth[1, 0]
     assert eyes[:, 1].max() < nose[1] < mouth[:, 1].min()
     margin = (1 - COVERAGE) / 2
-    assert np.all((TEMPLATE_POINTS > margin) & (TEMPLATE_POINTS < 1 - margin))
+    assert np.all((TEMPLATE_LANDMARKS > margin) & (TEMPLATE_LANDMARKS < 1 - margin))
     # Pixel centres at integers: the middle of a picture of s pixels is (s - 1) / 2.
-    assert template_points(101)[:2, 0].mean() == pytest.approx(50)
+    assert template_landmarks(101)[:2, 0].mean() == pytest.approx(50)
 
 
 @pytest.mark.parametrize("crop_size", [64, 160, 50])

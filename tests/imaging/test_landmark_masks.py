@@ -155,6 +155,6 @@ def test_eyes_and_mouth_are_joined_without_a_notch():
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_five_points_are_refused(name: str):
+def test_five_landmarks_are_refused(name: str):
     with pytest.raises(ValueError, match=r"68 points.*\(5, 2\)"):
         MASKS[name](mean_landmarks(64)[:5], 64)

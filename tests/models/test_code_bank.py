@@ -11,7 +11,7 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
-from deepfake_jax.imaging.face_template import template_points
+from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
 from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
 from deepfake_jax.models.swap_faces import swap_faces
@@ -173,7 +173,8 @@ def make_set(rng: np.random.Generator, count: int, *, points: int = 68) -> FaceS
             landmarks=tuple(
                 map(
                     tuple,
-                    template_points(256, count=points) + rng.normal(0, 3, (points, 2)),
+                    template_landmarks(256, count=points)
+                    + rng.normal(0, 3, (points, 2)),
                 )
             ),
             frame_to_face=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
