@@ -1,6 +1,6 @@
 """A network that a CPU trains: 128 px in and out, 0.42 billion multiplications a face.
 
-Twice the side of `lite` for about three times its work, because no layer works on more
+Four times the pixels of `lite` for six times its work, because no layer works on more
 than 32 x 32 places: the picture lies in blocks of 4 x 4 pixels from the start and to
 the end. The first levels after the bottleneck are shared by both people, as what an
 expression does to a face is common; a person's head is small. It draws a mask beside
