@@ -1,0 +1,225 @@
+"""The face mesh as a pure function that has a gradient: crops to 468 landmarks.
+
+MediaPipe's network, with the weights of its own file, which `runs.mesh_network` reads.
+A loss can so ask where a swap's mouth and lids lie. The weights are never trained.
+
+Crops are float32 in [0, 1], NHWC. Landmarks are (x, y) in shares of the crop's side,
+from its upper left corner.
+
+Reference:
+    Kartynnik et al. 2019, "Real-time facial surface geometry from monocular video on
+    mobile GPUs".
+"""
+
+from functools import cache
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Float32, Float64
+
+from deepfake_jax.imaging.face_template import COVERAGE
+from deepfake_jax.models.conv_direct import conv_patches, take_every
+from deepfake_jax.models.subpixels import shrink
+
+WINDOW_SIZE = 192  # pixels; what the network takes
+# A window's side and middle in the face picture, as `faces.landmark_networks` cuts it.
+_SIDE, _MIDDLE = 0.9, (0.5, 0.465)
+_BATCH = 16
+# The mesh's vertices around the lips and the eyes, as MediaPipe lists them.
+_LIPS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39,
+    40, 185, 78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13,
+    82, 81, 80, 191,
+)  # fmt: skip
+_EYES = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 263,
+    249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
+)  # fmt: skip
+_EXPRESSIVE = 2.0  # weight of the lips and the eyes beside the others
+
+Mesh = Float32[Array, "n 468 2"]
+
+
+class MeshLayer(NamedTuple):
+    """One layer of the network.
+
+    Attributes:
+        kind: what it does.
+        inputs: which results it reads: 0 is the window, k the k-th layer's.
+        stride: of its windows.
+        channels: how many its result has.
+        weights: which arrays it has: kernel and bias, or the slope below zero.
+    """
+
+    kind: Literal["conv", "depthwise", "full", "prelu", "max_pool", "add", "pad"]
+    inputs: tuple[int, ...]
+    stride: int
+    channels: int
+    weights: tuple[int, ...]
+
+
+@struct.dataclass
+class MeshNetwork:
+    """The network: a pytree of its weights.
+
+    Attributes:
+        arrays: kernels, HWIO or of depthwise layers HWC, biases and slopes.
+        layers: in order; the last one gives the landmarks (static).
+    """
+
+    arrays: tuple[Float[Array, "..."], ...]
+    layers: tuple[MeshLayer, ...] = struct.field(pytree_node=False)
+
+
+def find_landmarks(network: MeshNetwork, crops: Float32[Array, "n h w 3"]) -> Mesh:
+    """Landmarks of the faces in crops; has a gradient by the crops.
+
+    The network's window is larger than a crop. What it would see around one is the
+    crop's own border, drawn out. Landmarks of two clips' faces then differ from those
+    with the real surroundings, beside a constant, by 0.3 to 0.4 px of a 256 px face,
+    where a person's own vary by 1.7 to 2.6; with grey or mirrored surroundings by up to
+    0.6, and of crops enlarged to the window by 1.3 to 1.5.
+    """
+    size = crops.shape[1]
+    windows = crops
+    if size >= 2 * WINDOW_SIZE:  # or every other pixel would be left out
+        windows = shrink(crops, size // (size // WINDOW_SIZE))
+    for axis in (0, 1):
+        matrix = jnp.asarray(_widening(windows.shape[1 + axis], axis), jnp.float32)
+        windows = jnp.moveaxis(
+            jnp.tensordot(matrix, windows, (1, 1 + axis)), 0, 1 + axis
+        )
+    found = run_network(network, windows)[..., :2]
+    offset = jnp.asarray([_offset(axis) for axis in (1, 0)], jnp.float32)
+    return found * (_SCALE / WINDOW_SIZE) + offset[None, None]
+
+
+def measure_middle(
+    network: MeshNetwork, crops: Float32[Array, "n h w 3"]
+) -> Float32[Array, "468 2"]:
+    """A person's mean landmarks, as they are and mirrored.
+
+    Args:
+        network: the face mesh.
+        crops: real ones of the person, upright.
+    """
+    both = jnp.concatenate([crops, crops[:, :, ::-1]])
+    found = jax.lax.map(
+        lambda crop: find_landmarks(network, crop[None])[0], both, batch_size=_BATCH
+    )
+    return found.mean(0)
+
+
+def mesh_distance(
+    network: MeshNetwork,
+    swaps: Float32[Array, "n h w 3"],
+    faces: Float32[Array, "n h w 3"],
+    *,
+    middle: Float32[Array, "468 2"],
+    swap_middle: Float32[Array, "468 2"],
+) -> Float32[Array, ""]:
+    """How far landmarks of swaps are on average from where they should lie.
+
+    They should lie where those of the faces lie that were swapped, seen from each
+    person's mean ones: the expression and the pose are the source's, the shape of the
+    face is the target's. Lips and eyes count twice.
+
+    Args:
+        network: the face mesh.
+        swaps: as the network draws them; the gradient goes here alone.
+        faces: what they were made of.
+        middle: mean landmarks of who the faces show, see `measure_middle`.
+        swap_middle: of who the swaps show.
+
+    Returns:
+        The mean over x and y, in shares of the crop's side.
+    """
+    wanted = find_landmarks(network, faces) - middle[None]
+    found = find_landmarks(network, swaps) - swap_middle[None]
+    apart = jnp.abs(found - jax.lax.stop_gradient(wanted)).mean(2)
+    weights = np.ones(apart.shape[1], np.float32)
+    weights[[*_LIPS, *_EYES]] = _EXPRESSIVE
+    return jnp.mean(apart * jnp.asarray(weights / weights.mean())[None])
+
+
+_SCALE = _SIDE / COVERAGE  # of a window's side to a crop's
+
+
+def _offset(axis: int) -> float:
+    """Where a window begins, along y or x, in shares of the crop's side."""
+    return 0.5 + (_MIDDLE[1 - axis] - 0.5) / COVERAGE - _SCALE / 2
+
+
+@cache
+def _widening(size: int, axis: int) -> Float64[np.ndarray, "192 size"]:
+    """How a column or row of a crop becomes one of a window, interpolated linearly."""
+    places = (np.arange(WINDOW_SIZE) + 0.5) / WINDOW_SIZE
+    places = (_offset(axis) + _SCALE * places) * size - 0.5
+    places = np.clip(places, 0, size - 1)
+    distance = np.abs(places[:, None] - np.arange(size)[None])
+    return np.maximum(0, 1 - distance)
+
+
+# The network
+
+
+def run_network(
+    network: MeshNetwork, windows: Float32[Array, "n 192 192 3"]
+) -> Float32[Array, "n 468 3"]:
+    """What the network answers: x, y and depth, in pixels from the window's edge."""
+    results: list[Array] = [windows]
+    for layer in network.layers:
+        inputs = [results[index] for index in layer.inputs]
+        weights = [network.arrays[index] for index in layer.weights]
+        results.append(_apply(layer, inputs, weights))
+    return results[-1].reshape(len(windows), -1, 3)
+
+
+def _apply(layer: MeshLayer, inputs: list[Array], weights: list[Array]) -> Array:
+    x = inputs[0]
+    n, h, w, c = x.shape
+    match layer.kind:
+        case "add":
+            return x + inputs[1]
+        case "prelu":
+            return jnp.where(x > 0, x, x * _spread(weights[0], x))
+        case "pad":
+            return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, layer.channels - c)))
+        case "max_pool":
+            return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+        case "depthwise":
+            y = depthwise(x, weights[0], stride=layer.stride)
+        case "full":  # one window, as large as the picture
+            flat = weights[0].reshape(-1, layer.channels)
+            y = (x.reshape(n, -1) @ flat)[:, None, None]
+        case "conv":
+            y = conv_patches(x, weights[0], layer.stride)
+    return y + _spread(weights[1], y)
+
+
+def _spread(vector: Array, x: Array) -> Array:
+    return jnp.broadcast_to(vector, x.shape)
+
+
+def depthwise(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], *, stride: int = 1
+) -> Float[Array, "n h2 w2 c"]:
+    """Convolves each channel by itself, with "SAME" padding.
+
+    As a sum of shifted products: XLA's own depthwise convolution takes some fifty times
+    as long on CPUs.
+    """
+    (n, h, w, c), size = x.shape, kernel.shape[0]
+    out_h, out_w = -(-h // stride), -(-w // stride)
+    missing = [(out_h - 1) * stride + size - h, (out_w - 1) * stride + size - w]
+    pads = [(total // 2, total - total // 2) for total in (max(m, 0) for m in missing)]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    y = jnp.zeros((n, out_h, out_w, c), x.dtype)
+    for i in range(size):
+        rows = take_every(x, 1, i, stride, out_h)
+        for j in range(size):
+            y = y + take_every(rows, 2, j, stride, out_w) * _spread(kernel[i, j], y)
+    return y
