@@ -32,3 +32,10 @@ Affine = Float64[np.ndarray, "2 3"]
 def other_side(side: Side) -> Side:
     """The other of the two people."""
     return "b" if side == "a" else "a"
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to `most` of the numbers below `count`, evenly spread, in order."""
+    if count <= most:
+        return list(range(count))
+    return np.linspace(0, count - 1, most).round().astype(int).tolist()

@@ -29,7 +29,7 @@ from deepfake_jax.evaluation.judge import Judge, RealFaces
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.runs.run_folder import (
@@ -177,8 +177,7 @@ def _begin(
         raise QualityError(
             f"--out {out} is not empty and no earlier measurement; name a new folder"
         )
-    with write_whole(path, overwrite=False) as partial:
-        partial.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+    write_json(path, request)
 
 
 def _find_faces(source: Path, folder: Path, person: str) -> Path:

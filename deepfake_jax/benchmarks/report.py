@@ -1,7 +1,6 @@
 """Results as text: one aligned line a figure."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,22 +44,11 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def to_json(result: Any) -> dict[str, Any]:
-    """A result for JSON: its fields, and those of its machine, if any, at the top.
-
-    JSON knows no NaN: a number that is none, or infinite, becomes null.
-    """
+    """A result for JSON: its fields, and those of its machine, if any, at the top."""
     fields = dataclasses.asdict(result)
     machine = fields.pop("machine", None)
     if isinstance(machine, dict) and dataclasses.is_dataclass(result.machine):
         fields |= machine
     elif machine is not None:
         fields["machine"] = machine
-    return _finite(fields)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return fields

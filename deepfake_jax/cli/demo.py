@@ -4,7 +4,6 @@ Person A is the man of the carphone clip, a standard test sequence of 176 x 144 
 person B is the astronaut Eileen Collins, of whom the samples hold one portrait.
 """
 
-import json
 import os
 import platform
 import shutil
@@ -24,7 +23,7 @@ from deepfake_jax.conversion.provenance import NOTICE
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces, own_version
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
@@ -34,7 +33,7 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.train_config import AugmentConfig, load_preset
 from deepfake_jax.training.loop import train
-from deepfake_jax.types import Frame
+from deepfake_jax.types import Frame, spread
 
 _REPORT = "report.json"
 _COLUMNS = 5
@@ -129,8 +128,7 @@ def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
         machine=_describe_machine(),
         notice=NOTICE,
     )
-    with write_whole(out / _REPORT, overwrite=True) as path:
-        path.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    write_json(out / _REPORT, asdict(result), indent=2)
     return result
 
 
@@ -179,7 +177,7 @@ def draw_comparison(source: Path, swapped: Path, *, title: str) -> Frame:
 def _pick_frames(path: Path, count: int) -> Iterator[Frame]:
     """Frames spread evenly over a video, which is read twice to spare memory."""
     total = sum(1 for _ in read_frames(path))
-    wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
+    wanted = set(spread(total, count))
     for timed in read_frames(path):
         if timed.index in wanted:
             yield timed.frame

@@ -9,7 +9,6 @@ import errno
 import functools
 import inspect
 import io
-import json
 import logging
 import operator
 import sys
@@ -29,6 +28,7 @@ from deepfake_jax.cli.run_commands import Distill, Evaluate, Train
 from deepfake_jax.cli.setup_commands import Demo, Doctor
 from deepfake_jax.cli.speed_benchmarks import All, Layers, Loader, Poisson, Ratio, Step
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
+from deepfake_jax.files import format_json
 from deepfake_jax.train_config import ConfigError
 
 COMMANDS = (Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Demo, Doctor)
@@ -68,7 +68,7 @@ def run_command(args: list[str]) -> int:
 
 def _report(command: Command, result: Any) -> int:
     if command.json:
-        print(json.dumps(to_json(result), ensure_ascii=False))
+        print(format_json(to_json(result)))
     else:
         print(command.text(result))
     for problem in command.problems(result):

@@ -3,11 +3,10 @@
 The same facts go into the file's metadata and into a JSON sidecar beside it.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 
 # IPTC's code for a picture or video partly made by a trained model, the value that
 # newsrooms and platforms look for (IPTC NewsCodes, Digital Source Type).
@@ -68,6 +67,4 @@ def sidecar_path(output: Path) -> Path:
 
 def write_sidecar(output: Path, provenance: dict[str, Any]) -> None:
     """Writes the facts beside an output, in one piece."""
-    with write_whole(sidecar_path(output), overwrite=True) as path:
-        text = json.dumps(provenance, indent=2, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+    write_json(sidecar_path(output), provenance, indent=2)

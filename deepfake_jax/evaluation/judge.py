@@ -25,6 +25,7 @@ from deepfake_jax.imaging.blend import paste_face
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
+from deepfake_jax.types import spread
 
 _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
 
@@ -123,9 +124,7 @@ def pick_sample(
     shift: Float64[np.ndarray, "3"],
 ) -> Sample:
     """Some of a set's faces, evenly over its record, with a color added to them."""
-    count = min(most_faces, len(among))
-    places = np.linspace(0, len(among) - 1, count).round().astype(int)
-    chosen = among[places]
+    chosen = among[spread(len(among), most_faces)]
     points = tuple(face_points(faces.records[i]) for i in chosen)
     return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
 

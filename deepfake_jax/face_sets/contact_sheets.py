@@ -16,10 +16,9 @@ from deepfake_jax.imaging.picture_grid import (
     TILE,
     _draw_title,
     _write,
-    spread,
 )
 from deepfake_jax.media.pictures import PictureError, read_picture, write_picture
-from deepfake_jax.types import Frame
+from deepfake_jax.types import Frame, spread
 
 # Quality -> whether high values are bad.
 _WORST = {

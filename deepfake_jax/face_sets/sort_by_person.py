@@ -25,8 +25,8 @@ from deepfake_jax.face_sets.face_writer import (
 from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.faces.people import People
 from deepfake_jax.files import encode_line
-from deepfake_jax.imaging.picture_grid import spread
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.types import spread
 
 _BUFFER = 500  # lines of all persons that wait to be written
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_jax.files import get_cache_dir
+from deepfake_jax.files import get_cache_dir, hash_file
 
 logger = logging.getLogger("deepfake_jax")
 
@@ -375,5 +375,4 @@ def _hash_content(path: Path, size: int, mtime_ns: int, inode: int) -> str:
     # Size, time and inode only key the memory: a file is read once a process, and
     # again when it has changed.
     del size, mtime_ns, inode
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(path)

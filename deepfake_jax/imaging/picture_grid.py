@@ -15,13 +15,6 @@ _LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2  # pixels of a preview; enlargement
 _BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Up to `most` of the numbers below `count`, evenly spread, in order."""
-    if count <= most:
-        return list(range(count))
-    return np.linspace(0, count - 1, most).round().astype(int).tolist()
-
-
 def _draw_title(title: str, width: int) -> Frame:
     line = np.full((_TITLE, width, 3), _BACK, np.uint8)
     _write(line, title, (6, 18), 0.48, _INK)

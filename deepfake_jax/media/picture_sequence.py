@@ -1,6 +1,5 @@
 """Write a folder of pictures, one a frame, with the times beside them."""
 
-import json
 import logging
 import re
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
+from deepfake_jax.files import write_json
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import (
@@ -126,8 +126,7 @@ class SequenceWriter(FrameWriter):
             )
             for number, pts in enumerate(self._stamps)
         }
-        text = json.dumps(times, indent=0)
-        (self._partial / TIMES_FILE).write_text(text, encoding="utf-8")
+        write_json(self._partial / TIMES_FILE, times, indent=0)
 
     def _refuse_full(self) -> None:
         folder = self._path

@@ -265,3 +265,10 @@ def count_parameters(params: Params) -> int:
     """How many numbers a tree of parameters holds, without its bank."""
     learned = {name: part for name, part in params.items() if name != "bank"}
     return sum(leaf.size for leaf in jax.tree.leaves(learned))
+
+
+def to_float(faces: Array) -> Array:
+    """Scales uint8 faces to float32 in [0, 1]; float32 faces pass unchanged."""
+    if faces.dtype == jnp.uint8:
+        return faces.astype(jnp.float32) * jnp.float32(1 / 255)
+    return faces

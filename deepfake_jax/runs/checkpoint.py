@@ -7,10 +7,8 @@ final name is whole. Reading verifies every sum and goes back to the newest chec
 that is good.
 """
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from deepfake_jax.files import hash_file, sync_path, write_json
 from deepfake_jax.runs.run_facts import RunFacts
 
 MANIFEST_NAME = "manifest.json"
@@ -93,13 +92,11 @@ def save_checkpoint(
             "extra": facts.to_json(),
             "files": _hash_files(partial),
         }
-        _write_synced(
-            partial / MANIFEST_NAME, json.dumps(manifest, indent=1, allow_nan=False)
-        )
+        write_json(partial / MANIFEST_NAME, manifest)
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
-        _sync_folder(folder)
+        sync_path(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -134,7 +131,7 @@ def verify_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no readable manifest ({error})") from None
     for name, expected in files.items():
         try:
-            found = _hash_file(path / name)
+            found = hash_file(path / name)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
         if found != expected:
@@ -228,33 +225,11 @@ def _open_orbax() -> ocp.StandardCheckpointer:
     )
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _hash_files(folder: Path) -> dict[str, str]:
     """Sums of all files below a folder, each flushed to disk on the way."""
     sums = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            sums[path.relative_to(folder).as_posix()] = _hash_file(path)
+            sync_path(path)
+            sums[path.relative_to(folder).as_posix()] = hash_file(path)
     return sums
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
@@ -23,9 +22,9 @@ from deepfake_jax.face_sets.face_shapes import (
 )
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import FACE_SIZE, MIRRORED
-from deepfake_jax.models.autoencoder import Autoencoder, Params
+from deepfake_jax.models.autoencoder import Autoencoder, Params, to_float
 from deepfake_jax.models.code_bank import Bank, build_bank
-from deepfake_jax.types import Side
+from deepfake_jax.types import Side, spread
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
 _BATCH = 64  # faces encoded at once
@@ -65,7 +64,7 @@ def gather_examples(
     Returns:
         The sides' examples.
     """
-    picked = {side: _spread(among[side], most) for side in sets}
+    picked = {side: among[side][spread(len(among[side]), most)] for side in sets}
     records = {s: [faces.records[i] for i in picked[s]] for s, faces in sets.items()}
     points = stack_landmarks(records["a"], records["b"])
     examples: dict[Side, Examples] = {}
@@ -78,11 +77,6 @@ def gather_examples(
         known = None if points is None else _mirror(points["ab".index(side)])
         examples[side] = Examples(crops, known)
     return examples
-
-
-def _spread(among: Int64[np.ndarray, "n"], most: int) -> Int64[np.ndarray, "k"]:
-    count = min(most, len(among))
-    return among[np.linspace(0, len(among) - 1, count).round().astype(int)]
 
 
 def _mirror(points: Float64[np.ndarray, "k p 2"]) -> Float64[np.ndarray, "n m"]:
@@ -115,7 +109,7 @@ def remember(
         real = own.crops[: len(own.crops) // 2]
         bank[side] = {}
         if pictures:
-            bank[side]["faces"] = real[_spread(np.arange(len(real)), pictures)]
+            bank[side]["faces"] = real[spread(len(real), pictures)]
         if model.align_codes and own.landmarks is not None:
             codes = _encode(model, params, own.crops)
             bank[side] |= build_bank(codes, own.landmarks)
@@ -140,7 +134,7 @@ def _encode(
 def _compress(
     params: Params, crops: UInt8[Array, "n h w 3"], *, model: Autoencoder
 ) -> Float[Array, "n d"]:
-    return model.compress(params, crops.astype(jnp.float32) * jnp.float32(1 / 255))
+    return model.compress(params, to_float(crops))
 
 
 def _bank_of(params: Params) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSetError
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 
 HELD_NAME = "holdout.json"  # in a run's folder
 
@@ -85,8 +85,7 @@ def hold_out(
 def write_held(run: Path, held: Mapping[str, Sequence[FaceRecord]]) -> None:
     """Records in a run's folder which faces of each side were held out of training."""
     names = {s: [[r.file, r.picture] for r in records] for s, records in held.items()}
-    with write_whole(run / HELD_NAME, overwrite=True) as path:
-        path.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    write_json(run / HELD_NAME, names)
 
 
 def find_held(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:

@@ -1,7 +1,6 @@
 """A run's `metrics.jsonl`: read, cut, and made fit for JSON."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError:
                 break
     return lines
-
-
-def drop_nonfinite(line: dict[str, Any]) -> dict[str, Any]:
-    """Puts None for each number that is not finite; JSON knows neither NaN nor inf."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in line.items()
-    }
 
 
 def truncate_metrics(path: Path, step: int) -> None:

@@ -18,7 +18,7 @@ from deepfake_jax.face_sets.face_set import (
     FaceSetError,
     read_record,
 )
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 
 SETS_NAME = "sets.json"  # in a run's folder
 _log = logging.getLogger("deepfake_jax")
@@ -35,9 +35,7 @@ def write_sets(run: Path, sets: Mapping[Any, FaceSet]) -> None:
             "relative": _find_relative(place, run.resolve()),
             "absolute": str(place),
         }
-    with write_whole(run / SETS_NAME, overwrite=True) as path:
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+    write_json(run / SETS_NAME, found)
 
 
 def find_set(run: Path, side: str) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.face_sets.face_shapes import flatten_landmarks
-from deepfake_jax.models.autoencoder import Autoencoder, Params
+from deepfake_jax.models.autoencoder import Autoencoder, Params, to_float
 from deepfake_jax.models.code_bank import RECALLED, Bank
 from deepfake_jax.models.fine_detail import MOST_GAIN, Energies, match_detail
 from deepfake_jax.models.swap_faces import swap_faces
@@ -42,7 +42,7 @@ def _draw(
     most: float | Array,
     recall: float | Array,
 ) -> UInt8[Array, "n h w 3"]:
-    scaled = faces.astype(jnp.float32) * jnp.float32(1 / 255)
+    scaled = to_float(faces)
     swapped = swap_faces(
         model,
         params,

@@ -4,7 +4,6 @@ Of several processes only the leader writes; all of them read the same metrics, 
 come to the same conclusions. The names in a run's folder stand in `run_folder`.
 """
 
-import json
 import logging
 import math
 import statistics
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.evaluation.held_out import Gauge
+from deepfake_jax.files import format_json
 from deepfake_jax.imaging.picture_grid import draw_preview
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.models.autoencoder import Params
@@ -27,7 +27,6 @@ from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
 from deepfake_jax.runs.face_bank import _bank_of
 from deepfake_jax.runs.metrics_file import (
-    drop_nonfinite,
     read_metrics,
     truncate_metrics,
 )
@@ -213,7 +212,7 @@ class Journal:
 
     def _append(self, line: dict[str, Any]) -> None:
         with (self._run / METRICS_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(drop_nonfinite(line), allow_nan=False) + "\n")
+            file.write(format_json(line) + "\n")
 
     def judgement_is_due(self, step: int) -> bool:
         """Whether to measure held-out faces after a step."""

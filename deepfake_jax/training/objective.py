@@ -32,13 +32,6 @@ def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Arr
     return total
 
 
-def to_float(faces: Array) -> Array:
-    """Scales uint8 faces to float32 in [0, 1]; float32 faces pass unchanged."""
-    if faces.dtype == jnp.uint8:
-        return faces.astype(jnp.float32) * jnp.float32(1 / 255)
-    return faces
-
-
 def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]:
     """A batch's targets as the teacher swaps them.
 

@@ -11,15 +11,14 @@ from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.models.autoencoder import Autoencoder, Params
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
-from deepfake_jax.types import Side
+from deepfake_jax.types import Side, spread
 
 _PREVIEW_FACES = 7
 
 
 def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
     """Up to `count` faces spread evenly over a set."""
-    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces)))
-    return faces[np.unique(chosen.astype(int))]
+    return faces[spread(len(faces), count)]
 
 
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:

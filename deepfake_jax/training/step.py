@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from deepfake_jax.models.autoencoder import Params
+from deepfake_jax.models.autoencoder import Params, to_float
 from deepfake_jax.training.critic import Critic, Drawn, update_critic
-from deepfake_jax.training.objective import Metrics, draw_swaps, sum_losses, to_float
+from deepfake_jax.training.objective import Metrics, draw_swaps, sum_losses
 from deepfake_jax.training.state import Teacher, TrainState
 
 Batch = Mapping[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_folder import (
@@ -136,9 +136,7 @@ def write_teacher(run: Path, teacher: TeacherRun | None) -> None:
         "step": teacher.trained.step,
         "model_hash": teacher.name,
     }
-    with write_whole(run / TEACHER_NAME, overwrite=True) as path:
-        text = json.dumps(record, indent=1, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
+    write_json(run / TEACHER_NAME, record)
 
 
 def _read_record(run: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from deepfake_jax.imaging.face_template import (
     MIRRORED,
     five_landmarks,
 )
+from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
     METRICS_NAME,
@@ -29,7 +30,7 @@ from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
 from deepfake_jax.training.data import cut_shapes, make_batch
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.objective import sum_losses, to_float
+from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import SHAPE_NUMBERS, init_state
 
 STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale": 0.0}

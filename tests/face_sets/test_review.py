@@ -17,8 +17,9 @@ from deepfake_jax.face_sets.face_set import (
 )
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
-from deepfake_jax.imaging.picture_grid import TILE, spread
+from deepfake_jax.imaging.picture_grid import TILE
 from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.types import spread
 
 
 @pytest.fixture

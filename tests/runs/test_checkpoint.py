@@ -117,8 +117,9 @@ def test_an_unfinished_save_is_not_a_checkpoint(tmp_path):
 
 def test_a_failed_save_leaves_the_earlier_ones(tmp_path):
     save_checkpoint(tmp_path, 1, make_tree(1), facts=FACTS)
-    with pytest.raises(ValueError):
-        save_checkpoint(tmp_path, 2, {"kernel": object()}, facts=FACTS)
+    facts = replace(FACTS, score=object())  # nothing that JSON knows
+    with pytest.raises(TypeError):
+        save_checkpoint(tmp_path, 2, make_tree(2), facts=facts)
     assert list_checkpoints(tmp_path) == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
 

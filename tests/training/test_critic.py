@@ -9,6 +9,7 @@ import optax
 import pytest
 from footage import tiny_config, write_face_set
 
+from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
@@ -24,7 +25,7 @@ from deepfake_jax.training.critic import (
     update_critic,
 )
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.objective import sum_losses, to_float
+from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import TrainState, init_state
 from deepfake_jax.training.step import jit_step, pmap_step
 from deepfake_jax.types import Side

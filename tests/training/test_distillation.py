@@ -17,7 +17,7 @@ from networks import NO_FACTS
 from deepfake_jax.cli.main import run_command
 from deepfake_jax.face_sets.face_set import load_faces
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
-from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder, to_float
 from deepfake_jax.models.code_bank import build_bank
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
@@ -47,7 +47,6 @@ from deepfake_jax.training.objective import (
     draw_swaps,
     reconstruction_loss,
     sum_losses,
-    to_float,
 )
 from deepfake_jax.training.progress_pictures import plot_losses
 from deepfake_jax.training.session import describe_run, split_faces
