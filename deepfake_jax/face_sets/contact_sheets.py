@@ -9,6 +9,7 @@ import numpy as np
 
 from deepfake_jax.face_sets.face_queries import read_key
 from deepfake_jax.face_sets.face_set import FaceRecord
+from deepfake_jax.face_sets.set_files import SHEETS
 from deepfake_jax.imaging.picture_grid import (
     _BACK,
     _FAINT,
@@ -53,9 +54,9 @@ class Row:
 def write_sheets(folder: Path, kept: list[tuple[Path, FaceRecord]]) -> list[Path]:
     """Draws the sheets of some faces, each with its set's folder, into a folder."""
     sheets = {
-        "sheet_people.png": _rows_by_person(kept),
-        "sheet_poses.png": _rows_by_pose(kept),
-        "sheet_worst.png": _rows_of_worst(kept),
+        f"{SHEETS}people.png": _rows_by_person(kept),
+        f"{SHEETS}poses.png": _rows_by_pose(kept),
+        f"{SHEETS}worst.png": _rows_of_worst(kept),
     }
     for name, rows in sheets.items():
         write_picture(folder / name, draw_sheet(rows))

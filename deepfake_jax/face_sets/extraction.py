@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.face_set import RECORD_NAME, list_sets, make_header
+from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
 from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
+from deepfake_jax.face_sets.set_files import KNOWN, check_own_files, holds_sets
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import (
@@ -34,6 +35,12 @@ from deepfake_jax.faces.search_journal import (
     SearchJournal,
     count_frames,
 )
+from deepfake_jax.files import (
+    ForeignFilesError,
+    hidden_path,
+    lock_output,
+    replace_folder,
+)
 from deepfake_jax.media.sources import (
     Source,
     describe_source,
@@ -43,6 +50,7 @@ from deepfake_jax.media.sources import (
 from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
+SEARCH_ENDING = ".search"  # of the hidden folder beside the output
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
 _SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score")
 # These choose among faces that are on disk already.
@@ -123,35 +131,40 @@ def extract_faces(
     Raises:
         ExtractError: no face was found, nobody is the person asked for, or `out` exists
             and may not be replaced.
+        ForeignFilesError: `out` holds what this program did not write.
+        OutputBusyError: another process writes `out`.
         SourceError: a source does not exist or is empty.
         VideoError: a source is no video.
         PictureError: a source is no picture.
     """
-    config = config or ExtractConfig()
-    out = Path(out)
-    _check_out(out, overwrite=config.overwrite)
+    config, out = config or ExtractConfig(), Path(out)
     paths = [sources] if isinstance(sources, str | Path) else sources
     files = list_sources([Path(path) for path in paths])
-    partial = out.with_name(f".{out.name}.partial")
+    place = out.resolve()
+    _check_out(out, place, files, overwrite=config.overwrite)
     # Before anything is written: a wrong option must not cost an earlier run's work.
     parse_part(config.start, config.end)
     wanted = _read_wanted(config)
     header = make_header([describe_source(source) for source in files], own_version())
     header["landmarks"] = config.landmarks
-    partial.mkdir(parents=True, exist_ok=True)
-    try:
-        result = _extract(partial, config, files, wanted, header, out)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except _NothingKept as error:
-        raise _keep_or_remove(partial, error) from error
-    except Exception as error:
-        # What was found is of no use to a command that cannot succeed; a full disk
-        # or memory can be mended.
-        if isinstance(error, ValueError) or not count_frames(partial):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+    folder = hidden_path(place, SEARCH_ENDING)
+    with lock_output(place):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            result = _extract(folder, config, files, wanted, header, out)
+        except _NothingKept as error:
+            raise _keep_or_remove(folder, error) from error
+        except Exception as error:
+            # What was found is of no use to a command that cannot succeed; a full disk
+            # or memory can be mended.
+            if isinstance(error, ValueError) or not count_frames(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
+            check_own_files(place)
+            replace_folder(folder, place, known=KNOWN)
+        except (OSError, ForeignFilesError) as error:
+            raise ExtractError(f"{error}; what was made is in {folder}") from error
     return result
 
 
@@ -313,14 +326,34 @@ def _keep_or_remove(partial: Path, error: _NothingKept) -> ExtractError:
     )
 
 
-def _check_out(out: Path, *, overwrite: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def _check_out(out: Path, place: Path, files: list[Source], *, overwrite: bool) -> None:
+    """Refuses, before any work, an output that could not be put there at its end.
+
+    Args:
+        out: as it was named.
+        place: the same with links followed.
+        files: the sources.
+        overwrite: whether a face set that exists may be replaced.
+    """
+    if Path.cwd().is_relative_to(place):
+        raise ExtractError(
+            f"--out {out} is the folder that you are in, or holds it, and cannot be "
+            f"replaced; name a new folder, such as {out / 'faces'}"
+        )
+    inside = [s.path for s in files if s.path.resolve().is_relative_to(place)]
+    if inside:
+        raise ExtractError(
+            f"--out {out} holds {inside[0].name}, which is a source; name another "
+            "folder"
+        )
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return
-    if not all((path / RECORD_NAME).exists() for path in list_sets(out)):
+    if not place.is_dir() or not holds_sets(place):
         raise ExtractError(
             f"--out {out} exists and is no face set; name a new folder (it would not "
             "be safe to replace this one)"
         )
+    check_own_files(place)
     if not overwrite:
         raise ExtractError(
             f"the face set {out} exists; give --overwrite to replace it, or name "

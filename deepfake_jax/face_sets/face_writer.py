@@ -19,6 +19,7 @@ from deepfake_jax.face_sets.face_set import (
     encode_record,
     make_record,
 )
+from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.footage_search import SearchedFrame
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
@@ -29,8 +30,6 @@ from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Face
 
-PERSON_FOLDER = "person_"
-PEOPLE_SHEET = "people.png"
 UNSORTED_NAME = f".{RECORD_NAME}.unsorted"
 
 

@@ -1,6 +1,7 @@
 """Face sets checked against their record, and records rebuilt from what is there."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,12 +20,12 @@ from deepfake_jax.face_sets.face_set import (
     make_record,
     write_record,
 )
-from deepfake_jax.face_sets.face_writer import PEOPLE_SHEET, PERSON_FOLDER
+from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER, SHEETS
 from deepfake_jax.files import file_crc, line_check
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 
-_NO_FACES = ("sheet_", PEOPLE_SHEET)  # how pictures begin that are none of a set
+_NO_FACES = (SHEETS, PEOPLE_SHEET)  # how pictures begin that are none of a set
 _Values = dict[str, Any]
 
 
@@ -126,7 +127,7 @@ def repair_set(folder: Path) -> list[str]:
 
     Lines that cannot be read, or whose picture is gone or unreadable, are left out;
     pictures without a line get one, with what the picture itself tells. The old record
-    stays beside as ``faces.jsonl.before``.
+    stays beside as ``faces.jsonl.before``, ``faces.jsonl.before.2`` and so on.
 
     Returns:
         What was changed.
@@ -164,13 +165,23 @@ def repair_set(folder: Path) -> list[str]:
             f"{FACE_SIZE}x{FACE_SIZE}; make a set from them with `deepfake-jax extract "
             f"{folder} --out FACES`"
         )
-    if path.exists():
-        path.replace(path.with_name(f"{RECORD_NAME}.before"))
+    _keep_old(path)
     header = {**header, "version": VERSION}
     if left_notes:
+        _keep_old(folder / DROPPED_NAME)
         write_record(folder, header, left, name=DROPPED_NAME)
     write_record(folder, header, sorted(records.values(), key=lambda r: r.file))
     return [f"{folder}: {note}" for note in notes]
+
+
+def _keep_old(path: Path) -> None:
+    """Copies a record aside; a kill in between leaves it where it was."""
+    number, copy = 1, path.with_name(f"{path.name}.before")
+    while copy.exists():
+        number += 1
+        copy = path.with_name(f"{path.name}.before.{number}")
+    if path.exists():
+        shutil.copy2(path, copy)
 
 
 def _person_of(folder: Path) -> int:

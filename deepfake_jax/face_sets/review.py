@@ -7,6 +7,7 @@ removed by ``--delete`` alone, and only those of faces that were dropped.
 
 import logging
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
+from deepfake_jax.files import file_crc, lock_output
 
 _log = logging.getLogger("deepfake_jax")
 QUERY_MARK = "query "  # begins the reason of a face that was dropped by hand
@@ -85,40 +87,49 @@ def review_faces(
     Raises:
         FaceSetError: no face set, or a damaged record (without `repair`).
         QueryError: a query or key that cannot be understood.
+        OutputBusyError: another process writes the set.
     """
     folder = Path(folder)
-    queries = [parse_query(text) for text in (drop, keep) if text]
+    for text in (drop, keep):
+        if text:
+            parse_query(text)
     if sort:
         read_key(_nobody(), sort.removeprefix("-"))
-    del queries
     edits = bool(drop or keep or sort or restore or delete)
     parts = list_damaged_sets(folder) if repair or check else list_sets(folder)
     problems: list[str] = []
     changed = deleted = 0
     kept: list[tuple[Path, FaceRecord]] = []
     reasons: Counter[str] = Counter()
-    for part in parts:
-        if repair:
-            problems += repair_set(part)
-        elif check:
-            found = _check(part, alone=len(parts) == 1)
-            problems += found
-            if found and not edits and not _is_readable(part):
-                continue
-        header, records, left = _read_all(part)
-        changed += len(records)
-        records, left, moved = _choose(part, records, left, drop, keep, restore=restore)
-        changed -= len(records) - moved
-        if sort:
-            key, falling = sort.removeprefix("-"), sort.startswith("-")
-            records.sort(key=lambda r: read_key(r, key), reverse=falling)
-        if drop or keep or restore or sort:
-            _write_all(part, header, records, left)
-        if delete:
-            deleted += _delete_pictures(part, left)
-        kept += [(part, record) for record in records]
-        reasons.update(record.dropped for record in left)
-    written = write_sheets(folder, kept) if sheets and kept else []
+    with ExitStack() as stack:
+        if folder.is_dir() and (edits or repair or sheets):
+            # A person's set may be reviewed by itself meanwhile, too.
+            for place in dict.fromkeys((folder, *parts)):
+                stack.enter_context(lock_output(place))
+        for part in parts:
+            if repair:
+                problems += repair_set(part)
+            elif check:
+                found = _check(part, alone=len(parts) == 1)
+                problems += found
+                if found and not edits and not _is_readable(part):
+                    continue
+            header, records, left = _read_all(part)
+            changed += len(records)
+            records, left, moved = _choose(
+                part, records, left, drop, keep, restore=restore
+            )
+            changed -= len(records) - moved
+            if sort:
+                key, falling = sort.removeprefix("-"), sort.startswith("-")
+                records.sort(key=lambda r: read_key(r, key), reverse=falling)
+            if drop or keep or restore or sort:
+                _write_all(part, header, records, left)
+            if delete:
+                deleted += _delete_pictures(part, left)
+            kept += [(part, record) for record in records]
+            reasons.update(record.dropped for record in left)
+        written = write_sheets(folder, kept) if sheets and kept else []
     counts = Counter(record.person for _, record in kept)
     return FacesResult(
         folder=str(folder),
@@ -215,12 +226,17 @@ def _write_all(
 
 
 def _delete_pictures(folder: Path, left: list[FaceRecord]) -> int:
+    """Removes the pictures of faces left out; another picture of that name stays."""
     count = 0
     for record in left:
         path = folder / record.file
-        if record.dropped and path.is_file() and path.parent == folder:
-            path.unlink()
-            count += 1
+        if not (record.dropped and path.is_file() and path.parent == folder):
+            continue
+        if record.picture and file_crc(path) != record.picture:
+            _log.warning("%s: is not the picture that was recorded; it stays", path)
+            continue
+        path.unlink()
+        count += 1
     return count
 
 

@@ -17,11 +17,8 @@ from deepfake_jax.face_sets.face_set import (
     make_record,
     read_lines,
 )
-from deepfake_jax.face_sets.face_writer import (
-    PEOPLE_SHEET,
-    PERSON_FOLDER,
-    UNSORTED_NAME,
-)
+from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
+from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.faces.people import People
 from deepfake_jax.files import encode_line

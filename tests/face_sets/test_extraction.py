@@ -1,16 +1,18 @@
 """Extraction from real footage: what is kept, what is recorded, what is refused."""
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import write_pan
+from footage import write_face_set, write_pan
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_set import FaceSetError, load_faces
+from deepfake_jax.files import ForeignFilesError, OutputBusyError, lock_output
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.media_probe import VideoError
@@ -162,7 +164,7 @@ def write_pan_as_mkv(pan: Path, folder: Path) -> Path:
 
 def assert_untouched(folder: Path) -> None:
     assert not (folder / "faces").exists()
-    assert not [path for path in folder.iterdir() if ".partial" in path.name]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_no_face_at_all(tmp_path):
@@ -226,3 +228,73 @@ def test_landmarks_that_are_missing_leave_nothing_behind(portrait, tmp_path):
             tmp_path / "one.png", tmp_path / "faces", ExtractConfig(landmarks="dlib")
         )
     assert_untouched(tmp_path)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_sets_and_other_things_is_never_replaced(
+    portrait, tmp_path, overwrite
+):
+    """A project's folder holds a set and would pass for several people's sets."""
+    write_picture(tmp_path / "one.png", portrait)
+    project = tmp_path / "project"
+    write_face_set(project / "faces_a", 2)
+    write_face_set(project / "person_1", 2)
+    (project / "notes.txt").write_text("mine")
+    before = snapshot(project)
+    options = ExtractConfig(overwrite=overwrite)
+    with pytest.raises(ForeignFilesError, match=r"faces_a/.*notes\.txt"):
+        extract_faces(tmp_path / "one.png", project, options)
+    assert snapshot(project) == before
+    for stranger in ("person_1/notes.txt", "person_1/holiday.png", "portrait.png"):
+        (project / "notes.txt").unlink(missing_ok=True)
+        shutil.rmtree(project / "faces_a", ignore_errors=True)
+        (project / stranger).write_bytes(b"mine")
+        before = snapshot(project)
+        with pytest.raises(ForeignFilesError, match=Path(stranger).name):
+            extract_faces(tmp_path / "one.png", project, options)
+        assert snapshot(project) == before
+        (project / stranger).unlink()
+
+
+def test_outputs_that_could_not_be_put_there_are_refused_at_once(
+    portrait, tmp_path, monkeypatch
+):
+    write_picture(tmp_path / "one.png", portrait)
+    faces = write_face_set(tmp_path / "faces", 2)
+    before = snapshot(faces)
+    options = ExtractConfig(overwrite=True)
+    # A set extracted anew from its own pictures would remove its source.
+    with pytest.raises(ExtractError, match="which is a source"):
+        extract_faces(faces, faces, options)
+    monkeypatch.chdir(faces)
+    for out in (Path("."), Path(".."), faces):
+        with pytest.raises(ExtractError, match="the folder that you are in"):
+            extract_faces(tmp_path / "one.png", out, options)
+    assert snapshot(faces) == before and not list(tmp_path.glob(".*"))
+
+
+def test_a_link_stays_and_its_folder_is_replaced(portrait, tmp_path):
+    write_picture(tmp_path / "one.png", portrait)
+    write_face_set(tmp_path / "faces", 2)
+    (tmp_path / "link").symlink_to("faces")
+    extract_faces(
+        tmp_path / "one.png", tmp_path / "link", ExtractConfig(overwrite=True)
+    )
+    assert (tmp_path / "link").is_symlink()
+    assert len(load_faces(tmp_path / "faces").faces) == 1
+
+
+def test_of_two_extractions_at_once_one_is_refused(portrait, tmp_path):
+    write_picture(tmp_path / "one.png", portrait)
+    with lock_output(tmp_path / "faces"):
+        with pytest.raises(OutputBusyError, match="another process"):
+            extract_faces(tmp_path / "one.png", tmp_path / "faces")
+    assert extract_faces(tmp_path / "one.png", tmp_path / "faces").faces == 1

@@ -17,6 +17,7 @@ from deepfake_jax.face_sets.face_set import (
 )
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
+from deepfake_jax.files import OutputBusyError, lock_output
 from deepfake_jax.imaging.picture_grid import TILE
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.types import spread
@@ -231,3 +232,31 @@ def test_sheets_show_every_person(faces, tmp_path):
     # A picture that is gone is a red tile, not the end.
     gone = draw_sheet([Row("gone", [Tile(tmp_path / "no.png")])])
     assert gone[30:, :TILE, 0].mean() > gone[30:, :TILE, 1].mean()
+
+
+def test_only_pictures_that_the_record_knows_are_deleted(faces, portrait):
+    review_faces(faces, repair=True, sheets=False)  # notes the pictures' checksums
+    write_picture(faces / "000_000004_0.png", portrait)
+    assert review_faces(faces, drop="frame>3", delete=True, sheets=False).deleted == 1
+    assert (faces / "000_000004_0.png").exists()
+    assert not (faces / "000_000005_0.png").exists()
+
+
+def test_every_repair_keeps_the_record_that_it_found(faces):
+    record = faces / "faces.jsonl"
+    first = record.read_bytes()
+    review_faces(faces, repair=True, sheets=False)
+    second = record.read_bytes()
+    review_faces(faces, repair=True, sheets=False)
+    assert (faces / "faces.jsonl.before").read_bytes() == first
+    assert (faces / "faces.jsonl.before.2").read_bytes() == second
+
+
+def test_a_set_is_reviewed_by_one_process_at_a_time(tmp_path):
+    for number in (1, 2):
+        write_face_set(tmp_path / f"person_{number}", 3)
+    with lock_output(tmp_path / "person_2"):
+        with pytest.raises(OutputBusyError):
+            review_faces(tmp_path, drop="frame==1")
+        review_faces(tmp_path, sheets=False)  # who only reads waits for nobody
+    assert review_faces(tmp_path, drop="frame==1", sheets=False).changed == 2

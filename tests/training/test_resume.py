@@ -63,7 +63,7 @@ def wait_for_checkpoint(partial: Path, process: subprocess.Popen) -> None:
 
 
 def test_a_killed_extraction_goes_on_to_the_same_set(pan, whole, tmp_path):
-    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    out, partial = tmp_path / "faces", tmp_path / ".faces.search"
     process = start(pan, out)
     wait_for_checkpoint(partial, process)
     process.send_signal(signal.SIGKILL)
@@ -82,7 +82,7 @@ def test_a_killed_extraction_goes_on_to_the_same_set(pan, whole, tmp_path):
 
 
 def test_a_journal_of_something_else_is_begun_anew(pan, whole, tmp_path):
-    partial = tmp_path / ".faces.partial"
+    partial = tmp_path / ".faces.search"
     partial.mkdir()
     (partial / JOURNAL_NAME).write_text('{"header": "of another video"}\n')
     (partial / "faces.jsonl").write_text("rubbish\n")
@@ -110,7 +110,7 @@ def test_every_line_of_the_record_has_its_checksum(whole):
 
 
 def test_a_long_search_for_nobody_is_kept_for_the_next_choice(pan, whole, tmp_path):
-    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    out, partial = tmp_path / "faces", tmp_path / ".faces.search"
     with pytest.raises(ExtractError, match="the same command with another"):
         extract_faces(pan, out, ExtractConfig(person="7"))
     assert not out.exists() and partial.exists()
@@ -124,7 +124,7 @@ def test_a_long_search_for_nobody_is_kept_for_the_next_choice(pan, whole, tmp_pa
 
 
 def test_a_sorting_that_was_cut_short_is_done_again(pan, whole, tmp_path):
-    out, partial = tmp_path / "faces", tmp_path / ".faces.partial"
+    out, partial = tmp_path / "faces", tmp_path / ".faces.search"
     with pytest.raises(ExtractError):
         extract_faces(pan, out, ExtractConfig(person="7"))
     # As after a kill while one person's set was written.
