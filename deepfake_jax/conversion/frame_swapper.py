@@ -5,7 +5,7 @@ uses.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,9 +31,9 @@ from deepfake_jax.media.frame_parts import Region, face_region, warp_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.runs.swapper import Swapper, make_swapper
+from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.types import Affine, Face, Landmarks, Mask
+from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
@@ -123,7 +123,7 @@ class FrameSwapper:
 
     def __init__(
         self,
-        network: Swapper,
+        network: Callable[[Crops, Sequence[Landmarks | None]], Crops],
         crop_size: int,
         config: ConvertConfig,
         *,

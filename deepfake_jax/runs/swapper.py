@@ -5,8 +5,9 @@ exemplars lend detail on the CPU, and the detail of both is matched. Faces are u
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,25 +72,84 @@ def _finish(
 _finish_lent = jax.jit(_finish)
 
 
-@runtime_checkable
-class Swapper(Protocol):
-    """From any number of uint8 faces to their swaps; see `make_swapper`."""
+@dataclass(frozen=True, eq=False)
+class Swapper:
+    """From any number of uint8 faces to their swaps; each is what it is alone.
+
+    Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
+    rounded to uint8 there. Made by `make_swapper`.
+
+    Attributes:
+        model: the network.
+        params: its parameters, as `_take_parts` gives them.
+        redraws: whether faces show who they are drawn as.
+        shape_numbers: how many numbers are a face's shape in the bank; 0 without one.
+        energies: to match the fine detail with, see `match_detail`; None leaves it.
+        most_detail: the largest factor of that.
+        recall: see `swap_faces`.
+        exemplars: what lends the drawn faces detail first, on the CPU, or None.
+    """
+
+    model: Autoencoder
+    params: Params
+    redraws: bool
+    shape_numbers: int
+    energies: Energies | None
+    most_detail: float
+    recall: float
+    exemplars: Exemplars | None = None
 
     def __call__(
         self,
-        faces: UInt8[np.ndarray, "n h w 3"],
+        faces: UInt8[np.ndarray, "k h w 3"],
         landmarks: Sequence[Landmarks | None] | None = None,
-        /,
-    ) -> UInt8[np.ndarray, "n h w 3"]:
+    ) -> UInt8[np.ndarray, "k h w 3"]:
         """Swaps faces.
 
         Args:
             faces: crops, as the network learned from.
             landmarks: of each, 68 or 5, in the pixels of the face picture that it was
-                cut from. If all are known, swaps follow poses and expressions more
+                cut from; swaps of those that have some follow pose and expression more
                 surely.
         """
-        ...
+        if self.exemplars is None:
+            return self._draw(faces, landmarks, self.energies)
+        drawn = self._draw(faces, landmarks, None)
+        lent, trust = self.exemplars.lend(drawn.astype(np.float32))
+        finish = partial(_finish_lent, energies=self.energies, most=self.most_detail)
+        return _in_batches(finish, lent / 255, trust)
+
+    def _draw(
+        self,
+        faces: UInt8[np.ndarray, "k h w 3"],
+        landmarks: Sequence[Landmarks | None] | None,
+        energies: Energies | None,
+    ) -> UInt8[np.ndarray, "k h w 3"]:
+        """The network's answers, their detail matched if there are energies."""
+        shown = _TARGET if self.redraws else _SOURCE
+        draw = partial(
+            _draw,
+            self.params,
+            model=self.model,
+            to=_TARGET,
+            source=shown if self.model.align_codes else None,
+            energies=energies,
+            most=self.most_detail,
+            recall=self.recall,
+        )
+        shapes = {
+            index: shape
+            for index, own in enumerate(() if self.redraws else landmarks or ())
+            if (shape := flatten_landmarks(own, self.shape_numbers)) is not None
+        }
+        if not shapes:
+            return _in_batches(partial(draw, landmarks=None), faces)
+        swapped, known = np.empty_like(faces), list(shapes)
+        stacked = np.stack(list(shapes.values())).astype(np.float32)
+        swapped[known] = _in_batches(draw, faces[known], stacked)
+        others = np.setdiff1d(np.arange(len(faces)), known)
+        swapped[others] = _in_batches(partial(draw, landmarks=None), faces[others])
+        return swapped
 
 
 def make_swapper(
@@ -103,10 +163,7 @@ def make_swapper(
     recall: float = RECALLED,
     exemplars: bool = False,
 ) -> Swapper:
-    """A compiled function from any number of uint8 faces to their swaps.
-
-    Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
-    rounded to uint8 there. For `to` and `source` see `swap_faces`.
+    """The swapper of one direction; for `to` and `source` see `swap_faces`.
 
     Args:
         model: the network.
@@ -114,59 +171,27 @@ def make_swapper(
         to: as whom.
         source: who the faces show.
         energies: of the target's real faces, to match the swaps' fine detail with, see
-            `detail.match_detail`; None leaves them as the network draws them.
+            `fine_detail.match_detail`; None leaves them as the network draws them.
         most_detail: the largest factor of that.
         recall: see `swap_faces`.
         exemplars: lend swaps the detail of real faces first, on the CPU, if the
             parameters have a bank of them; see `exemplars`.
     """
-    if most_detail == 1:
-        energies = None
-    bank = params.get("bank", {})
-    source = source or other_side(to)
-    count = len(bank.get(source, {}).get("middle", ()))
-    core = _take_parts(params, source, to)
-
-    def draw(shown: Side, energies: Energies | None, faces: Any, flat: Any) -> Any:
-        return _draw(
-            core,
-            faces,
-            flat,
-            model=model,
-            to=_TARGET,
-            source=shown if model.align_codes else None,
-            energies=energies,
-            most=most_detail,
-            recall=recall,
-        )
-
-    def with_landmarks(faces: Any, landmarks: Any, energies: Energies | None) -> Any:
-        flat = [flatten_landmarks(points, count) for points in landmarks or ()]
-        known = [each for each in flat if each is not None]
-        if source == to:
-            return _in_batches(partial(draw, _TARGET, energies, flat=None), faces)
-        if not known or len(known) < len(faces):
-            return _in_batches(partial(draw, _SOURCE, energies, flat=None), faces)
-        shapes = np.stack(known).astype(np.float32)
-        return _in_batches(partial(draw, _SOURCE, energies), faces, shapes)
-
-    def draw_plain(faces: Any, landmarks: Any = None, /) -> Any:
-        return with_landmarks(faces, landmarks, energies)
-
-    real = bank.get(to, {}).get("faces", ())
-    if not exemplars or not len(real):
-        return draw_plain
-    real = np.concatenate([real, real[:, :, ::-1]])
-    own = partial(draw, _TARGET, None, flat=None)
-    lender = Exemplars(real, _in_batches(own, real))
-
-    def draw_lent(faces: Any, landmarks: Any = None, /) -> Any:
-        drawn = with_landmarks(faces, landmarks, None)
-        lent, trust = lender.lend(drawn.astype(np.float32))
-        finish = partial(_finish_lent, energies=energies, most=most_detail)
-        return _in_batches(finish, lent / 255, trust)
-
-    return draw_lent
+    bank, source = params.get("bank", {}), source or other_side(to)
+    parts = _take_parts(params, source, to)
+    plain = partial(
+        Swapper, model, parts, most_detail=most_detail, recall=recall, shape_numbers=0
+    )
+    real, lender = bank.get(to, {}).get("faces", ()), None
+    if exemplars and len(real):
+        real = np.concatenate([real, real[:, :, ::-1]])
+        lender = Exemplars(real, plain(redraws=True, energies=None)(real))
+    return plain(
+        redraws=source == to,
+        shape_numbers=len(bank.get(source, {}).get("middle", ())),
+        energies=None if most_detail == 1 else energies,
+        exemplars=lender,
+    )
 
 
 def _take_parts(params: Params, source: Side, to: Side) -> Params:

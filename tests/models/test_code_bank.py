@@ -270,7 +270,9 @@ def test_swaps_recall_what_the_parameters_remember(rng: np.random.Generator):
     np.testing.assert_allclose(drawn / 255, whole, atol=0.6 / 255)
 
 
-def test_swapper_looks_at_landmarks_where_all_are_known(rng: np.random.Generator):
+def test_swapper_looks_at_the_landmarks_of_each_face_by_itself(
+    rng: np.random.Generator,
+):
     sets: dict[Side, FaceSet] = {"a": make_set(rng, 40), "b": make_set(rng, 40)}
     examples = gather(sets)
     # Untrained decoders draw grey; louder ones tell codes apart.
@@ -280,7 +282,12 @@ def test_swapper_looks_at_landmarks_where_all_are_known(rng: np.random.Generator
     crops = examples["a"].crops[:9]
     points = [np.array(record.landmarks) for record in sets["a"].records[:9]]
     by_code, by_points = swapper(crops), swapper(crops, points)
-    np.testing.assert_array_equal(swapper(crops, [*points[:-1], None]), by_code)
+    mixed = swapper(crops, [*points[:4], None, *points[5:-1], points[-1][:3]])
+    some = [4, 8]  # other batches round by a level at most
+    np.testing.assert_allclose(mixed[some], by_code[some], atol=1)
+    np.testing.assert_allclose(
+        np.delete(mixed, some, 0), np.delete(by_points, some, 0), atol=1
+    )
     assert np.abs(by_points.astype(int) - by_code).max() > 1
     # What a face looks like does not say its pose then.
     other = swapper(crops, points[::-1])
