@@ -11,8 +11,11 @@ import inspect
 import io
 import logging
 import operator
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, get_type_hints
 
 import tyro
@@ -56,7 +59,8 @@ def run_command(args: list[str]) -> int:
     except ConfigError as error:
         return _fail(error, status=2)
     try:
-        result = command.execute()
+        with _ended_by_signals():
+            result = command.execute()
         return 0 if result is None else _report(command, result)
     except KeyboardInterrupt:
         return _fail(f"interrupted; {command.on_interrupt}", status=1)
@@ -64,6 +68,23 @@ def run_command(args: list[str]) -> int:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         fix = "; free some space, or name a folder on another disk" if full else ""
         return _fail(f"{error}{fix}", status=1)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ends as Ctrl-C does, cleaning up, when asked to or when the terminal closes."""
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # One that is ignored, as by nohup, stays so.
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                earlier[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _report(command: Command, result: Any) -> int:

@@ -1,6 +1,5 @@
 """Each picture of a folder with a face swapped, into another folder."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,28 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_jax.conversion.conversion_job import ConversionJob
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.provenance import provenance_metadata, write_sidecar
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import Conversion, ConvertResult, explain_no_face
 from deepfake_jax.conversion.swap_stream import swap_stream
-from deepfake_jax.files import hash_file
+from deepfake_jax.files import hash_file, write_whole_folder
 from deepfake_jax.media.pictures import (
     PictureError,
     list_pictures,
     read_picture,
     write_picture,
 )
-from deepfake_jax.media.sources import Source, SourceError, picture_frame
+from deepfake_jax.media.sources import Source, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
 
-_log = logging.getLogger("deepfake_jax")
-
 
 def convert_folder(
-    source: Path,
-    out: Path,
+    job: ConversionJob,
     swapper: FrameSwapper,
     provenance: dict[str, Any],
     log: FaceLog | None,
@@ -39,17 +36,13 @@ def convert_folder(
     """Swaps each picture; one without the face is copied as it is.
 
     Raises:
-        ConvertError: no picture shows the face; SourceError: there are no pictures.
+        ConvertError: no picture shows the face.
     """
-    pictures = list_pictures(source)
-    if not pictures:
-        raise SourceError(f"{source} holds no pictures")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    pictures = list_pictures(job.source)
     problems: list[str] = []
     hashes: dict[str, str] = {}
-    try:
+    written: list[str] = []
+    with write_whole_folder(job.place, known=job.known) as partial:
         conversion = Conversion([Source(p, "picture", 1) for p in pictures], swapper)
         stream = swap_stream(
             _read(pictures, problems),
@@ -59,13 +52,12 @@ def convert_folder(
             log=log,
         )
         write = conversion.watch.wrap("encode", write_picture)
-        count = 0
         with (
             closing(stream),
             Progress("convert", total=len(pictures), unit="picture") as progress,
         ):
             for timed, shown, swapped in stream:
-                path, count = pictures[timed.index], count + 1
+                path = pictures[timed.index]
                 if swapped:
                     assert isinstance(shown, np.ndarray)
                     hashes[path.name] = hash_file(path)
@@ -75,14 +67,13 @@ def convert_folder(
                     write(partial / path.name, shown, metadata=tags)
                 else:
                     shutil.copy2(path, partial / path.name)
-                progress.update_to(count, f"{len(hashes)} swapped")
+                written.append(path.name)
+                progress.update_to(len(written), f"{len(hashes)} swapped")
         if not hashes:
-            raise explain_no_face(source, count, swapper.config)
-        _move_folder(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    write_sidecar(out, {**provenance, "source_sha256": hashes})
-    return conversion.finish(count, len(hashes), out, problems)
+            raise explain_no_face(job.source, len(written), swapper.config)
+    facts = {**provenance, "source_sha256": hashes, "pictures": written}
+    write_sidecar(job.place, facts)
+    return conversion.finish(len(written), len(hashes), job.place, problems)
 
 
 def _read(pictures: list[Path], problems: list[str]) -> Iterator[TimedFrame]:
@@ -97,12 +88,3 @@ def _read(pictures: list[Path], problems: list[str]) -> Iterator[TimedFrame]:
             problems.append(str(error))
             continue
         yield replace(picture_frame(frame), index=number)
-
-
-def _move_folder(partial: Path, out: Path) -> None:
-    """Gives a finished folder its name; into a folder that exists, file by file."""
-    if out.exists():
-        for path in partial.iterdir():
-            path.replace(out / path.name)
-    else:
-        partial.rename(out)

@@ -14,6 +14,7 @@ DIGITAL_SOURCE_TYPE = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/"
     "compositeWithTrainedAlgorithmicMedia"
 )
+TOOL = "deepfake-jax"
 NOTICE = "Synthetic media: a face in it was swapped by deepfake-jax."
 
 
@@ -40,7 +41,7 @@ def make_provenance(
         "synthetic": True,
         "notice": NOTICE,
         "digital_source_type": DIGITAL_SOURCE_TYPE,
-        "tool": "deepfake-jax",
+        "tool": TOOL,
         "tool_version": tool_version,
         "model_sha256": model_hash,
         "model_step": model_step,

@@ -9,6 +9,7 @@ the frame's).
 
 import json
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,12 @@ import numpy as np
 
 from deepfake_jax.conversion.compose import FinishedFace
 from deepfake_jax.conversion.frame_swapper import SwappedFrame
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import check_known, lock_output, write_whole_folder
 from deepfake_jax.imaging.affine import compose_affine, invert_affine, resize_affine
 from deepfake_jax.media.pictures import write_picture
 
 _RECORD = "faces.jsonl"
+_KNOWN = (_RECORD, "*_face.png", "*_mask.png")
 
 
 class FaceLogError(ValueError):
@@ -30,25 +32,46 @@ class FaceLogError(ValueError):
 class FaceLog:
     """Saves each swapped face of a conversion; may be used from several threads.
 
+    A context manager. The folder appears at the end of the block, whole, in place of an
+    older one; also when the conversion did not end well, with the faces until then. No
+    face, no folder.
+
     Args:
-        folder: made with the first face; must be new or empty unless `overwrite`.
-        overwrite: whether files may be put into a folder that is not empty.
+        folder: must be new or empty unless `overwrite`.
+        overwrite: whether faces saved earlier may be replaced.
 
     Raises:
         FaceLogError: the folder holds something.
+        ForeignFilesError: it holds what no `FaceLog` wrote.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool):
+        self._folder, self._overwrite = folder.resolve(), overwrite
+        self._lines: list[tuple[int, int, str]] = []
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._partial: Path | None = None
+
+    def __enter__(self) -> "FaceLog":
+        """Checks the folder and holds it."""
+        folder = self._folder
         if folder.is_file():
             raise FaceLogError(f"--save-faces {folder} is a file; name a folder")
-        if folder.exists() and any(folder.iterdir()) and not overwrite:
+        if folder.exists() and any(folder.iterdir()) and not self._overwrite:
             raise FaceLogError(
                 f"--save-faces {folder} is not empty; name a new folder, or give "
                 "--overwrite"
             )
-        self._folder = folder
-        self._lines: list[tuple[int, int, str]] = []
-        self._lock = threading.Lock()
+        check_known(folder, _KNOWN)
+        self._stack.enter_context(lock_output(folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Writes the record of the faces, in the order of frames."""
+        with self._stack:
+            if self._partial is not None:
+                text = "".join(f"{line}\n" for *_, line in sorted(self._lines))
+                (self._partial / _RECORD).write_text(text, encoding="utf-8")
 
     def add(self, frame: SwappedFrame, finished: list[FinishedFace]) -> None:
         """Writes the faces of a frame.
@@ -58,13 +81,13 @@ class FaceLog:
             finished: what `finish_face` gave for each of its faces.
         """
         for face, (new, mask) in zip(frame.faces, finished, strict=True):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            folder = self._open()
             track = face.placed.track
             stem = f"{frame.timed.index:06d}_{track:03d}"
             names = f"{stem}_face.png", f"{stem}_mask.png"
-            write_picture(self._folder / names[0], new, overwrite=True)
+            write_picture(folder / names[0], new, overwrite=True)
             levels = np.rint(mask * 65535).astype(np.uint16)
-            cv2.imencode(".png", levels)[1].tofile(self._folder / names[1])
+            cv2.imencode(".png", levels)[1].tofile(folder / names[1])
             to_frame = invert_affine(face.frame_to_crop)
             to_face = resize_affine(len(new) / len(mask))
             line = {
@@ -79,10 +102,10 @@ class FaceLog:
             with self._lock:
                 self._lines.append((frame.timed.index, track, json.dumps(line)))
 
-    def finish(self) -> None:
-        """Writes the record of the faces that were added, in the order of frames."""
-        if not self._lines:
-            return
-        text = "".join(f"{line}\n" for *_, line in sorted(self._lines))
-        with write_whole(self._folder / _RECORD, overwrite=True) as path:
-            path.write_text(text, encoding="utf-8")
+    def _open(self) -> Path:
+        """The hidden folder, made with the first face."""
+        with self._lock:
+            if self._partial is None:
+                whole = write_whole_folder(self._folder, known=_KNOWN)
+                self._partial = self._stack.enter_context(whole)
+            return self._partial

@@ -18,6 +18,7 @@ from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog, FaceLogError
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.sources import picture_frame
@@ -157,12 +158,12 @@ def test_the_classic_works_at_160_pixels_and_is_not_feathered_again():
 
 def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     config = replace(PLAIN, feather=0.1)
-    log = FaceLog(tmp_path / "faces", overwrite=False)
-    log.finish()
+    with FaceLog(tmp_path / "faces", overwrite=False):
+        pass
     assert not (tmp_path / "faces").exists()
     (swapped,) = paint(77, config).swap([(make_native(), [place(40, 20, 200)])])
-    log.add(swapped, [finish_face(face, config) for face in swapped.faces])
-    log.finish()
+    with FaceLog(tmp_path / "faces", overwrite=False) as log:
+        log.add(swapped, [finish_face(face, config) for face in swapped.faces])
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
     assert names == ["000000_000_face.png", "000000_000_mask.png", "faces.jsonl"]
     face = read_picture(tmp_path / "faces" / names[0])
@@ -172,8 +173,33 @@ def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     # The crop's middle is the face's, 100 pixels from the edge of its picture.
     middle = matrix[:, :2] @ [31.5, 31.5] + matrix[:, 2]
     np.testing.assert_allclose(middle, [40 + 99.6, 20 + 99.6], atol=0.5)
+
+
+def test_saved_faces_take_the_place_of_earlier_ones_and_of_nothing_else(tmp_path):
+    folder = tmp_path / "faces"
+    moments = [replace(make_native(), index=index) for index in range(3)]
+    frames = paint(77, PLAIN).swap([(t, [place(40, 20, 200)]) for t in moments])
+
+    def save(count: int, **options: bool) -> list[str]:
+        with FaceLog(folder, **options) as log:
+            for frame in frames[:count]:
+                log.add(frame, [finish_face(face, PLAIN) for face in frame.faces])
+        return sorted(path.name for path in folder.iterdir())
+
+    assert len(save(3, overwrite=False)) == 7
     with pytest.raises(FaceLogError, match="not empty"):
-        FaceLog(tmp_path / "faces", overwrite=False)
+        save(1, overwrite=False)
+    assert len(save(1, overwrite=True)) == 3
+    with pytest.raises(RuntimeError), FaceLog(folder, overwrite=True) as log:
+        log.add(frames[1], [finish_face(face, PLAIN) for face in frames[1].faces])
+        raise RuntimeError
+    # What was there when it failed is whole and has its record.
+    line = json.loads((folder / "faces.jsonl").read_text())
+    assert line["frame"] == 1 and (folder / line["mask"]).is_file()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ForeignFilesError, match=r"notes\.txt"):
+        save(2, overwrite=True)
+    assert len(list(folder.iterdir())) == 4
 
 
 def test_join_frames_puts_the_source_to_the_left():

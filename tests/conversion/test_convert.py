@@ -24,7 +24,12 @@ from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
-from deepfake_jax.files import hash_file
+from deepfake_jax.files import (
+    ForeignFilesError,
+    OutputBusyError,
+    hash_file,
+    lock_output,
+)
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import (
@@ -41,6 +46,7 @@ from deepfake_jax.training.loop import train
 pytestmark = pytest.mark.usefixtures("detector_weights")
 
 LARGEST = ConvertConfig(person="largest")
+GREY = np.full((300, 200, 3), 99, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +220,7 @@ def test_pictures_and_folders(portrait, run, tmp_path):
     source.mkdir()
     write_picture(source / "face.png", portrait)
     write_picture(source / "gesicht 2.jpg", portrait)
-    write_picture(source / "wall.png", np.full((300, 200, 3), 99, np.uint8))
+    write_picture(source / "wall.png", GREY)
     result = convert_video(source, run, tmp_path / "out", LARGEST)
     assert (result.frames, result.swapped_frames) == (3, 2)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -299,12 +305,27 @@ def test_face_box_matches_what_changes(portrait):
     assert face_box(portrait, matrix, 64) == (slice(0, 45), slice(0, 55))
 
 
-def test_saved_faces_have_a_record_when_the_conversion_fails(run, portrait, tmp_path):
-    source, out = tmp_path / "portrait.png", tmp_path / "out.png"
-    write_picture(source, portrait)
-    sidecar_path(out).mkdir()
-    config = replace(LARGEST, save_faces=str(tmp_path / "faces"))
-    with pytest.raises(OSError):
-        convert_video(source, run, out, config)
-    names = {path.name for path in (tmp_path / "faces").iterdir()}
-    assert names == {"000000_000_face.png", "000000_000_mask.png", "faces.jsonl"}
+def test_one_process_writes_an_output(pan, run, tmp_path):
+    out = tmp_path / "out.mp4"
+    with lock_output(out), pytest.raises(OutputBusyError, match=r"out\.mp4"):
+        convert_video(pan, run, out, LARGEST)
+    assert not out.exists() and not leftovers(tmp_path)
+
+
+def test_a_folder_converted_again_holds_no_older_pictures(portrait, run, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("face.png", "wall [1].png"):
+        write_picture(source / name, portrait if name == "face.png" else GREY)
+    convert_video(source, run, out, LARGEST)
+    (source / "wall [1].png").unlink()
+    with pytest.raises(ConvertError, match="--overwrite"):
+        convert_video(source, run, out, LARGEST)
+    again = replace(LARGEST, overwrite=True)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ForeignFilesError, match=r"notes\.txt"):
+        convert_video(source, run, out, again)
+    assert len(list(out.iterdir())) == 3
+    (out / "notes.txt").unlink()
+    convert_video(source, run, out, again)
+    assert [path.name for path in out.iterdir()] == ["face.png"]

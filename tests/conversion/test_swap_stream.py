@@ -30,15 +30,16 @@ def read_endless(closed: threading.Event) -> Iterator[TimedFrame]:
 def test_a_consumer_that_stops_ends_all_stages_and_keeps_the_faces(tmp_path):
     closed = threading.Event()
     swapper = FrameSwapper(lambda faces, _=None: 255 - faces, 64, CONFIG)
-    log = FaceLog(tmp_path / "faces", overwrite=False)
-    stream = swap_stream(read_endless(closed), lambda timed: [PLACED], swapper, log=log)
-    before = threading.active_count()
-    shown = list(itertools.islice(stream, 3))
-    stream.close()
+    with FaceLog(tmp_path / "faces", overwrite=False) as log:
+        stream = swap_stream(
+            read_endless(closed), lambda timed: [PLACED], swapper, log=log
+        )
+        before = threading.active_count()
+        shown = list(itertools.islice(stream, 3))
+        stream.close()
     assert closed.is_set() and threading.active_count() == before
     assert [timed.index for timed, *_ in shown] == [0, 1, 2]
     assert all(faces == 1 for *_, faces in shown)
-    log.finish()
     lines = (tmp_path / "faces" / "faces.jsonl").read_text().splitlines()
     kept = [json.loads(line) for line in lines]
     # Frames composed ahead of the consumer are kept too.
