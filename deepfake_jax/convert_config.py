@@ -183,6 +183,9 @@ class ConvertConfig(SearchConfig):
     h264_nvenc."""
     crf: Annotated[int, Field(ge=0, le=63)] = 18
     """Video quality: lower is better and larger."""
+    sound: Literal["copy", "encode", "none"] = "copy"
+    """Sound of a video: copy (as it is where the output takes it, else coded anew),
+    encode (always coded anew) or none."""
     overwrite: bool = False
     """Replace an output that exists."""
 

@@ -117,7 +117,7 @@ def _convert_film(
         codec=config.encoder,
         crf=config.crf,
         like=info,
-        sound_from=source if info.has_audio else None,
+        sound=config.sound,
         metadata=provenance_metadata(provenance),
         overwrite=config.overwrite,
         cut_start=start is not None,

@@ -1,109 +1,113 @@
-"""Copy a file's sound and subtitles into another, packet by packet, without decoding.
+"""A file's sound, subtitles and cover picture on their way into another.
 
-Packets keep their bytes and their time stamps; they are given out in step with the
-pictures, so that the writer never holds more than a moment of sound. Of a part of the
-source, what lies before and after it is left out and the time stamps move.
+Packets are copied as they are, in step with the pictures, so that the writer never
+holds more than a moment of sound. What the output cannot hold is coded anew where that
+is possible and named where it is not, before any frame is read. Times are those of the
+source's clock (`source_clock`), counted from its first frame.
 """
 
 import logging
-import re
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
+import av
 from av import Packet
-from av.container import InputContainer, OutputContainer
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.error import FFmpegError
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
 from deepfake_jax.media.file_metadata import pick_names
-from deepfake_jax.media.media_probe import VideoError, clock_origin, open_source
+from deepfake_jax.media.frame_writer import SoundMode
+from deepfake_jax.media.media_probe import VideoInfo, open_source
+from deepfake_jax.media.sound_encoder import SoundEncoder
+from deepfake_jax.media.source_clock import SourceClock, read_packets
+from deepfake_jax.media.subtitle_text import (
+    SUBTITLE_HEADER,
+    choose_text_codec,
+    recode_packet,
+)
 
 _log = logging.getLogger("deepfake_jax")
 _NOTHING = Fraction(0)
-_TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
-# What an encoder of FFmpeg wants to know before it opens, in the form of an ASS file.
-SUBTITLE_HEADER = b"""[Script Info]
-ScriptType: v4.00+
-
-[V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, \
-BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, \
-BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
-
-[Events]
-Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
-"""
+_PREROLL = Fraction(1, 2)  # seconds of sound decoded before a start
 
 
 @dataclass(frozen=True)
 class _Track:
-    """Where a stream goes, and how its subtitles are coded before and after."""
+    """Where a stream goes, and how it is coded before and after."""
 
     copy: Stream
     codec: str
     recoded: str = ""
+    encoder: SoundEncoder | None = None
 
 
 class TrackCopy:
-    """Sound and subtitle streams of a file on their way into an output container."""
+    """Sound, subtitle and cover streams of a file on their way into a container."""
 
     def __init__(
         self,
-        source: Path,
+        source: VideoInfo,
         output: OutputContainer,
         path: Path,
         *,
-        kinds: Collection[str] = ("audio", "subtitle"),
+        sound: SoundMode = "copy",
         end: Fraction | None = None,
     ) -> None:
         """Open ``source`` and add its streams to ``output``.
 
         Args:
-            source: the file with the sound; one without sound adds nothing.
+            source: the file; one without sound or subtitles adds none.
             output: a container that is not yet written to.
             path: the output's name, for messages.
-            kinds: which streams: audio, subtitle.
-            end: seconds of the source at which subtitles disappear; those that start
-                later are left out. Where the sound ends, `finish` is told.
+            sound: whether sound is copied where the container takes it, always coded
+                anew, or left out.
+            end: seconds at which subtitles disappear; those that start later are left
+                out. Where the sound ends, `finish` is told.
 
         Raises:
-            VideoError: ``source`` cannot be read, or the container cannot hold its
-                sound. Subtitles that it cannot hold are left out with a warning.
+            VideoError: ``source`` cannot be read.
         """
-        self._container = open_source(source)
-        self._output = output
+        self._source, self._output, self._path = source, output, path
+        self._container = open_source(source.path)
         self._tracks: dict[int, _Track] = {}
         self._last: dict[int, int] = {}
-        self._origin: Fraction | None = None
-        self._end = end
+        # The time on the source's clock that is 0 in the output.
+        self._origin, self._cut = source.origin, False
+        self._end = None if end is None else end + source.origin
         try:
-            if "audio" in kinds:
-                self._add_sound(source, path)
-            if "subtitle" in kinds:
-                self._add_subtitles(source, path)
+            if sound != "none":
+                self._add_sound(sound)
+            self._add_subtitles()
+            self._add_covers()
         except BaseException:
             self.close()
             raise
-        self._packets = self._read_packets(self._container)
+        self._packets = self._read_packets()
         self._next: Packet | None = None
 
-    def start_at(self, seconds: Fraction) -> None:
-        """Make a time of the source the start; call it before anything is copied.
+    def start_at(self, seconds: Fraction, *, cut: bool) -> None:
+        """Choose the time that becomes 0; call it before anything is copied.
 
-        MP4 and MOV get the packet that sounds at the start and one before, because most
-        codecs need one to settle, and an edit list that begins between; the others
-        cannot hide sound and begin with the first packet that starts later.
+        Args:
+            seconds: from the first frame; negative if the output starts earlier.
+            cut: whether what lies before is left out. MP4 and MOV get the packet of
+                sound at the start and one before, because most codecs need one to
+                settle, and an edit list that begins between; the others cannot hide
+                sound and begin with the first packet that starts later.
         """
-        self._origin = seconds
+        self._origin, self._cut = self._source.origin + seconds, cut
 
     def copy_until(self, seconds: Fraction) -> None:
         """Write the packets that are over by then, and the subtitles that start."""
         for packet in self._take(seconds):
-            self._write(packet)
+            self._write(packet, None)
 
     def finish(self, end: Fraction | None) -> None:
         """Write all that is left, or what starts before ``end``, no longer than that.
@@ -113,16 +117,19 @@ class TrackCopy:
         """
         for packet in self._take(None):
             clock = packet.time_base or _NOTHING
-            if end is not None:
+            if end is not None and clock:
                 if (packet.pts or 0) * clock >= end:
                     # Reading on to the end of a long source would take minutes, and
                     # packets are stored in order, give or take a second.
                     if (packet.dts or 0) * clock >= end + 1:
-                        return
+                        break
                     continue
-                left = round(end / clock) - (packet.pts or 0) if clock else 0
+                left = round(end / clock) - (packet.pts or 0)
                 packet.duration = min(packet.duration or left, max(1, left))
-            self._write(packet)
+            self._write(packet, end)
+        for track in self._tracks.values():
+            if track.encoder is not None:
+                self._mux(track, track.encoder.finish())
 
     def close(self) -> None:
         """Close the source."""
@@ -135,40 +142,52 @@ class TrackCopy:
             if packet is None:
                 return
             start = (packet.dts or 0) * (packet.time_base or _NOTHING)
-            if self._tracks[packet.stream_index].copy.type == "audio":
+            if packet.stream.type == "audio":
                 start += (packet.duration or 0) * (packet.time_base or _NOTHING)
             if seconds is not None and start > seconds:
                 return
             self._next = None
             yield packet
 
-    def _write(self, packet: Packet) -> None:
+    def _write(self, packet: Packet, end: Fraction | None) -> None:
         track = self._tracks[packet.stream_index]
+        if track.encoder is not None:
+            self._mux(track, track.encoder.encode(packet, end=end))
+            return
         if track.recoded:
             packet = recode_packet(packet, track.codec, track.recoded)
             if packet.size == 0:
                 return
-        packet.stream = track.copy
-        self._output.mux_one(packet)
+        self._mux(track, [packet])
 
-    def _add_sound(self, source: Path, path: Path) -> None:
-        for stream in self._container.streams.audio:
-            if stream.codec_context is None:
-                raise VideoError(
-                    f"{source}: its sound codec is not known to this FFmpeg and cannot "
-                    "be copied; convert the sound to AAC first, or write without sound"
-                )
-            codec = stream.codec_context.name
-            try:
+    def _mux(self, track: _Track, packets: list[Packet]) -> None:
+        for packet in packets:
+            packet.stream = track.copy
+            self._output.mux_one(packet)
+
+    def _add_sound(self, mode: SoundMode) -> None:
+        source = self._source.path
+        for number, stream in enumerate(self._container.streams.audio, start=1):
+            codec = stream.codec_context.name if stream.codec_context else "unknown"
+            name = f"sound track {number} of {source.name} ({codec})"
+            if mode == "copy" and can_copy(source, stream, self._output.format.name):
                 copy = self._output.add_stream_from_template(stream)
-            except ValueError as error:
-                raise VideoError(
-                    f"{path}: {path.suffix} cannot hold the {codec} sound of {source}; "
-                    "name the output .mkv, which holds all, or .mov"
-                ) from error
-            self._keep(stream, _Track(copy, codec))
+                self._keep(stream, _Track(copy, codec))
+                continue
+            if stream.codec_context is None:
+                _log.warning("%s is not known to this FFmpeg and left out", name)
+                continue
+            encoder = SoundEncoder(stream, self._output)
+            self._keep(stream, _Track(encoder.stream, codec, encoder=encoder))
+            if mode == "copy":
+                _log.warning(
+                    "%s cannot hold %s as it is; it is coded as %s",
+                    self._path.suffix,
+                    name,
+                    encoder.stream.codec_context.name,
+                )
 
-    def _add_subtitles(self, source: Path, path: Path) -> None:
+    def _add_subtitles(self) -> None:
         supported = self._output.supported_codecs
         for stream in self._container.streams.subtitles:
             codec = stream.codec_context.name if stream.codec_context else ""
@@ -183,9 +202,9 @@ class TrackCopy:
                     _log.warning(
                         "%s cannot hold the %s of %s; they are left out. Name the "
                         "output .mkv, which holds nearly all",
-                        path.suffix,
+                        self._path.suffix,
                         name,
-                        source.name,
+                        self._source.path.name,
                     )
                     continue
                 copy = self._output.add_stream(recoded)
@@ -196,68 +215,88 @@ class TrackCopy:
                     _log.warning(
                         "%s holds plain subtitles only: the %s of %s lose their looks. "
                         "Name the output .mkv to keep them",
-                        path.suffix,
+                        self._path.suffix,
                         name,
-                        source.name,
+                        self._source.path.name,
                     )
             self._keep(stream, _Track(copy, codec, recoded))
+
+    def _add_covers(self) -> None:
+        for stream in self._container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                continue
+            if self._output.format.name not in ("mp4", "mov"):
+                # Matroska holds them as attachments (file_metadata).
+                continue
+            try:
+                copy = self._output.add_stream_from_template(stream)
+            except ValueError:
+                continue
+            self._keep(stream, _Track(copy, "cover"))
 
     def _keep(self, stream: Stream, track: _Track) -> None:
         track.copy.metadata.update(pick_names(stream))
         track.copy.disposition = stream.disposition
         self._tracks[stream.index] = track
 
-    def _read_packets(self, container: InputContainer) -> Iterator[Packet]:
-        origin = clock_origin(container) + (self._origin or 0)
-        streams = [container.streams[index] for index in self._tracks]
-        packets = container.demux(*streams) if streams else ()
-        try:
-            for packet in packets:
-                if packet.size == 0:
-                    continue
-                if self._origin is not None and not self._cut_start(packet, origin):
-                    continue
-                if not self._cut_end(packet, container):
-                    continue
-                self._repair_time(packet, origin)
-                yield packet
-        except FFmpegError:
-            # The readable part of a truncated source is kept; read_frames reports it.
+    def _read_packets(self) -> Iterator[Packet]:
+        # The readable part of a truncated source is kept; read_frames reports it.
+        streams = [self._container.streams[index] for index in self._tracks]
+        if not streams:
             return
+        clock = SourceClock(self._container)
+        for packet in read_packets(self._container, clock, streams, []):
+            track = self._tracks[packet.stream_index]
+            if track.codec == "cover":
+                packet.pts = packet.dts = 0
+                yield packet
+                continue
+            if track.encoder is not None:
+                length = (packet.duration or 0) * (packet.time_base or _NOTHING)
+                at = (packet.pts or 0) * (packet.time_base or _NOTHING) - self._origin
+                if at + length >= -_PREROLL:
+                    self._repair_time(packet)
+                    yield packet
+                continue
+            if self._cut_start(packet, track) and self._cut_end(packet):
+                self._repair_time(packet)
+                yield packet
 
-    def _cut_start(self, packet: Packet, origin: Fraction) -> bool:
+    def _cut_start(self, packet: Packet, track: _Track) -> bool:
         """Shorten a packet that the start cuts; say whether anything of it is left."""
         clock = packet.time_base or _NOTHING
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None:
-            return packet.stream_index in self._last
-        start, length = stamp * clock - origin, (packet.duration or 0) * clock
+            return not self._cut or packet.stream_index in self._last
+        start, length = stamp * clock - self._origin, (packet.duration or 0) * clock
         if start >= 0:
             return True
-        if self._tracks[packet.stream_index].copy.type == "audio":
+        if packet.stream.type == "audio":
+            if not self._cut:
+                return True
             hides = self._output.format.name in ("mp4", "mov")
             return hides and start + 2 * length > 0
         if start + length <= 0:
             return False
-        first = round(origin / clock)
+        first = round(self._origin / clock)
         packet.duration = (packet.duration or 0) - (first - stamp)
         packet.pts = packet.dts = first
         return True
 
-    def _cut_end(self, packet: Packet, container: InputContainer) -> bool:
+    def _cut_end(self, packet: Packet) -> bool:
         """Shorten a subtitle that the end cuts; say whether anything is left."""
         if self._end is None or packet.pts is None or not packet.time_base:
             return True
-        if self._tracks[packet.stream_index].copy.type == "audio":
+        if packet.stream.type == "audio":
             return True
-        end = round((self._end + clock_origin(container)) / packet.time_base)
+        end = round(self._end / packet.time_base)
         if packet.duration:
             packet.duration = max(0, min(packet.duration, end - packet.pts))
         return packet.pts < end
 
-    def _repair_time(self, packet: Packet, origin: Fraction) -> None:
+    def _repair_time(self, packet: Packet) -> None:
         index = packet.stream_index
-        shift = round(origin / packet.time_base) if packet.time_base else 0
+        shift = round(self._origin / packet.time_base) if packet.time_base else 0
         dts = packet.pts if packet.dts is None else packet.dts
         last = self._last.get(index)
         dts = (last or 0) + 1 if dts is None else dts - shift
@@ -269,55 +308,25 @@ class TrackCopy:
         self._last[index] = dts
 
 
-def choose_text_codec(codec: str, supported: Collection[str]) -> str:
-    """Choose the coding that a container holds for text subtitles of another.
+def can_copy(source: Path, sound: AudioStream, container: str) -> bool:
+    """Try whether a container takes a sound stream as it is, by its first packets.
 
     Args:
-        codec: FFmpeg's name of the source's decoder, such as srt.
-        supported: what the container can hold.
-
-    Returns:
-        FFmpeg's name of an encoder; "" where there is none or ``codec`` is pictures.
+        source: the file that ``sound`` is in.
+        sound: the stream; its own container is not read on.
+        container: FFmpeg's name of the format.
     """
-    if codec not in _TEXT:
-        return ""
-    # The first holds everything but looks, and only MP4 and MOV lack the others.
-    wishes = ("subrip", "webvtt", "mov_text")
-    return next((wish for wish in wishes if wish in supported), "")
-
-
-def read_text(data: bytes, codec: str) -> str:
-    """Read the words of a subtitle packet; tags are removed."""
-    if codec == "mov_text":
-        # A length, the text and boxes of styles.
-        return data[2 : 2 + int.from_bytes(data[:2], "big")].decode("utf-8", "replace")
-    text = data.decode("utf-8", "replace")
-    if codec in ("ass", "ssa"):
-        # ReadOrder, Layer, Style, Name, three margins, Effect, Text.
-        text = text.split(",", 8)[-1]
-        text = re.sub(r"\{[^}]*\}", "", text)
-        return text.replace(r"\N", "\n").replace(r"\n", "\n").replace(r"\h", " ")
-    if codec == "webvtt":
-        text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return re.sub(r"</?[a-zA-Z][^<>]*>", "", text)
-
-
-def recode_packet(packet: Packet, codec: str, wanted: str) -> Packet:
-    """Make a packet of another coding with the same words and times.
-
-    Args:
-        packet: of ``codec``.
-        codec: FFmpeg's name of the source's decoder.
-        wanted: one that `choose_text_codec` returns.
-    """
-    text = read_text(bytes(packet), codec).strip("\r\n\0")
-    if wanted == "webvtt":
-        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    data = text.encode()[: 2**16 - 1]
-    if wanted == "mov_text" and data:
-        data = len(data).to_bytes(2, "big") + data
-    recoded = Packet(data)
-    recoded.pts, recoded.dts = packet.pts, packet.dts
-    recoded.duration = packet.duration
-    recoded.time_base = packet.time_base
-    return recoded
+    try:
+        with (
+            open_source(source) as again,
+            av.open(os.devnull, "w", format=container) as trial,
+        ):
+            copy = trial.add_stream_from_template(again.streams[sound.index])
+            trial.start_encoding()
+            for packet in islice(again.demux(again.streams[sound.index]), 2):
+                if packet.size:
+                    packet.stream = copy
+                    trial.mux_one(packet)
+    except (FFmpegError, ValueError):
+        return False
+    return True

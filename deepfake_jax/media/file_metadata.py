@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from av.container import OutputContainer
 from av.stream import Stream
 
-from deepfake_jax.media.media_probe import clock_origin, open_source, pick_video_stream
+from deepfake_jax.media.media_probe import VideoInfo, open_source, pick_video_stream
 
 # Of the container, not of what it holds; the output has its own.
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -19,8 +18,8 @@ class Chapter:
     """A part of a video with a name.
 
     Attributes:
-        start: seconds.
-        end: seconds.
+        start: seconds from the first frame.
+        end: likewise.
         metadata: names and texts; "title" is its name.
     """
 
@@ -49,19 +48,18 @@ class Extras:
     attachments: tuple[tuple[str, str, bytes], ...]
 
 
-def read_extras(path: Path) -> Extras:
-    """Read names, chapters and attachments.
+def read_extras(info: VideoInfo) -> Extras:
+    """Read names, chapters and attachments of a source.
 
     Raises:
         VideoError: as `open_source` and `pick_video_stream`.
     """
-    with open_source(path) as container:
-        stream = pick_video_stream(path, container)
-        origin = clock_origin(container)
+    with open_source(info.path) as container:
+        stream = pick_video_stream(info.path, container)
         chapters = [
             Chapter(
-                start=chapter["start"] * (chapter["time_base"] or 0) - origin,
-                end=chapter["end"] * (chapter["time_base"] or 0) - origin,
+                start=chapter["start"] * (chapter["time_base"] or 0) - info.origin,
+                end=chapter["end"] * (chapter["time_base"] or 0) - info.origin,
                 metadata=dict(chapter["metadata"]),
             )
             for chapter in container.chapters()
@@ -106,8 +104,9 @@ def write_chapters(
 
     Args:
         container: FFmpeg writes chapters with the end of a file.
-        chapters: in the source's time.
-        origin: the source's time at which the output starts, seconds.
+        chapters: of the source.
+        origin: the source's time at which the output starts, seconds from the first
+            frame.
         end: the length of the output, seconds; None to keep all chapters.
     """
     kept = []

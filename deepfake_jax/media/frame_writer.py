@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from av import VideoFrame
@@ -26,6 +26,7 @@ from deepfake_jax.types import Frame
 
 # beartype has no `Self` for methods that it checks one by one.
 _Writer = TypeVar("_Writer", bound="FrameWriter")
+SoundMode = Literal["copy", "encode", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,18 @@ class OutputSpec:
         like: the source, whose colors, pixel format, pixel aspect, subtitles, chapters,
             names and languages are kept where the output can hold them; None for
             BT.709, limited range, 4:2:0 of 8 bits and nothing else.
-        sound_from: a file whose sound is copied, in sync with the frames as the time
-            stamps say; None for silence.
+        sound: of ``like``, in sync with the frames as the time stamps say: copied where
+            the output takes it as it is and else coded anew (copy), always coded anew
+            (encode), or left out (none).
         metadata: names and texts to store in the output, where it can hold them; they
             win over the same names of ``like``.
         overwrite: whether the output may exist already.
         cut_start: whether a video starts with the first frame: its time becomes 0, and
-            all else of the sources moves along. Without, the time stamps stay.
-        end: where the part of the source that is written ends, seconds of the source:
-            sound, subtitles and chapters then end with the last frame. None to keep all
-            that is left.
+            all else of the source moves along. Without, it starts with the sound that
+            comes before.
+        end: where the part of the source that is written ends, seconds from its first
+            frame: sound, subtitles and chapters then end with the last frame. None to
+            keep all that is left.
     """
 
     path: Path
@@ -65,7 +68,7 @@ class OutputSpec:
     codec: str = "h264"
     crf: int = 18
     like: VideoInfo | None = None
-    sound_from: Path | None = None
+    sound: SoundMode = "copy"
     metadata: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
     cut_start: bool = False
@@ -89,6 +92,11 @@ class OutputSpec:
     def color(self) -> ColorTags:
         """The color tags of RGB frames: the source's."""
         return self.like.color if self.like else BT709
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is sound, and it is wanted."""
+        return self.like is not None and self.like.has_audio and self.sound != "none"
 
 
 class FrameWriter(ABC):

@@ -40,12 +40,12 @@ class GifWriter(FrameWriter):
     def __init__(self, spec: OutputSpec) -> None:
         """Note what is wanted; that sound is left out is said."""
         super().__init__(spec)
-        if spec.sound_from is not None:
+        if spec.like is not None and spec.has_sound:
             _log.warning(
                 "%s: a GIF has no sound; that of %s is left out. Name the output .mp4 "
                 "to keep it",
                 spec.path,
-                spec.sound_from.name,
+                spec.like.path.name,
             )
         self._first = 0
         # Of the last frame that was not left out, and when it ends, hundredths.

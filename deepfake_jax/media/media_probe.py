@@ -3,18 +3,18 @@
 Every error is a `VideoError` that names the file and the usual fix.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import EOFError as EndOfStream
 from av.error import FFmpegError
+from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from deepfake_jax.media.frame_decoder import decode_frames
 from deepfake_jax.media.pixel_formats import ColorTags, read_rotation, read_tags
 from deepfake_jax.media.truncation import check_whole
 
@@ -59,6 +59,12 @@ class VideoInfo:
         pixel_format: FFmpeg's name, such as yuv420p.
         color: color tags as declared.
         pixel_aspect: displayed width over height of one pixel; 1 for square ones.
+        interlaced: whether each frame was recorded as two half pictures, one after the
+            other; `read_frames` gives out whole ones.
+        timeless: whether the file holds no time stamps, as a raw stream: frames then
+            follow each other at ``frame_rate``.
+        origin: when the first frame is shown on the file's own clock, seconds.
+        lead: how long there is sound before the first frame, seconds.
     """
 
     path: Path
@@ -74,6 +80,17 @@ class VideoInfo:
     pixel_format: str
     color: ColorTags
     pixel_aspect: Fraction
+    interlaced: bool
+    timeless: bool
+    origin: Fraction
+    lead: Fraction
+
+    @property
+    def square_size(self) -> tuple[int, int]:
+        """Height and width in square pixels; the longer way is stretched."""
+        if self.pixel_aspect >= 1:
+            return self.height, round(self.width * self.pixel_aspect)
+        return round(self.height / self.pixel_aspect), self.width
 
 
 def probe_video(path: Path) -> VideoInfo:
@@ -183,20 +200,15 @@ def own_duration(container: InputContainer, stream: VideoStream) -> Fraction | N
     return until - (stream.start_time or 0) * time_base
 
 
-def clock_origin(container: InputContainer) -> Fraction:
-    """Return the seconds to take off every time stamp of a source.
-
-    0 but for MPEG streams: their clock runs since the transmitter was switched on, and
-    a file that starts at 26 hours would be shown as 26 hours of nothing.
-    """
-    if container.format.name in ("mpegts", "mpeg") and container.start_time is not None:
-        return Fraction(container.start_time, av.time_base)
-    return Fraction(0)
+def first_pts(native: av.VideoFrame) -> int:
+    """The time stamp of a source's first frame; 0 if it has none."""
+    stamp = native.dts if native.pts is None else native.pts
+    return stamp or 0
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream) -> VideoInfo:
-    first = next(decode_natives(container, stream, []), None)
-    if first is None:
+    decoded = next(decode_frames(container, stream, []), None)
+    if decoded is None:
         if check_whole(path).startswith("cut"):
             raise VideoError(
                 f"{path}: is truncated before its first frame; "
@@ -206,11 +218,19 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
             f"{path}: its {stream.codec_context.name} stream holds no frame that can "
             "be decoded; copy or download it again"
         )
-    time_base = stream.time_base or Fraction(1, 1000)
+    first, time_base = decoded.native, stream.time_base or Fraction(1, 1000)
     frame_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    timeless = bool(container.format.flags & Flags.no_timestamps.value)
+    if timeless:
+        # FFmpeg calls it 25 a second, whatever the stream itself says.
+        frame_rate = stream.guessed_rate or frame_rate
+    origin = Fraction(0) if timeless else first_pts(first) * time_base
     duration = own_duration(container, stream)
     if duration is None and container.duration:
         duration = Fraction(container.duration, av.time_base)
+        if "matroska" in container.format.name:
+            # Counted from 0, not from where it starts.
+            duration -= min(Fraction(container.start_time or 0, av.time_base), duration)
     frames = _count_indexed(container, stream)
     if frames is None and duration is not None:
         frames = max(1, round(duration * frame_rate))
@@ -231,7 +251,20 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
         pixel_format=first.format.name,
         color=read_tags(first),
         pixel_aspect=1 / aspect if quarter else aspect,
+        interlaced=first.interlaced_frame,
+        timeless=timeless,
+        origin=origin,
+        lead=_measure_lead(container, origin),
     )
+
+
+def _measure_lead(container: InputContainer, origin: Fraction) -> Fraction:
+    starts = [
+        sound.start_time * sound.time_base
+        for sound in container.streams.audio
+        if sound.start_time is not None and sound.time_base
+    ]
+    return max(Fraction(0), origin - min(starts, default=origin))
 
 
 def _count_indexed(container: InputContainer, stream: VideoStream) -> int | None:
@@ -240,34 +273,3 @@ def _count_indexed(container: InputContainer, stream: VideoStream) -> int | None
     if "mp4" in container.format.name and stream.frames:
         return sum(not entry.is_discard for entry in stream.index_entries)
     return stream.frames or None
-
-
-def decode_natives(
-    container: InputContainer, stream: VideoStream, problems: list[str]
-) -> Iterator[av.VideoFrame]:
-    """Decode all that can be decoded, appending to ``problems`` what could not.
-
-    Errors before the first frame are not noted: a recording that starts between two
-    key frames has them and is whole.
-    """
-    stream.thread_type = "AUTO"
-    packets = container.demux(stream)
-    any_frame = False
-    packet = None
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError as error:
-            problems.append(str(error))
-            packet = None
-        try:
-            for native in stream.decode(packet):
-                any_frame = True
-                yield native
-        except EndOfStream:
-            return
-        except FFmpegError as error:
-            if any_frame:
-                problems.append(str(error))
-        if packet is None:
-            return

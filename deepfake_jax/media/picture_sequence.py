@@ -82,12 +82,12 @@ class SequenceWriter(FrameWriter):
                 f"{spec.path}: the pictures need a folder of their own; name the "
                 f"output like frames/{self._pattern}"
             )
-        if spec.sound_from is not None:
+        if spec.like is not None and spec.has_sound:
             _log.warning(
                 "%s: pictures have no sound; that of %s is left out. Name the output "
                 ".mp4 to keep it",
                 spec.path,
-                spec.sound_from.name,
+                spec.like.path.name,
             )
 
     @contextmanager

@@ -17,7 +17,27 @@ _MP4_BOXES = frozenset(
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 
-Wholeness = Literal["whole", "cut", "cut, no total", "no index", "unknown"]
+# Matroska's elements inside a segment: head, info, tracks, cluster, cues, chapters,
+# attachments, tags, void, checksum.
+_PARTS = frozenset(
+    [
+        0x114D9B74,
+        0x1549A966,
+        0x1654AE6B,
+        0x1F43B675,
+        0x1C53BB6B,
+        0x1043A770,
+        0x1941A469,
+        0x1254C367,
+        0xEC,
+        0xBF,
+    ]
+)
+# A transport stream's packets, with and without a time or a check of errors.
+_PACKETS = ((188, 0), (192, 4), (204, 0))
+_SYNC = 0x47
+
+Wholeness = Literal["whole", "cut", "cut, no total", "torn", "no index", "unknown"]
 
 
 def check_whole(path: Path) -> Wholeness:
@@ -25,9 +45,10 @@ def check_whole(path: Path) -> Wholeness:
 
     Returns:
         ``"cut"``: the file ends too early; ``"cut, no total"``: so does a fragmented
-        MP4 or a GIF, and what is left does not tell how much there was; ``"no index"``:
-        MP4 or MOV without a moov box, which no player can open; ``"whole"``: none of
-        these; ``"unknown"``: a format that declares no sizes (MPEG-TS, FLV, a live
+        MP4, a GIF or a transport stream, and what is left does not tell how much there
+        was; ``"torn"``: a Matroska whose inner parts do not follow each other; ``"no
+        index"``: MP4 or MOV without a moov box, which no player can open; ``"whole"``:
+        none of these; ``"unknown"``: a format that declares no sizes (FLV, a live
         stream's Matroska).
     """
     size = path.stat().st_size
@@ -46,6 +67,10 @@ def check_whole(path: Path) -> Wholeness:
             return (
                 "whole" if file.read().rstrip(b"\0")[-1:] == b";" else "cut, no total"
             )
+        start = file.read(4 + 5 * 204)
+        for length, first in _PACKETS:
+            if set(start[first : first + 5 * length : length]) == {_SYNC}:
+                return "cut, no total" if size % length else "whole"
     return "unknown"
 
 
@@ -80,9 +105,22 @@ def _check_segment(file: BinaryIO, size: int) -> Wholeness:
         if kind is None or length is None:
             return "unknown"
         if kind == _SEGMENT:
-            return "cut" if file.tell() + length > size else "whole"
+            end = file.tell() + length
+            return "cut" if end > size else _check_parts(file, end)
         file.seek(length, os.SEEK_CUR)
     return "cut"
+
+
+def _check_parts(file: BinaryIO, end: int) -> Wholeness:
+    while file.tell() < end:
+        kind = _read_vint(file, keep_marker=True)
+        length = _read_vint(file, keep_marker=False)
+        if kind in _PARTS and length is None:
+            return "unknown"  # a cluster of a live stream
+        if kind not in _PARTS or length is None:
+            return "torn"
+        file.seek(length, os.SEEK_CUR)
+    return "whole" if file.tell() == end else "torn"
 
 
 def _read_vint(file: BinaryIO, *, keep_marker: bool) -> int | None:

@@ -1,25 +1,24 @@
 """Read videos frame by frame, with exact time stamps, in bounded memory.
 
 Frames are RGB uint8, height width 3, upright: the rotation flag is applied. Time stamps
-(``pts``) are integers in the source's own ``time_base`` (seconds a tick) and strictly
-increasing. Formats whose clock starts anywhere (MPEG transport and program streams) are
-moved to start at 0, sound included; in all others the time stamps are the file's.
+(``pts``) are integers in the source's own ``time_base`` (seconds a tick), strictly
+increasing and counted from the first frame, wherever the file's own clock starts.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
 from av import VideoFrame
 
+from deepfake_jax.media.deinterlacing import join_fields
+from deepfake_jax.media.frame_decoder import DecodedFrame, decode_frames
 from deepfake_jax.media.media_probe import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
-    clock_origin,
-    decode_natives,
     frame_step,
     open_source,
     own_duration,
@@ -97,7 +96,8 @@ def read_frames(
     """Decode a video frame by frame, upright, in RGB.
 
     A missing time stamp is filled in and one that does not increase is moved. Frames
-    that change their size on the way are resized to the first one's.
+    that change their size on the way are resized to the first one's. Interlaced ones
+    are deinterlaced.
 
     Args:
         path: the video.
@@ -113,8 +113,8 @@ def read_frames(
         VideoError: as `probe_video`; no frame can be decoded, or none is in the part.
         TruncatedVideoError: after the last readable frame, when the file is shorter
             than its container declares, or when frames are missing because parts of
-            it cannot be decoded. A file of a format that declares no sizes
-            (MPEG-TS, FLV, WMV) just ends where it was cut.
+            it cannot be decoded, or when frames are damaged. A file of a format that
+            declares no sizes (FLV, WMV) just ends where it was cut.
     """
     info = probe_video(path)
     if start is None and end is None:
@@ -138,42 +138,51 @@ def read_frames(
 def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
     path = info.path
     problems: list[str] = []
-    count = start = 0
+    count = damaged = 0
     step = frame_step(info.frame_rate, info.time_base)
     # A frame is given out when the next one's time tells how long it is shown: the
     # durations in an MP4 are those between decoding times, in another order.
-    held: tuple[int, VideoFrame] | None = None
+    held: tuple[int, DecodedFrame] | None = None
     with open_source(path) as container:
         stream = pick_video_stream(path, container)
         counted = stream.frames > 0
         declared = own_duration(container, stream)
-        origin = round(clock_origin(container) / info.time_base)
         turns = RotationReader()
-        natives = decode_natives(container, stream, problems)
-        for pts, native in _repair_times(natives, origin, step, info.time_base):
-            if held is None:
-                start = pts
-            else:
+        decoded = join_fields(decode_frames(container, stream, problems))
+        for pts, frame in _repair_times(decoded, info, step):
+            if held is not None:
                 yield _make_frame(info, count, *held, pts - held[0])
                 count += 1
-            held = pts, turn_upright(native, info.time_base, turns.read(native))
+            damaged += frame.damaged and not frame.leading
+            filters = turns.read(frame.native)
+            upright = turn_upright(frame.native, info.time_base, filters)
+            held = pts, replace(frame, native=upright)
     if held is None:
         raise VideoError(f"{path}: holds no frame; copy or download it again")
-    pts, native = held
-    duration = native.duration or step
-    shown = float((pts + duration - start) * info.time_base)
+    pts, frame = held
+    duration = frame.native.duration or step
+    shown = float((pts + duration) * info.time_base)
     error = _find_truncation(info, count + 1, shown, problems, counted=counted)
     if error is None and declared is not None:
-        rest = round(declared / info.time_base) - (pts - start)
+        rest = round(declared / info.time_base) - pts
         duration = rest if rest > 0 else duration
-    yield _make_frame(info, count, pts, native, duration)
+    yield _make_frame(info, count, pts, frame, duration)
+    if error is None and damaged:
+        error = TruncatedVideoError(
+            f"{path}: {damaged} of {count + 1} frames are damaged, because their data "
+            "or that of frames they depend on cannot be decoded; copy or download it "
+            "again, or go without them",
+            frames_read=count + 1,
+            frames_expected=info.frames,
+        )
     if error is not None:
         raise error
 
 
 def _make_frame(
-    info: VideoInfo, index: int, pts: int, native: VideoFrame, duration: int
+    info: VideoInfo, index: int, pts: int, frame: DecodedFrame, duration: int
 ) -> TimedFrame:
+    native = frame.native
     if (native.height, native.width) != (info.height, info.width):
         native = native.reformat(width=info.width, height=info.height)
     return TimedFrame(
@@ -183,29 +192,28 @@ def _make_frame(
         duration=duration,
         native=native,
         pixel_aspect=info.pixel_aspect,
+        damaged=frame.damaged,
     )
 
 
 def _repair_times(
-    natives: Iterator[VideoFrame], origin: int, step: int, time_base: Fraction
-) -> Iterator[tuple[int, VideoFrame]]:
+    frames: Iterator[DecodedFrame], info: VideoInfo, step: int
+) -> Iterator[tuple[int, DecodedFrame]]:
+    """Count time from the first frame; what is missing or doubled is filled in."""
     last: int | None = None
-    shift = -origin
-    for native in natives:
+    origin = round(info.origin / info.time_base)
+    for frame in frames:
+        native = frame.native
         pts = native.dts if native.pts is None else native.pts
-        if pts is None:
-            pts = 0 if last is None else last + step
+        if last is None:
+            pts = 0
+        elif pts is None or info.timeless:
+            pts = last + step
         else:
-            pts += shift
-            if last is not None and pts <= last:
-                # A jump back of over a second is a clock that was set anew, and all
-                # that follows moves along; less is a duplicate, nudged by a tick so
-                # that its successors keep their times.
-                new_clock = (last - pts) * time_base > 1
-                shift += last + step - pts if new_clock else 0
-                pts = last + (step if new_clock else 1)
+            # A duplicate is nudged by a tick so that its successors keep their times.
+            pts = max(pts - origin, last + 1)
         last = pts
-        yield pts, native
+        yield pts, frame
 
 
 def _find_truncation(
@@ -216,7 +224,7 @@ def _find_truncation(
     # A cut may have taken only sound or the index: then no frame is short, give or
     # take one and a half for rounding.
     short = expected is None or count < expected
-    cut = state.startswith("cut")
+    cut, torn = state.startswith("cut"), state == "torn"
     if cut and info.duration is not None:
         short = short or shown < info.duration - 1.5 / float(info.frame_rate)
     # Of a file that is not cut the declared length proves little (see truncation.py):
@@ -224,7 +232,7 @@ def _find_truncation(
     # the time is missing.
     lost = counted and count < 0.9 * (expected or 0)
     lost = lost and shown < 0.9 * (info.duration or 0)
-    if not short or not (cut or problems or lost):
+    if not torn and (not short or not (cut or problems or lost)):
         return None
     found = "the file ends before its container does" if cut else "a part is unreadable"
     if problems:

@@ -5,10 +5,10 @@ stamps back afterwards. So a variable frame rate survives encoders that allow on
 constant rates or coarse clocks.
 """
 
+import logging
 import math
 from collections import deque
 from contextlib import ExitStack
-from pathlib import Path
 
 import av
 from av import Packet, VideoFrame
@@ -28,6 +28,7 @@ from deepfake_jax.media.video_encoders import (
 )
 from deepfake_jax.types import Frame
 
+_log = logging.getLogger("deepfake_jax")
 MOST_REORDERED = 64  # frames; more than any encoder decodes before it shows one
 
 
@@ -49,9 +50,15 @@ class VideoWriter(FrameWriter):
             VideoError: a choice that cannot work, with those that can.
         """
         super().__init__(spec)
+        if spec.like is not None and spec.like.interlaced:
+            _log.warning(
+                "%s is interlaced; %s is not: its frames are whole pictures",
+                spec.like.path.name,
+                spec.path.name,
+            )
         check_choices(spec.path, spec.codec, spec.crf)
         self._codec, self._time_base = resolve_codec(spec.codec), spec.time_base
-        self._tracks: list[TrackCopy] = []
+        self._tracks: TrackCopy | None = None
         self._extras: Extras | None = None
         # The time of the source that is 0 here, in ``time_base``.
         self._origin = 0
@@ -66,7 +73,7 @@ class VideoWriter(FrameWriter):
         self._container = av.open(f"file:{self._partial}", "w", format=name)
         stack.callback(abandon, self._container)
         if self._spec.like is not None:
-            self._extras = read_extras(self._spec.like.path)
+            self._extras = read_extras(self._spec.like)
             self._container.metadata.update(self._extras.metadata)
         self._container.metadata.update(self._spec.metadata)
         self._stream, self._tags = add_encoder(self._container, self._spec)
@@ -77,10 +84,8 @@ class VideoWriter(FrameWriter):
         self._start()
 
     def _write(self, frame: Frame | VideoFrame, pts: int, duration: int | None) -> None:
-        if self._count == 0 and self._spec.cut_start:
-            self._origin = pts
-            for tracks in self._tracks:
-                tracks.start_at(pts * self._time_base)
+        if self._count == 0:
+            self._origin = self._choose_start(pts)
         self._times[self._count] = pts - self._origin
         if duration is None and isinstance(frame, VideoFrame):
             duration = frame.duration
@@ -89,19 +94,16 @@ class VideoWriter(FrameWriter):
         self._release(self._count, final=False)
 
     def _add_tracks(self, stack: ExitStack) -> None:
-        kinds: dict[Path, list[str]] = {}
-        if self._spec.sound_from is not None:
-            kinds.setdefault(self._spec.sound_from, []).append("audio")
-        if self._spec.like is not None:
-            kinds.setdefault(self._spec.like.path, []).append("subtitle")
-        for source, wanted in kinds.items():
-            tracks = TrackCopy(
-                source, self._container, self._path, kinds=wanted, end=self._spec.end
-            )
-            stack.callback(tracks.close)
-            self._tracks.append(tracks)
-        if self._extras is None:
+        if self._extras is None or self._spec.like is None:
             return
+        self._tracks = TrackCopy(
+            self._spec.like,
+            self._container,
+            self._path,
+            sound=self._spec.sound,
+            end=self._spec.end,
+        )
+        stack.callback(self._tracks.close)
         self._stream.metadata.update(self._extras.video_metadata)
         self._stream.disposition = Disposition(self._extras.video_disposition)
         if self._path.suffix.lower() == ".mkv":
@@ -120,6 +122,18 @@ class VideoWriter(FrameWriter):
             "movie_timescale": str(movie if movie < 2**31 else ticks),
         }
 
+    def _choose_start(self, pts: int) -> int:
+        """The time of the source that is 0 in the output, in ``time_base``."""
+        like, cut = self._spec.like, self._spec.cut_start
+        start = pts
+        if not cut:
+            # In whole ticks, so that the frames' times stay exact.
+            lead = like.lead if like is not None and self._spec.has_sound else 0
+            start = -math.ceil(lead / self._time_base)
+        if self._tracks is not None:
+            self._tracks.start_at(start * self._time_base, cut=cut)
+        return start
+
     def _start(self) -> None:
         try:
             self._stream.codec_context.open()
@@ -135,11 +149,10 @@ class VideoWriter(FrameWriter):
             # A full disk or a folder without rights is told by _explain.
             if isinstance(error, OSError):
                 raise
-            sound = self._spec.sound_from
-            sound = f" with the sound of {sound}" if sound else ""
             raise VideoError(
-                f"{self._path}: {self._path.suffix} cannot hold {self._codec}{sound} "
-                f"({error.strerror}); name the output .mkv, which holds all"
+                f"{self._path}: {self._path.suffix} cannot hold {self._codec} with "
+                f"what else is in the source ({error.strerror}); name the output .mkv, "
+                "which holds all, or leave the sound out (--sound none)"
             ) from error
 
     def _convert(self, frame: Frame | VideoFrame) -> VideoFrame:
@@ -186,8 +199,8 @@ class VideoWriter(FrameWriter):
                 # a variable rate the sum would miss the end of the last frame.
                 packet.dts, packet.duration = packet.pts, end - packet.pts
             packet.time_base = self._time_base
-            for tracks in self._tracks:
-                tracks.copy_until(packet.dts * self._time_base)
+            if self._tracks is not None:
+                self._tracks.copy_until(packet.dts * self._time_base)
             packet.stream = self._stream
             self._container.mux_one(packet)
             for done in [known for known in self._times if 0 < known < order]:
@@ -198,8 +211,8 @@ class VideoWriter(FrameWriter):
         ticks = self._times[self._count - 1] + self._last_duration
         end = None if self._spec.end is None else ticks * self._time_base
         self._release(self._count - 1, final=True)
-        for tracks in self._tracks:
-            tracks.finish(end)
+        if self._tracks is not None:
+            self._tracks.finish(end)
         if self._extras is not None:
             origin = self._origin * self._time_base
             write_chapters(

@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 
 def copy_video(source: Path, target: Path, *, native: bool, **options: Any) -> None:
     info = probe_video(source)
-    settings: dict[str, Any] = {"sound_from": source, "like": info} | options
+    settings: dict[str, Any] = {"like": info} | options
     spec = OutputSpec(
         path=target,
         width=info.width,
@@ -44,6 +45,11 @@ def copy_video(source: Path, target: Path, *, native: bool, **options: Any) -> N
             assert timed.native is not None
             frame = timed.native if native else timed.frame
             writer.write(frame, pts=timed.pts, duration=timed.duration)
+
+
+def first_shown(path: Path) -> Fraction:
+    """When the first frame is shown on the file's own clock, seconds."""
+    return min(packet[0] * packet[3] for packet in read_packets(path, "video"))
 
 
 def read_planes(path: Path) -> list[list[bytes]]:
@@ -312,7 +318,8 @@ def test_healthy_oddities_do_not_raise(tmp_path: Path, name: str) -> None:
     path = make_video(tmp_path / name, pts=[*VFR, 3000], sound="aac")
     assert len(list(read_frames(path))) == len(VFR) + 1
     silent = make_video(tmp_path / f"b{path.suffix}", pts=VFR)
-    with open_writer(tmp_path / f"c{path.suffix}", sound_from=path) as writer:
+    info = replace(probe_video(path), lead=Fraction(0))
+    with open_writer(tmp_path / f"c{path.suffix}", like=info) as writer:
         for timed in read_frames(silent):
             writer.write(timed.frame, pts=timed.index)
     assert len(list(read_frames(tmp_path / f"c{path.suffix}"))) == len(VFR)
@@ -324,16 +331,14 @@ def test_healthy_oddities_do_not_raise(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
 def test_times_survive(tmp_path: Path, name: str, codec: str) -> None:
-    stamps = [600 + stamp for stamp in VFR]
+    stamps = VFR
     with open_writer(tmp_path / name, codec=codec) as writer:
         for index, pts in enumerate(stamps):
             writer.write(make_frame(index), pts=pts, duration=90)
     found = list(read_frames(tmp_path / name))
     with av.open(tmp_path / name) as container:
         assert container.duration is not None
-        # Matroska's clock starts at 0, MP4's duration at the first frame or at 0.
         length = container.duration / av.time_base
-        shown = found[0].time
     if name.endswith("mkv"):
         # It counts milliseconds.
         times = [timed.time for timed in found]
@@ -345,7 +350,7 @@ def test_times_survive(tmp_path: Path, name: str, codec: str) -> None:
     assert [timed.pts for timed in found] == stamps
     assert found[-1].duration == 90
     assert info.duration == pytest.approx((524 + 90) / 600, abs=1e-6)
-    assert length == pytest.approx((524 + 90) / 600, abs=1e-3) and shown == 1.0
+    assert length == pytest.approx((524 + 90) / 600, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
@@ -363,7 +368,7 @@ def test_sound_is_copied_byte_by_byte(
         float(new[0] * new[3] - old[0] * old[3])
         for old, new in zip(before, after, strict=True)
     ]
-    moved = next(read_frames(tmp_path / name)).time - next(read_frames(sounding)).time
+    moved = float(first_shown(tmp_path / name) - first_shown(sounding))
     assert late == pytest.approx([moved] * len(late), abs=0.001)
 
 
@@ -372,9 +377,17 @@ def test_odd_starts_are_kept_to_the_tick(tmp_path: Path) -> None:
     # later, which is no whole number of milliseconds.
     source = make_video(tmp_path / "a.ts", sound="aac")
     copy_video(source, tmp_path / "b.mp4", native=True)
-    before = [timed.pts for timed in read_frames(source)]
-    assert before[0] * 1000 % 90000
-    assert [timed.pts for timed in read_frames(tmp_path / "b.mp4")] == before
+    before, after = (
+        [packet[0] for packet in sorted(read_packets(path, "video"))]
+        for path in (source, tmp_path / "b.mp4")
+    )
+    (sound, *_), (copied, *_) = (
+        read_packets(path, "audio") for path in (source, tmp_path / "b.mp4")
+    )
+    assert (before[0] - sound[0]) * 1000 % 90000
+    # The output begins with its sound, give or take a tick of the pictures' clock.
+    assert copied[0] == 0 and 0 <= after[0] - (before[0] - sound[0]) < 2
+    assert np.diff(after).tolist() == np.diff(before).tolist()
 
 
 def test_every_sound_stream_is_copied_in_step(tmp_path: Path) -> None:
@@ -534,24 +547,41 @@ def test_impossible_choices(
         open_writer(tmp_path / name, **options)
 
 
-def test_sound_that_does_not_fit_is_refused_at_the_start(
-    sounding: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "sound", "expected"),
+    [
+        ("b.webm", "aac", "opus"),
+        ("b.mp4", "wmav2", "aac"),
+        ("b.mov", "libopus", "aac"),  # which FFmpeg finds at the header only
+        ("b.mkv", "adpcm_ms", "aac"),
+        ("b.mkv", "pcm_s16le", "pcm_s16le"),
+        ("b.mp4", "adpcm_ms", "aac"),
+    ],
+)
+def test_sound_that_does_not_fit_is_coded_anew(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    sound: str,
+    expected: str,
 ) -> None:
-    target = tmp_path / "b.webm"
-    with pytest.raises(VideoError, match=r"cannot hold the aac .* \.mkv"):
-        with open_writer(target, codec="libvpx-vp9", sound_from=sounding):
-            pytest.fail("the sound was let in")
-    with pytest.raises(VideoError, match="no such file"):
-        with open_writer(target, codec="libvpx-vp9", sound_from=tmp_path / "none"):
-            pytest.fail("a missing file was let in")
-    assert list(tmp_path.iterdir()) == []
-    # QuickTime has a place for Opus, but FFmpeg finds only at the header that it
-    # cannot fill it.
-    opus = make_video(tmp_path / "a.mkv", sound="libopus")
-    with pytest.raises(VideoError, match=r"\.mov cannot hold .* \.mkv"):
-        with open_writer(tmp_path / "b.mov", sound_from=opus):
-            pytest.fail("the sound was let in")
-    assert list(tmp_path.iterdir()) == [opus]
+    suffix = ".mkv" if sound == "libopus" else ".asf"
+    suffix = ".avi" if "pcm" in sound else suffix
+    source = make_video(
+        tmp_path / f"a{suffix}", codec="mpeg4", sound=sound, pts=list(range(0, 600, 24))
+    )
+    codec = "libvpx-vp9" if name.endswith("webm") else "mpeg4"
+    copy_video(source, tmp_path / name, native=True, codec=codec)
+    with av.open(tmp_path / name) as container:
+        (track,) = container.streams.audio
+        assert track.codec_context.name == expected
+        sound_seconds = sum(
+            f.samples / f.sample_rate for f in container.decode(audio=0)
+        )
+    # A packet of each codec more or less.
+    assert sound_seconds == pytest.approx(1.0, abs=0.15)
+    said = [record.message for record in caplog.records if "coded as" in record.message]
+    assert len(said) == (expected not in sound)
 
 
 def test_existing_file_is_refused_unless_allowed(tmp_path: Path) -> None:
@@ -582,7 +612,8 @@ def test_missing_folder_is_made_and_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_exception_leaves_nothing(sounding: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        with open_writer(tmp_path / "b.mp4", sound_from=sounding) as writer:
+        info = probe_video(sounding)
+        with open_writer(tmp_path / "b.mp4", like=info) as writer:
             for index in range(60):
                 writer.write(make_frame(index), pts=24 * index)
             (partial,) = tmp_path.iterdir()
@@ -635,7 +666,7 @@ def test_readable_part_of_a_truncated_source_can_be_kept(
     source = make_video(tmp_path / "a.mp4", sound="aac", movflags="faststart")
     whole = source.read_bytes()
     source.write_bytes(whole[: len(whole) * 2 // 3])
-    with open_writer(tmp_path / "b.mp4", sound_from=source) as writer:
+    with open_writer(tmp_path / "b.mp4", like=probe_video(source)) as writer:
         with pytest.raises(TruncatedVideoError) as caught:
             for timed in read_frames(source):
                 writer.write(timed.frame, pts=timed.index * 24)
@@ -667,5 +698,10 @@ def test_real_clip_keeps_times_size_and_sound(tmp_path: Path) -> None:
     assert len(stamps) == info.frames == found.frames == 275
     assert (found.width, found.height) == (info.width, info.height)
     assert found.duration == info.duration and found.time_base == info.time_base
-    assert sorted(packet[0] for packet in read_packets(target, "video")) == stamps
-    assert read_packets(source, "audio") == read_packets(target, "audio")
+    before, after = (read_packets(path, "audio") for path in (source, target))
+    assert [packet[-1] for packet in before] == [packet[-1] for packet in after]
+    # The sound still begins as long before the pictures as it did.
+    shown = first_shown(source), first_shown(target)
+    leads = [s - b[0][0] * b[0][3] for s, b in zip(shown, (before, after), strict=True)]
+    assert float(leads[0]) == pytest.approx(float(leads[1]), abs=1 / 15000)
+    assert leads[0] > 0.8
