@@ -52,7 +52,6 @@ def decode_frames(
         problems: FFmpeg's words for what could not be read are appended.
     """
     stream.thread_type = "AUTO"
-    stream.codec_context.copy_opaque = True
     clock, number = SourceClock(container), 0
     damage = _Damage(stream, later=_JOINED if clock.leaps else 0)
     suspects: deque[tuple[int, int]] = deque()
@@ -63,7 +62,6 @@ def decode_frames(
                 damage.broke(suspect)
         if packet.is_corrupt:
             suspects.append((number, clock.jumps))
-        packet.opaque = number
         damage.sent(number, packet)
         number += 1
         yield from _decode(stream, packet, damage, problems)
@@ -124,7 +122,10 @@ class _Damage:
 
     def add(self, native: VideoFrame) -> Iterator[DecodedFrame]:
         self.any_frame = True
-        number = native.opaque if isinstance(native.opaque, int) else self._count
+        # Told by its time, since PyAV loses what is hung onto packets; a raw stream,
+        # without times, is taken to be shown in the order of decoding.
+        numbers = [old for old, at in self._outstanding.items() if at == native.pts]
+        number = numbers[0] if numbers else self._count
         self._count += 1
         depth = min(max(self._context.reorder_depth, 0), _MOST_HELD)
         self._outstanding.pop(number, None)
