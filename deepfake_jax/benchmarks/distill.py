@@ -16,13 +16,9 @@ import jax
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality import QualityError
-from deepfake_jax.evaluation.evaluate import (
-    Evaluation,
-    evaluate_real,
-    find_real,
-    find_splits,
-)
-from deepfake_jax.evaluation.judge import Judge, RealFaces
+from deepfake_jax.evaluation.evaluate import find_splits
+from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
+from deepfake_jax.evaluation.real_faces import RealFaces, load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.models.autoencoder import count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
@@ -123,7 +119,7 @@ def measure_distill(
             as of distilling, training and judging.
     """
     machine = describe_machine()
-    judge = Judge()
+    judge = load_judge()
     taught = load_run(teacher)
     folders = {side: find_set(teacher, side) for side in SIDES}
     sets: dict[Side, FaceSet] = {side: load_faces(folders[side]) for side in SIDES}
@@ -155,12 +151,13 @@ def measure_distill(
         devices=devices,
     )
     _check_end(alone)
-    real = find_real(taught, sets, splits, judge)
+    size, shift = taught.model.crop_size, taught.facts.shift
+    real = prepare_sets(judge, sets, splits, crop_size=size, shift=shift)
     runs = [taught, load_run(out / "student"), load_run(out / "alone")]
     rates = _time_swaps([make_finished(run) for run in runs], real, rounds)
     times = [None, student.seconds / 60, alone.seconds / 60]
     found = [
-        _describe(run, evaluate_real(run, real, judge), rate, spent)
+        _describe(run, evaluate_faces(judge, real, run), rate, spent)
         for run, rate, spent in zip(runs, rates, times, strict=True)
     ]
     transfers = [each.identity_transfer for each in found]
@@ -212,7 +209,7 @@ def _time_swaps(
 
 
 def _describe(
-    run: TrainedRun, found: Evaluation, rate: float, minutes: float | None
+    run: TrainedRun, found: FaceFigures, rate: float, minutes: float | None
 ) -> Contestant:
     both: list[dict[str, Any]] = [vars(found.a_to_b), vars(found.b_to_a)]
 

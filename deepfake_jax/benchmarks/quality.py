@@ -24,8 +24,14 @@ from deepfake_jax.benchmarks.quality_curve import (
     take_median,
 )
 from deepfake_jax.benchmarks.report import format_number, format_rows
-from deepfake_jax.evaluation.evaluate import evaluate_real, find_real, find_splits
-from deepfake_jax.evaluation.judge import Judge, RealFaces
+from deepfake_jax.evaluation.evaluate import find_splits
+from deepfake_jax.evaluation.judge import evaluate_faces
+from deepfake_jax.evaluation.real_faces import (
+    Judge,
+    RealFaces,
+    load_judge,
+    prepare_sets,
+)
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
@@ -126,7 +132,7 @@ def measure_quality(
             f"and {list(seeds)}"
         )
     machine = describe_machine()  # now: the checkout may be another at the end
-    judge = Judge()  # before anything is written: its weights may not be had
+    judge = load_judge()  # before anything is written: its weights may not be had
     chosen: Mapping[Side, str] = persons or {"a": "main", "b": "main"}
     _begin(out, sources, chosen, config, init)
     folders = {
@@ -248,10 +254,14 @@ class _Watch:
 
     def _look(self, trained: TrainedRun, seconds: float) -> None:
         if not self._real:
-            splits = find_splits(self._run, self._sets)
-            self._real = find_real(trained, self._sets, splits, self._judge)
-        figures = asdict(evaluate_real(trained, self._real, self._judge))
-        del figures["clip"]
+            self._real = prepare_sets(
+                self._judge,
+                self._sets,
+                find_splits(self._run, self._sets),
+                crop_size=trained.model.crop_size,
+                shift=trained.facts.shift,
+            )
+        figures = asdict(evaluate_faces(self._judge, self._real, trained))
         seed, out = self._config.seed, self._run.parent
         self._curve.add({"seed": seed, "minutes": seconds / 60, **figures})
         plot_curves(self._curve.lines, out / PLOT_NAME)

@@ -5,83 +5,54 @@ where SFace's weights are on this machine already; nothing is fetched.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from jaxtyping import Float64
-
-from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
-from deepfake_jax.evaluation.judge import Crops, Faces, Sample, pick_sample, put_back
-from deepfake_jax.evaluation.likeness import Embeddings, embed_face, measure_likeness
+from deepfake_jax.evaluation.judge import draw_crops, evaluate_faces
+from deepfake_jax.evaluation.real_faces import Judge, RealFaces, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.faces.identity import (
-    CropEmbedder,
-    Embedding,
-    make_crop_embedder,
-    mean_embedding,
-)
+from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
-from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, Params
-from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.runs.held_out import Split
-from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.types import DIRECTIONS, Side
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.runs.trained_run import TrainedRun
+from deepfake_jax.types import DIRECTIONS, SIDES, Side
 
 MOST_FACES = 32  # a side: one batch of the swapper
-# SFace takes 50 ms a face on one core, six times all the rest of a measurement.
-MOST_EMBEDDED = 16
 _log = logging.getLogger("deepfake_jax")
 # One hundredth of the range of a channel, of the mean absolute error, weighs as much as
 # a twentieth of the way from one person to the other: enough that a decoder that always
 # draws one good face of the target (error 0.1 and more) is never the best.
 ERROR_WEIGHT = 5.0
+_OF_SIDES = ("mae", "psnr", "ssim")
+_OF_SWAPS = ("sharpness", "identity_transfer", "cos_to_target")
 
 
 @dataclass(frozen=True, eq=False)
-class _Identities:
-    """What swapped faces are compared with: real ones, prepared alike."""
-
-    embed: Callable[[Sample, Faces], Embeddings]
-    real: Mapping[Side, Embeddings]
-    centroids: Mapping[Side, Embedding]
-
-
 class Gauge:
     """Measures parameters on up to `MOST_FACES` held-out faces a side.
 
     Nothing is loaded before the first measurement.
+
+    Attributes:
+        model: the network.
+        sets: of both sides, in their own colors.
+        splits: what was held out of each; both sides must have some.
+        facts: of the run.
     """
 
-    def __init__(
-        self,
-        model: Autoencoder,
-        sets: Mapping[Side, FaceSet],
-        splits: Mapping[Side, Split],
-        *,
-        color_shift: Float64[np.ndarray, "3"],
-        energies: Mapping[Side, Energies] | None = None,
-    ):
-        """Keeps references; the sets' pictures are not changed.
+    model: Autoencoder
+    sets: Mapping[Side, FaceSet]
+    splits: Mapping[Side, Split]
+    facts: RunFacts
 
-        Args:
-            model: the network.
-            sets: of both sides, in their own colors.
-            splits: what was held out of each; both sides must have some.
-            color_shift: added to A's faces in training.
-            energies: see `run.TrainedRun`; swaps get this detail.
-
-        Raises:
-            ValueError: a side has no held-out face.
-        """
-        if not all(len(split.held) for split in splits.values()):
+    def __post_init__(self) -> None:
+        """Raises ValueError where a side has no held-out face."""
+        if not all(len(split.held) for split in self.splits.values()):
             raise ValueError("splits must hold out a face or more of each side")
-        self._model = model
-        self._sets, self._splits = sets, splits
-        self._color_shift = color_shift
-        self._energies = energies or {}
 
     def warm_up(self, params: Params) -> None:
         """Does what only the first measurement has to do, so that others can be timed.
@@ -89,8 +60,10 @@ class Gauge:
         Args:
             params: any of the network, with a bank if those to come have one.
         """
-        self._draw(params)
-        _ = self._identities
+        _, real = self._prepared
+        for to in SIDES:
+            for side in SIDES:
+                draw_crops(self._run(params), real, side, to, finished=side != to)
 
     def measure(self, params: Params) -> dict[str, float]:
         """The figures; all but the errors are better the higher they are.
@@ -99,106 +72,44 @@ class Gauge:
             Per side ``mae_a``, ``psnr_a``, ``ssim_a`` (see `fidelity.Reconstruction`);
             per direction ``sharpness_a_to_b`` (see `fidelity.sharpness`; left out where
             the real faces are flat) and, where identity can be measured,
-            ``identity_transfer_a_to_b`` and ``cos_to_target_a_to_b`` of up to
-            `MOST_EMBEDDED` faces (see `likeness.Likeness`); ``score`` (see
-            `scores.score_figures`).
+            ``identity_transfer_a_to_b`` and ``cos_to_target_a_to_b`` (see
+            `likeness.Likeness`); ``score`` (see `score_figures`).
         """
+        judge, real = self._prepared
+        found = evaluate_faces(judge, real, self._run(params))
         figures: dict[str, float] = {}
-        drawn = self._draw(params)
-        for side, crops in self._crops.items():
-            error = measure_reconstruction(drawn[side, side], crops)
-            figures |= {f"{name}_{side}": value for name, value in vars(error).items()}
+        for part in SIDES:
+            own = getattr(found, part)
+            figures |= {f"{name}_{part}": getattr(own, name) for name in _OF_SIDES}
         for side, to in DIRECTIONS:
-            swapped, name = drawn[side, to], f"{side}_to_{to}"
-            if self._details[to] > 0:
-                detail = measure_detail(swapped) / self._details[to]
-                figures[f"sharpness_{name}"] = detail
-            if (known := self._identities) is None:
-                continue
-            every = -(-len(swapped) // MOST_EMBEDDED)
-            sample = _thin(self._samples[side], every)
-            likeness = measure_likeness(
-                known.embed(sample, put_back(sample.faces, swapped[::every])),
-                known.real[side][::every],
-                known.real[to],
-                source=known.centroids[side],
-                target=known.centroids[to],
-            )
-            figures[f"identity_transfer_{name}"] = likeness.identity_transfer
-            figures[f"cos_to_target_{name}"] = likeness.cos_to_target
+            part = f"{side}_to_{to}"
+            own = getattr(found, part)
+            figures |= {f"{name}_{part}": getattr(own, name) for name in _OF_SWAPS}
+        figures = {k: value for k, value in figures.items() if not math.isnan(value)}
         return {"score": score_figures(figures), **figures}
 
-    def _draw(self, params: Params) -> dict[tuple[Side, Side], Crops]:
-        """Each side's crops by each decoder."""
-        drawn: dict[tuple[Side, Side], Crops] = {}
-        for to in self._crops:
-            for side, crops in self._crops.items():
-                energies = None if side == to else self._energies.get(to)
-                swapper = make_swapper(
-                    self._model,
-                    params,
-                    to=to,
-                    source=side,
-                    energies=energies,
-                    exemplars=side != to,
-                )
-                drawn[side, to] = swapper(crops, self._samples[side].landmarks)
-        return drawn
+    def _run(self, params: Params) -> TrainedRun:
+        return TrainedRun(model=self.model, params=params, step=0, facts=self.facts)
 
     @cached_property
-    def _samples(self) -> dict[Side, Sample]:
-        return {side: self._pick(side, held=True) for side in self._sets}
-
-    @cached_property
-    def _crops(self) -> dict[Side, Crops]:
-        size = self._model.crop_size
-        return {side: crop_faces(s.faces, size) for side, s in self._samples.items()}
-
-    @cached_property
-    def _details(self) -> dict[Side, float]:
-        return {side: measure_detail(crops) for side, crops in self._crops.items()}
-
-    @cached_property
-    def _identities(self) -> _Identities | None:
-        embedder = find_embedder()
-        if embedder is None:
-            return None
-
-        def embed(sample: Sample, faces: Faces) -> Embeddings:
-            pairs = zip(faces, sample.landmarks, strict=True)
-            return np.stack([embed_face(embedder, face, at) for face, at in pairs])
-
-        def embed_real(sample: Sample) -> Embeddings:
-            crops = crop_faces(sample.faces, self._model.crop_size)
-            return embed(sample, put_back(sample.faces, crops))
-
-        real: dict[Side, Embeddings] = {
-            side: embed_real(sample) for side, sample in self._samples.items()
-        }
-        centroids: dict[Side, Embedding] = {
-            side: mean_embedding(embed_real(self._pick(side, held=False)))
-            for side in self._sets
-        }
+    def _prepared(self) -> tuple[Judge, dict[Side, RealFaces]]:
+        judge = Judge(find_embedder(), None)
         try:
-            for side, to in DIRECTIONS:
-                ends = {"source": centroids[side], "target": centroids[to]}
-                measure_likeness(real[side], real[side], real[to], **ends)
+            return judge, self._prepare(judge)
         except ValueError as error:
             _log.warning("identity is not measured: %s", error)
-            return None
-        return _Identities(embed, real, centroids)
+        judge = Judge(None, None)
+        return judge, self._prepare(judge)
 
-    def _pick(self, side: Side, *, held: bool) -> Sample:
-        """Held-out faces of a side, or as many of those that are trained on."""
-        split = self._splits[side]
-        shift = self._color_shift if side == "a" else np.zeros(3)
-        among = split.held if held else split.train
-        return pick_sample(self._sets[side], among, MOST_FACES, shift=shift)
-
-
-def _thin(sample: Sample, every: int) -> Sample:
-    """Each `every`-th face of a sample."""
-    return Sample(sample.faces[::every], sample.landmarks[::every])
+    def _prepare(self, judge: Judge) -> dict[Side, RealFaces]:
+        return prepare_sets(
+            judge,
+            self.sets,
+            self.splits,
+            crop_size=self.model.crop_size,
+            shift=self.facts.shift,
+            most_faces=MOST_FACES,
+        )
 
 
 def find_embedder() -> CropEmbedder | None:
@@ -225,7 +136,7 @@ def score_figures(figures: Mapping[str, float]) -> float:
     identity was not measured, only the second term, at most 0.
 
     Args:
-        figures: `gauge.Gauge.measure`'s.
+        figures: `Gauge.measure`'s.
     """
     error = (figures["mae_a"] + figures["mae_b"]) / 2
     if "identity_transfer_a_to_b" not in figures:

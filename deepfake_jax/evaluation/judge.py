@@ -1,137 +1,195 @@
-"""Faces of a person to judge a run by, and the networks that judge them.
+"""The judge: figures of redrawn faces against the real faces of both people.
 
-Faces are aligned pictures, uint8 RGB, in the colors that the run's network sees.
+A figure that is not measured is NaN. How much is measured is up to the judge: one
+without a landmarker judges quickly, by few embeddings.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-import numpy as np
-from jaxtyping import Float64, Int64, UInt8
-
-from deepfake_jax.evaluation.expression import find_gaze, find_shape
-from deepfake_jax.evaluation.likeness import Embeddings, embed_face
-from deepfake_jax.face_sets.face_arrays import shift_color
-from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import face_points
-from deepfake_jax.faces.identity import (
-    CropEmbedder,
-    Embedding,
-    make_crop_embedder,
-    mean_embedding,
+from deepfake_jax.evaluation.expression import (
+    measure_expression,
 )
-from deepfake_jax.faces.landmark_networks import Landmarker, make_landmarker
-from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.imaging.blend import paste_face
-from deepfake_jax.imaging.face_template import crop_matrix
-from deepfake_jax.imaging.mask import feather_mask
-from deepfake_jax.imaging.mask_shapes import rectangle_mask
-from deepfake_jax.types import spread
+from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
+from deepfake_jax.evaluation.real_faces import (
+    Crops,
+    Judge,
+    RealFaces,
+    Sample,
+    compare,
+    embed_faces,
+    put_back,
+    watch_faces,
+)
+from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import TrainedRun
+from deepfake_jax.types import Side
 
-_BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a feature
-
-Faces = UInt8[np.ndarray, "count face_size face_size 3"]
-Crops = UInt8[np.ndarray, "count crop_size crop_size 3"]
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Faces of one person to judge by, in the network's colors.
-
-    Attributes:
-        faces: aligned pictures.
-        landmarks: of each, in its pixels.
-        held_out: whether they were held out of the run's training.
-    """
-
-    faces: Faces
-    landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
-    held_out: bool = False
+# Of a quick judge: SFace takes 50 ms a face on one core, six times all the rest.
+QUICK_EMBEDDINGS = 16
 
 
-@dataclass(frozen=True, eq=False)
-class RealFaces:
-    """Real faces of one person, and what a judge sees in them.
+@dataclass(frozen=True)
+class SideFigures:
+    """How well one person's faces are redrawn as themselves.
 
     Attributes:
-        sample: the faces.
-        crops: what the network is given of them.
-        embeddings: of the faces, reduced to the network's resolution.
-        centroid: of the person.
-        points: landmarks, looked for as in swapped faces.
-        gazes: likewise.
+        faces: how many were judged.
+        held_out: whether the run recorded them as held out of its training. If not,
+            they are all the set's faces, and may have been trained on.
+        mae: see `fidelity.Reconstruction`; lower is better.
+        psnr: likewise, dB; higher is better.
+        ssim: likewise; higher is better.
+        cos_to_self: mean cosine of redrawn faces to the person's centroid; higher is
+            better, up to that of the real faces.
+        cos_of_real: the same of the real faces.
     """
 
-    sample: Sample
-    crops: Crops
-    embeddings: Embeddings
-    centroid: Embedding
-    points: Float64[np.ndarray, "n 68 2"]
-    gazes: Float64[np.ndarray, "n 2"]
+    faces: int
+    held_out: bool
+    mae: float
+    psnr: float
+    ssim: float
+    cos_to_self: float = math.nan
+    cos_of_real: float = math.nan
 
 
-class Judge:
-    """Loads the networks that judge; a judge may be used for any number of runs."""
+@dataclass(frozen=True)
+class SwapFigures:
+    """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`.
 
-    def __init__(self) -> None:
-        """Raises AssetError or ImportError where a network cannot be had."""
-        self._embed: CropEmbedder = make_crop_embedder()
-        self._landmarker: Landmarker = make_landmarker("mesh")
+    Swaps have the detail of exemplars and their own matched, as `convert` does both
+    unless told otherwise; `drawn_sharpness` is that of the same faces as the network
+    draws them.
+    """
 
-    def embed(self, sample: Sample, faces: Faces) -> Embeddings:
-        """Embeddings of faces that lie as a sample's do."""
-        pairs = zip(faces, sample.landmarks, strict=True)
-        return np.stack([embed_face(self._embed, face, at) for face, at in pairs])
-
-    def watch(
-        self, sample: Sample, faces: Faces
-    ) -> tuple[Float64[np.ndarray, "n 68 2"], Float64[np.ndarray, "n 2"]]:
-        """Landmarks and gazes of faces that lie as a sample's do."""
-        found, gazes = [], []
-        for face, near in zip(faces, sample.landmarks, strict=True):
-            points = find_shape(self._landmarker, face, near).landmarks
-            found.append(points)
-            gazes.append(find_gaze(face, points))
-        return np.stack(found), np.stack(gazes)
-
-    def look_at_real(
-        self, sample: Sample, face_size: int, *, known: Sample | None = None
-    ) -> RealFaces:
-        """What swaps of any state of a run are compared with.
-
-        Args:
-            sample: of one person.
-            face_size: side of the network's faces, pixels.
-            known: faces of the person for the centroid; those of the sample if None,
-                to which they then seem nearer than others would.
-        """
-        crops = crop_faces(sample.faces, face_size)
-        shown = put_back(sample.faces, crops)
-        embeddings = self.embed(sample, shown)
-        others = embeddings
-        if known is not None:
-            cut = crop_faces(known.faces, face_size)
-            others = self.embed(known, put_back(known.faces, cut))
-        points, gazes = self.watch(sample, shown)
-        centroid = mean_embedding(others)
-        return RealFaces(sample, crops, embeddings, centroid, points, gazes)
+    identity_transfer: float = math.nan
+    cos_to_target: float = math.nan
+    cos_to_source: float = math.nan
+    retrieval: float = math.nan
+    expression_error: float = math.nan
+    motion_error: float = math.nan
+    following: float = math.nan
+    mouth_error: float = math.nan
+    gaze_error: float = math.nan
+    pose_error: float = math.nan
+    sharpness: float = math.nan
+    drawn_sharpness: float = math.nan
 
 
-def pick_sample(
-    faces: FaceSet,
-    among: Int64[np.ndarray, "n"],
-    most_faces: int,
+@dataclass(frozen=True)
+class FaceFigures:
+    """The figures of a run's faces.
+
+    Attributes:
+        step: of the parameters that were judged.
+        a: how well A is redrawn.
+        b: how well B is redrawn.
+        a_to_b: A's faces as B.
+        b_to_a: B's faces as A.
+    """
+
+    step: int
+    a: SideFigures
+    b: SideFigures
+    a_to_b: SwapFigures
+    b_to_a: SwapFigures
+
+
+def evaluate_faces(
+    judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun
+) -> FaceFigures:
+    """The figures of A, of B, of A as B, and of B as A.
+
+    Args:
+        judge: the one that `real` was prepared for.
+        real: faces of both people.
+        run: whose swaps are judged.
+
+    Raises:
+        ValueError: both sides show one person.
+    """
+    return FaceFigures(
+        step=run.step,
+        a=_judge_side(judge, real, run, "a"),
+        b=_judge_side(judge, real, run, "b"),
+        a_to_b=_judge_swaps(judge, real, run, "a", "b"),
+        b_to_a=_judge_swaps(judge, real, run, "b", "a"),
+    )
+
+
+def draw_crops(
+    run: TrainedRun,
+    real: Mapping[Side, RealFaces],
+    side: Side,
+    to: Side,
     *,
-    shift: Float64[np.ndarray, "3"],
-) -> Sample:
-    """Some of a set's faces, evenly over its record, with a color added to them."""
-    chosen = among[spread(len(among), most_faces)]
-    points = tuple(face_points(faces.records[i]) for i in chosen)
-    return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), points)
+    finished: bool = False,
+) -> Crops:
+    """One side's crops as a run draws them; finished as `convert` does, if asked."""
+    swapper = make_swapper(
+        run.model,
+        run.params,
+        to=to,
+        source=side,
+        energies=run.facts.energies.get(to) if finished else None,
+        exemplars=finished,
+    )
+    return swapper(real[side].crops, real[side].sample.landmarks)
 
 
-def put_back(faces: Faces, crops: Crops) -> Faces:
-    """Lays redrawn crops over the face pictures that they were cut from."""
-    mask = feather_mask(rectangle_mask(128, inset=0.0), _BORDER)
-    matrix = crop_matrix(crops.shape[1], face_size=faces.shape[1])
-    pairs = zip(faces, crops, strict=True)
-    return np.stack([paste_face(face, crop, mask, matrix) for face, crop in pairs])
+def _judge_side(
+    judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side
+) -> SideFigures:
+    """The figures of one side: its crops, redrawn as itself."""
+    own, redrawn = real[side], draw_crops(run, real, side, side)
+    error = measure_reconstruction(redrawn, own.crops)
+    figures = SideFigures(len(redrawn), own.sample.held_out, **vars(error))
+    if judge.embed is None or judge.landmarker is None:
+        return figures
+    found = embed_faces(judge.embed, put_back(own.sample.faces, redrawn), own.sample)
+    return replace(
+        figures,
+        cos_to_self=float((found @ own.centroid).mean()),
+        cos_of_real=float((own.embeddings @ own.centroid).mean()),
+    )
+
+
+def _judge_swaps(
+    judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side, to: Side
+) -> SwapFigures:
+    """The figures of one direction: the source's crops, redrawn as the target."""
+    source, target = real[side], real[to]
+    swapped = draw_crops(run, real, side, to, finished=True)
+    figures = SwapFigures(sharpness=_over(measure_detail(swapped), target.detail))
+    if judge.embed is not None:
+        quick = judge.landmarker is None
+        every = -(-len(swapped) // QUICK_EMBEDDINGS) if quick else 1
+        few = _thin(source, every)
+        shown = put_back(few.sample.faces, swapped[::every])
+        likeness = compare(embed_faces(judge.embed, shown, few.sample), few, target)
+        figures = replace(figures, **vars(likeness))
+    if judge.landmarker is None:
+        return figures
+    shown = put_back(source.sample.faces, swapped)
+    landmarks, gazes = watch_faces(judge.landmarker, shown, source.sample)
+    expression = measure_expression(
+        landmarks, source.landmarks, swapped_gaze=gazes, source_gaze=source.gazes
+    )
+    drawn = measure_detail(draw_crops(run, real, side, to))
+    return replace(
+        figures, **vars(expression), drawn_sharpness=_over(drawn, target.detail)
+    )
+
+
+def _over(detail: float, real: float) -> float:
+    """Sharpness, see `fidelity.sharpness`; NaN where the real faces are flat."""
+    return detail / real if real > 0 else math.nan
+
+
+def _thin(real: RealFaces, every: int) -> RealFaces:
+    """Each `every`-th face, for identity alone."""
+    sample = real.sample
+    few = Sample(sample.faces[::every], sample.landmarks[::every])
+    return replace(real, sample=few, embeddings=real.embeddings[::every])

@@ -225,23 +225,17 @@ class _Session:
         shift = self.facts.shift
         self.faces = shift_color(a.faces, shift), b.faces
         self.landmarks = find_landmarks(config, a, b, taught=teacher is not None)
-        self._begin_judging({"a": a, "b": b}, shift)
+        self._begin_judging({"a": a, "b": b})
         if devices.leads:
             self.journal.memory = self._make_memory({"a": a, "b": b}, shift)
             write_sets(run, {"a": a, "b": b})
 
-    def _begin_judging(self, sets: dict[Side, FaceSet], shift: np.ndarray) -> None:
+    def _begin_judging(self, sets: dict[Side, FaceSet]) -> None:
         held = all(len(split.held) for split in self.splits.values())
         if held and self.config.judge_every:
             if self.devices.leads:
                 model = self.state.model
-                self.journal.gauge = Gauge(
-                    model,
-                    sets,
-                    self.splits,
-                    color_shift=shift,
-                    energies=self.facts.energies,
-                )
+                self.journal.gauge = Gauge(model, sets, self.splits, self.facts)
         elif self.config.until:
             _log.warning(
                 "until %s: without held-out faces of both sides, or with judge_every "

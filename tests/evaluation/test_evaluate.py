@@ -13,12 +13,18 @@ from footage import write_face_set
 from networks import NO_FACTS, Same, Still
 
 from deepfake_jax.cli.samples import get_sample
-from deepfake_jax.evaluation.evaluate import (
-    describe,
-    evaluate_samples,
-    evaluate_sets,
+from deepfake_jax.evaluation.evaluate import Evaluation, describe
+from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
+from deepfake_jax.evaluation.real_faces import (
+    Judge,
+    RealFaces,
+    Sample,
+    load_judge,
+    pick_sample,
+    prepare,
+    prepare_sets,
+    put_back,
 )
-from deepfake_jax.evaluation.judge import Judge, Sample, pick_sample, put_back
 from deepfake_jax.face_sets.face_set import (
     FaceSet,
     load_faces,
@@ -32,7 +38,7 @@ from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.held_out import Split, find_held, write_held
 from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 SIZE = 64
 
@@ -68,13 +74,23 @@ def people(portrait: np.ndarray, detector_weights: None) -> tuple[Sample, Sample
 
 @pytest.fixture(scope="module")
 def judge(detector_weights: None) -> Judge:
-    return Judge()
+    return load_judge()
+
+
+def judge_samples(
+    run: TrainedRun, people: tuple[Sample, Sample], judge: Judge
+) -> FaceFigures:
+    real: dict[Side, RealFaces] = {
+        side: prepare(judge, sample, SIZE)
+        for side, sample in zip(SIDES, people, strict=True)
+    }
+    return evaluate_faces(judge, real, run)
 
 
 def test_network_that_copies_transfers_nothing(
     people: tuple[Sample, Sample], judge: Judge
 ):
-    found = evaluate_samples(make_run(Same(), {}, {}), *people, judge)
+    found = judge_samples(make_run(Same(), {}, {}), people, judge)
     a_to_b, b_to_a = found.a_to_b, found.b_to_a
     for side in (found.a, found.b):
         assert (side.faces, side.mae, side.psnr) == (3, 0, 99)
@@ -94,7 +110,7 @@ def test_network_that_draws_one_face_transfers_all_but_expression(
         for sample in people
     ]
     run = make_run(Still(SIZE), *params)
-    evaluation = evaluate_samples(run, *people, judge)
+    evaluation = judge_samples(run, people, judge)
     for swap in (evaluation.a_to_b, evaluation.b_to_a):
         # The ring around the crop is still the source's.
         assert 0.6 < swap.identity_transfer < 1.2
@@ -102,7 +118,8 @@ def test_network_that_draws_one_face_transfers_all_but_expression(
         # It does not lean with its source: by 0, 6, 6 degrees in one of three angles.
         assert swap.motion_error > 0.03 and swap.pose_error > 1
         assert swap.sharpness > 0.9
-    text, figures = describe(evaluation), json.loads(json.dumps(asdict(evaluation)))
+    found = Evaluation(**vars(evaluation))
+    text, figures = describe(found), json.loads(json.dumps(asdict(found)))
     assert "A to B" in text and "step 7" in text
     assert {
         "identity_transfer",
@@ -148,13 +165,16 @@ def test_held_out_faces_are_judged_where_there_are_some(
         "b": find_held(tmp_path, "b", b.records),
     }
     run = make_run(Same(), {}, {})
-    found = evaluate_sets(run, {"a": a, "b": b}, splits, judge)
+    real = prepare_sets(
+        judge, {"a": a, "b": b}, splits, crop_size=SIZE, shift=np.zeros(3)
+    )
+    found = evaluate_faces(judge, real, run)
     assert (found.a.faces, found.a.held_out) == (1, True)
     assert (found.b.faces, found.b.held_out) == (3, False)
     # The judged view is no part of its centroid; it alone would have cosine 1.
     assert 0.6 < found.a.cos_of_real < 0.99
     assert found.a.mae == 0
-    text = describe(found)
+    text = describe(Evaluation(**vars(found)))
     assert "1 faces held out" in text and "3 faces, maybe trained on" in text
 
 

@@ -11,14 +11,14 @@ from flax import linen as nn
 from footage import write_face_set
 from networks import NO_FACTS, Same, Still
 
-from deepfake_jax.evaluation.evaluate import evaluate_sets
 from deepfake_jax.evaluation.fidelity import (
     BEST_PSNR,
     measure_reconstruction,
     sharpness,
 )
 from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, Gauge
-from deepfake_jax.evaluation.judge import Judge
+from deepfake_jax.evaluation.judge import evaluate_faces
+from deepfake_jax.evaluation.real_faces import load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
@@ -55,13 +55,13 @@ def no_weights(monkeypatch, tmp_path: Path) -> Iterator[None]:
 
 def make_gauge(sets: Any, splits: Any, decoder: nn.Module) -> Gauge:
     model = Autoencoder(encoder=Same(), decoder=decoder, crop_size=SIZE)
-    return Gauge(model, sets, splits, color_shift=np.zeros(3))
+    return Gauge(model, sets, splits, NO_FACTS)
 
 
 def test_nothing_compiles_after_warming_up(sets: Any, splits: Any):
     # Or a run would take the first judgement for a slow one, and judge seldom.
     model = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
-    gauge = Gauge(model, sets, splits, color_shift=np.zeros(3))
+    gauge = Gauge(model, sets, splits, NO_FACTS)
     among: dict[Side, np.ndarray] = {
         side: split.train for side, split in splits.items()
     }
@@ -129,7 +129,9 @@ def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
         facts=NO_FACTS,
     )
     # No side has more faces than either of them judges by.
-    expected = evaluate_sets(run, sets, splits, Judge())
+    judge = load_judge()
+    real = prepare_sets(judge, sets, splits, crop_size=SIZE, shift=np.zeros(3))
+    expected = evaluate_faces(judge, real, run)
     for name in ("a_to_b", "b_to_a"):
         swap = getattr(expected, name)
         for figure in ("identity_transfer", "cos_to_target", "sharpness"):
