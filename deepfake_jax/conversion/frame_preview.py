@@ -18,7 +18,8 @@ from deepfake_jax.conversion.frame_swapper import (
     SwappedFrame,
     make_frame_swapper,
 )
-from deepfake_jax.conversion.placement import PlacedFace, place_faces, read_placement
+from deepfake_jax.conversion.placement import PlacedFace, place_faces
+from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import BLENDS, COLORS, MASKS, ConvertConfig

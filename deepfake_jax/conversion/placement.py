@@ -8,23 +8,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    RECORD_NAME,
-    FaceRecord,
-    FaceSetError,
-    check_header,
-    list_sets,
-    make_record,
-    read_lines,
-)
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import (
@@ -34,7 +23,6 @@ from deepfake_jax.faces.people import (
     read_references,
 )
 from deepfake_jax.faces.steady_tracks import SURE
-from deepfake_jax.files import hash_file
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.sources import Source, parse_part
@@ -45,7 +33,7 @@ _NONE = np.zeros((0, 128), np.float32)
 _FINENESS = 64  # steps a pixel of a stored landmark
 _UNKNOWN = -32768
 _CHUNK = 1024  # rows that are collected before they become an array
-_ROW = np.dtype(
+ROW = np.dtype(
     [
         ("source", np.int32),
         ("frame", np.int32),
@@ -78,7 +66,7 @@ class Placement:
     """Faces of sources and frames, to look up by their numbers.
 
     Args:
-        table: a row a face, see `_ROW`.
+        table: a row a face, see `ROW`.
         largest: whether only the largest face of each frame counts.
     """
 
@@ -115,7 +103,7 @@ def _unpack(row: Any) -> PlacedFace:
     return PlacedFace(int(row["track"]), row["frame_to_face"].copy(), landmarks)
 
 
-def _pack(landmarks: Landmarks, matrix: Affine) -> Any:
+def pack_landmarks(landmarks: Landmarks, matrix: Affine) -> Any:
     """Landmarks, given in the frame's pixels, as a row holds them."""
     if len(landmarks) != 68:
         return np.full((68, 2), _UNKNOWN, np.int16)
@@ -124,15 +112,15 @@ def _pack(landmarks: Landmarks, matrix: Affine) -> Any:
     return np.clip(placed, -limit, limit).astype(np.int16)
 
 
-def _stack(rows: Iterator[tuple[Any, ...]]) -> np.ndarray:
+def stack_rows(rows: Iterator[tuple[Any, ...]]) -> np.ndarray:
     """Rows as one array; a tuple of each would take ten times the memory."""
-    parts, waiting = [np.zeros(0, _ROW)], list[tuple[Any, ...]]()
+    parts, waiting = [np.zeros(0, ROW)], list[tuple[Any, ...]]()
     for row in rows:
         waiting.append(row)
         if len(waiting) == _CHUNK:
-            parts.append(np.array(waiting, _ROW))
+            parts.append(np.array(waiting, ROW))
             waiting.clear()
-    return np.concatenate([*parts, np.array(waiting, _ROW)])
+    return np.concatenate([*parts, np.array(waiting, ROW)])
 
 
 def make_search(config: ConvertConfig, identity: Embedding | None) -> FootageSearch:
@@ -165,7 +153,7 @@ def place_faces(
         PersonError: the person asked for is not there.
         VideoError, PictureError: the only source cannot be read.
     """
-    wanted = read_references(_list_pictures(config), option="--person")
+    wanted = read_wanted(config)
     search = search or make_search(config, identity)
     start, end = parse_part(config.start, config.end)
 
@@ -179,34 +167,40 @@ def place_faces(
                 for face in found.faces:
                     if face.confidence >= SURE:
                         matrix = face.frame_to_face
-                        packed = _pack(face.landmarks, matrix)
+                        packed = pack_landmarks(face.landmarks, matrix)
                         place = (found.source, found.timed.index, face.track, 0)
                         yield *place, face.box[2], matrix, packed
 
-    table = _stack(rows())
+    table = stack_rows(rows())
     people = search.sort_people()
     table["person"] = [people.person_of.get(t, 0) for t in table["track"].tolist()]
-    return _choose(table, people, config, identity, wanted)
+    chosen = choose_faces(table, people, config, identity, wanted)
+    return Placement(chosen, largest=config.person != "all")
 
 
-def _list_pictures(config: ConvertConfig) -> list[str]:
+def read_wanted(config: ConvertConfig) -> Float32[np.ndarray, "n 128"]:
+    """The embedding of the person whose picture a config names, if it does."""
     known = ("auto", "largest", "all")
     plain = config.person in known or config.person.isdecimal()
-    return [] if plain else [config.person]
+    return read_references([] if plain else [config.person], option="--person")
 
 
-def _choose(
+def choose_faces(
     table: np.ndarray,
     people: People,
     config: ConvertConfig,
     identity: Embedding | None,
-    wanted: np.ndarray,
-) -> Placement:
-    """The faces of the persons that a config asks for."""
+    wanted: Float32[np.ndarray, "n 128"],
+) -> np.ndarray:
+    """The rows of the persons that a config asks for; `wanted` as of `read_wanted`.
+
+    Raises:
+        PersonError: the person asked for is not there.
+    """
     if config.person not in ("all", "largest"):
         persons = _choose_persons(people, config, identity, wanted)
         table = table[np.isin(table["person"], persons)]
-    return Placement(table, largest=config.person != "all")
+    return table
 
 
 def _choose_persons(
@@ -229,81 +223,3 @@ def _choose_persons(
         return choose_persons(people, "auto", identity[None], _NONE)
     except PersonError:
         return []
-
-
-def read_placement(
-    folder: Path, source: Path, config: ConvertConfig, identity: Embedding | None
-) -> Placement:
-    """The faces that an extraction of a video found, as its record has them now.
-
-    Faces that were left out for their quality alone are taken too; those that were
-    dropped by hand are not.
-
-    Args:
-        folder: a face set, or the folder of several people's sets.
-        source: the video.
-        config: whom to swap.
-        identity: the person that the run's faces show, where it knows.
-
-    Raises:
-        FaceSetError: no face set, or not of this video.
-        PersonError: the person asked for is not in it.
-    """
-    hashed, people = hash_file(source), People({}, {}, {})
-    start, end = parse_part(config.start, config.end)
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for part in list_sets(folder):
-            names = _find_names(part, source, hashed, people)
-            for record in _read_faces(part):
-                away = record.time < (start or 0.0)
-                away = away or (end is not None and record.time >= end)
-                if record.source not in names or away:
-                    continue
-                people.means.setdefault(record.person, np.zeros(128, np.float32))
-                matrix = np.array(record.frame_to_face)
-                landmarks = np.array(record.landmarks, np.float64).reshape(-1, 2)
-                width = record.width or record.box[2]
-                place = (0, record.frame, record.track, record.person)
-                yield *place, width, matrix, _pack(landmarks, matrix)
-
-    table = _stack(rows())
-    wanted = read_references(_list_pictures(config), option="--person")
-    return _choose(table, people, config, identity, wanted)
-
-
-def _find_names(part: Path, source: Path, hashed: str, people: People) -> set[str]:
-    """By which names a set's record knows a source; notes whose set it is."""
-    header = _read_header(part)
-    names = {s["name"] for s in header["sources"] if s["sha256"] == hashed}
-    if not names:
-        raise FaceSetError(
-            f"--faces {part} was extracted from "
-            f"{', '.join(s['name'] for s in header['sources'][:3])}, not from "
-            f"{source.name} as it is now; extract that, or leave --faces out"
-        )
-    if "identity" in header:
-        mean = np.asarray(header["identity"], np.float32)
-        people.means[int(header.get("person", 1))] = mean
-    return names
-
-
-def _read_header(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD_NAME
-    if not path.exists():
-        raise FaceSetError(
-            f"no face set at --faces {folder}; name the folder that `deepfake-jax "
-            "extract` made of this video. (To choose whom to swap use --person)"
-        )
-    return check_header(path, next(read_lines(path), (1, {}))[1])
-
-
-def _read_faces(folder: Path) -> Iterator[FaceRecord]:
-    """The faces of a set that were found where they should be."""
-    for path in (folder / RECORD_NAME, folder / DROPPED_NAME):
-        for number, line in read_lines(path) if path.exists() else ():
-            if number > 1:
-                record = make_record(line)
-                by_hand = record.dropped.startswith("query")
-                if not by_hand and record.alignment >= SURE:
-                    yield record

@@ -12,8 +12,8 @@ from deepfake_jax.conversion.placement import (
     Placement,
     make_search,
     place_faces,
-    read_placement,
 )
+from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import PersonError

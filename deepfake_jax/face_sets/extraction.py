@@ -143,10 +143,12 @@ def extract_faces(
     place = out.resolve()
     _check_out(out, place, files, overwrite=config.overwrite)
     # Before anything is written: a wrong option must not cost an earlier run's work.
-    parse_part(config.start, config.end)
+    start, end = parse_part(config.start, config.end)
     wanted = _read_wanted(config)
-    header = make_header([describe_source(source) for source in files], own_version())
+    listed = [{"number": n, **describe_source(file)} for n, file in enumerate(files)]
+    header = make_header(listed, own_version())
     header["landmarks"] = config.landmarks
+    header["search"] = {"every": config.every, "start": start or 0.0, "end": end}
     folder = hidden_path(place, SEARCH_ENDING)
     with lock_output(place):
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,6 +215,13 @@ def _extract(
         kind = _NothingKept if writer.source_of else ExtractError
         raise kind(_explain_nothing(search.frames, sources, dropped, config))
     chosen = _choose(people, wanted, kept)
+    for number, source in enumerate(header["sources"]):
+        source["last"] = search.last_frames.get(number)
+    problems = search.problems + [
+        f"{sources[number].path}: {count} of its frames are damaged and were left out; "
+        "copy or download it again"
+        for number, count in sorted((+search.damaged).items())
+    ]
     sets = sort_out(
         folder,
         header,
@@ -236,7 +245,7 @@ def _extract(
         jitter_before=before,
         jitter_after=after,
         resumed_frames=journal.resumed_frames,
-        problems=tuple(search.problems),
+        problems=tuple(problems),
         out=str(out),
     )
 

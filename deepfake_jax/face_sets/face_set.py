@@ -6,8 +6,9 @@ faces' side and template, whose faces they are; a face's line says where it came
 and how it was aligned:
 
 - ``file``: the face picture; ``picture``: the CRC-32 of its bytes;
-- ``source``, ``frame``, ``time``: file name, frame index and time stamp (s) of its
-  frame; ``source`` indexes the header's ``sources`` by name;
+- ``source``, ``source_number``, ``frame``, ``time``: file name, frame index and time
+  stamp (s) of its frame; the number is that of the header's ``sources``, which have
+  each one's hash, so that sources of one name are told apart;
 - ``person``, ``track``: whose face it is, and the run of frames that it belongs to;
 - ``box`` (x, y, width, height), ``width``, ``score``: as detected, in the frame's
   pixels;
@@ -21,12 +22,15 @@ and how it was aligned:
 - ``check``: the CRC-32 of the line without it. A line edited by hand is still read.
 
 ``dropped.jsonl``, where there is one, has the lines of faces left out, each with the
-reason in ``dropped``. Version 1 of the format, which lacked person, track and quality,
-is read too.
+reason in ``dropped``. The header's ``search`` says what was searched: ``every`` so
+many-th frame, from ``start`` to ``end`` seconds (null: all); ``last`` of a source is
+the last frame searched. Earlier versions are read too: 1 lacked person, track and
+quality, 2 the sources' numbers and ``search``.
 """
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -44,8 +48,9 @@ from deepfake_jax.train_config import MEMORY_LIMIT_MB
 RECORD_NAME = "faces.jsonl"
 FORMAT = "deepfake-jax faces"
 DROPPED_NAME = "dropped.jsonl"
-VERSION = 2
-_READABLE = (1, 2)
+VERSION = 3
+_READABLE = (1, 2, 3)
+_FACE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.png")
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -78,6 +83,27 @@ class FaceRecord:
     roll: float = 0.0
     picture: str = ""
     dropped: str = ""
+    source_number: int = -1
+
+    @property
+    def source_key(self) -> tuple[str, int]:
+        """Tells the source from all others of its set.
+
+        Earlier versions noted its number in the face's file name alone; it is -1 where
+        that does not tell either.
+        """
+        number = self.source_number
+        if number < 0 and (name := _FACE_NAME.fullmatch(self.file)):
+            number = int(name[1])
+        return self.source, number
+
+    @property
+    def order(self) -> tuple[int, int, int, str]:
+        """By source, frame and track: by its file, counting as people do."""
+        name = _FACE_NAME.fullmatch(self.file)
+        if name is None:
+            return 0, 0, 0, self.file
+        return int(name[1]), int(name[2]), int(name[3]), self.file
 
 
 _WORDS = {

@@ -88,6 +88,7 @@ class FaceWriter:
         picture = self._warp(timed, face)
         quality = self._measure(face, picture)
         fault = find_fault(quality, self._config) or ""
+        fault = "damaged frame" if timed.damaged else fault
         crc = "" if fault else self._save(self._folder / name, picture)
         return FaceRecord(
             file=name,
@@ -103,6 +104,7 @@ class FaceWriter:
             filled=face.filled,
             picture=crc,
             dropped=fault,
+            source_number=found.source,
             **dataclasses.asdict(quality),
         )
 

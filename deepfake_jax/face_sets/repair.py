@@ -170,7 +170,7 @@ def repair_set(folder: Path) -> list[str]:
     if left_notes:
         _keep_old(folder / DROPPED_NAME)
         write_record(folder, header, left, name=DROPPED_NAME)
-    write_record(folder, header, sorted(records.values(), key=lambda r: r.file))
+    write_record(folder, header, sorted(records.values(), key=lambda r: r.order))
     return [f"{folder}: {note}" for note in notes]
 
 

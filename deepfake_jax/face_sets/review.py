@@ -200,7 +200,7 @@ def _choose(
         staying = {id(r) for r in back}
         left = [r for r in left if id(r) not in staying]
         records = [*records, *(replace(r, dropped="") for r in back)]
-        records.sort(key=lambda r: r.file)
+        records.sort(key=lambda r: r.order)
     for text, wanted in ((drop, False), (keep, True)):
         if not text:
             continue

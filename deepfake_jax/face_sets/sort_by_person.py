@@ -170,7 +170,9 @@ def draw_people(samples: dict[int, list[Path]], people: People) -> np.ndarray:
     rows = []
     for number in sorted(samples):
         paths = samples[number]
-        tiles = [Tile(paths[i], paths[i].name[4:10]) for i in spread(len(paths), 10)]
+        tiles = [
+            Tile(paths[i], paths[i].name.split("_")[1]) for i in spread(len(paths), 10)
+        ]
         count = people.frames[number]
         title = f"person {number}   seen in {count} frame{'s' * (count != 1)}"
         rows.append(Row(title, tiles))

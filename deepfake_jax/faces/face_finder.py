@@ -218,6 +218,7 @@ class FaceFinder:
             0.05, np.cos(np.radians(pose.yaw)) * np.cos(np.radians(pose.pitch))
         )
         size = min(1.0, face.box[2] / 80)
+        size *= 0.1 if timed.damaged else 1.0
         weight = float(face.score * (0.1 + face.confidence) * facing**2 * size)
         best = self._candidates.get(face.track)
         # A little better is not worth another cut.

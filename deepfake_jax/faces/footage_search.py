@@ -84,6 +84,8 @@ class FootageSearch:
     Attributes:
         frames: frames searched.
         frames_of: in how many frames each track was found with sure landmarks.
+        last_frames: index of the last frame searched of each source.
+        damaged: frames of each source that cannot be trusted.
         problems: sources that could be read in part only.
         meter: jitter before and after.
         watch: time of each part.
@@ -104,6 +106,8 @@ class FootageSearch:
         self._start, self._every, self._steady = start or 0.0, every, config.steady
         self.frames = 0
         self.frames_of: Counter[int] = Counter()
+        self.last_frames: dict[int, int] = {}
+        self.damaged: Counter[int] = Counter()
         self.problems: list[str] = []
         self.meter, self.watch = JitterMeter(), Stopwatch()
         self._embeddings: list[TrackEmbedding] = []
@@ -138,6 +142,8 @@ class FootageSearch:
             for number, source in enumerate(sources):
                 with closing(self._read(source, alone=len(sources) == 1)) as stream:
                     for timed, _, found in stream:
+                        self.last_frames[number] = timed.index
+                        self.damaged[number] += timed.damaged
                         yield SearchedFrame(number, timed, found)
                         seen, faces = seen + 1, faces + len(found)
                         progress.update_to(seen, f"{faces} faces")

@@ -176,16 +176,16 @@ def _cut_stretches(records: Sequence[FaceRecord], length: int) -> list[list[int]
     order = sorted(
         range(len(records)),
         key=lambda i: (
-            records[i].source,
+            records[i].source_key,
             records[i].track,
             records[i].frame,
             records[i].file,
         ),
     )
     stretches: list[list[int]] = []
-    before: tuple[str, int] | None = None
+    before: tuple[tuple[str, int], int] | None = None
     for index in order:
-        track = records[index].source, records[index].track
+        track = records[index].source_key, records[index].track
         if track != before or len(stretches[-1]) == length:
             stretches.append([])
         stretches[-1].append(index)
@@ -197,16 +197,16 @@ def _find_far(
     records: Sequence[FaceRecord], held: Sequence[int], gap_seconds: float
 ) -> Int64[np.ndarray, "n"]:
     """The faces that are neither held out nor close to one that is."""
-    times: dict[str, list[float]] = {}
+    times: dict[tuple[str, int], list[float]] = {}
     for index in held:
-        times.setdefault(records[index].source, []).append(records[index].time)
+        times.setdefault(records[index].source_key, []).append(records[index].time)
     taken = set(held)
     ordered = {source: np.sort(values) for source, values in times.items()}
     far = []
     for index, record in enumerate(records):
         if index in taken:
             continue
-        near = ordered.get(record.source)
+        near = ordered.get(record.source_key)
         if near is not None:
             place = int(np.searchsorted(near, record.time))
             beside = near[max(0, place - 1) : place + 1]

@@ -206,7 +206,7 @@ def test_an_existing_set_is_replaced_only_when_asked(portrait, tmp_path):
     both = [tmp_path / "one.png", tmp_path / "two.png"]
     extract_faces(both, tmp_path / "faces", ExtractConfig(overwrite=True))
     lines = (tmp_path / "faces" / "faces.jsonl").read_text().splitlines()
-    assert len(lines) == 3 and json.loads(lines[0])["version"] == 2
+    assert len(lines) == 3 and json.loads(lines[0])["version"] == 3
 
 
 def test_a_folder_of_something_else_is_never_replaced(portrait, tmp_path):

@@ -1,6 +1,7 @@
 """The faces command: queries, dropping and restoring, checks, repairs, sheets."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,6 @@ from deepfake_jax.types import spread
 @pytest.fixture
 def faces(tmp_path) -> Path:
     """Six cartoons whose yaw grows with their number."""
-    from dataclasses import replace
 
     folder = write_face_set(tmp_path / "faces", 6)
     header, records = read_record(folder)
@@ -260,3 +260,19 @@ def test_a_set_is_reviewed_by_one_process_at_a_time(tmp_path):
             review_faces(tmp_path, drop="frame==1")
         review_faces(tmp_path, sheets=False)  # who only reads waits for nobody
     assert review_faces(tmp_path, drop="frame==1", sheets=False).changed == 2
+
+
+def test_from_1000_sources_on_files_are_ordered_as_people_count(faces):
+    header, records = read_record(faces)
+    names = ["1000_000001_0000.png", "999_000002_0000.png", "0999_000001_0000.png"]
+    changed = list(records)
+    for index, name in enumerate(names):
+        (faces / records[index].file).rename(faces / name)
+        changed[index] = replace(records[index], file=name)
+    write_record(faces, header, changed)
+    review_faces(faces, drop="frame<9", sheets=False)
+    review_faces(faces, restore=True, sheets=False)
+    files = [record.file for record in read_record(faces)[1]]
+    assert files[-3:] == [names[2], names[1], names[0]]
+    review_faces(faces, repair=True, sheets=False)
+    assert [record.file for record in read_record(faces)[1]] == files

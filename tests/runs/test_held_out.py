@@ -174,3 +174,24 @@ def test_a_run_that_begins_says_what_to_expect_of_a_small_set(
     caplog.clear()
     split_faces(tmp_path, sets, config, leads=False)
     assert not caplog.text
+
+
+def test_sources_of_one_name_leave_no_gap_in_each_other():
+    """The same seconds of two cameras' clips, numbered or known by their files."""
+    first = [
+        replace(record("clip.mp4", 0, f), file=f"000_{f:06d}_0000.png")
+        for f in range(100)
+    ]
+    second = [
+        replace(record("clip.mp4", 1, f), file=f"001_{f:06d}_0001.png")
+        for f in range(100)
+    ]
+    numbered = [
+        replace(r, source_number=i // 100) for i, r in enumerate(first + second)
+    ]
+    for records in (first + second, numbered):
+        split = hold_out(records, 0.04, seed=1)
+        held = {i // 100 for i in split.held}
+        assert len(held) == 1
+        other = 1 - held.pop()
+        assert sum(i // 100 == other for i in split.train) == 100
