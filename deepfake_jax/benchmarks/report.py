@@ -44,11 +44,8 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def to_json(result: Any) -> dict[str, Any]:
-    """A result for JSON: its fields, and those of its machine, if any, at the top."""
+    """A result's fields for JSON; those of its machine, if it has one, at the top."""
     fields = dataclasses.asdict(result)
-    machine = fields.pop("machine", None)
-    if isinstance(machine, dict) and dataclasses.is_dataclass(result.machine):
-        fields |= machine
-    elif machine is not None:
-        fields["machine"] = machine
+    if dataclasses.is_dataclass(getattr(result, "machine", None)):
+        fields |= fields.pop("machine")
     return fields

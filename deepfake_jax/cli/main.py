@@ -5,17 +5,12 @@ results to stdout; with ``--json`` the last line of stdout is one JSON object.
 """
 
 import dataclasses
-import errno
 import functools
 import inspect
-import io
 import logging
 import operator
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, get_type_hints
 
 import tyro
@@ -23,6 +18,7 @@ from pydantic import ValidationError
 
 from deepfake_jax.benchmarks.report import to_json
 from deepfake_jax.cli.command import Command, Flat
+from deepfake_jax.cli.console import explain_error, prepare_streams, signals_interrupt
 from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Preview
 from deepfake_jax.cli.quality_benchmarks import Convert as BenchmarkConvert
 from deepfake_jax.cli.quality_benchmarks import Distill as BenchmarkDistill
@@ -33,16 +29,22 @@ from deepfake_jax.cli.speed_benchmarks import All, Layers, Loader, Poisson, Rati
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
 from deepfake_jax.files import format_json
 from deepfake_jax.train_config import ConfigError
+from deepfake_jax.version import own_version
 
 COMMANDS = (Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Demo, Doctor)
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),
     *(BenchmarkConvert, Quality, BenchmarkDistill, All),
 )
+_DESCRIPTION = """Face swapping by a shared encoder and two decoders, in JAX.
+
+deepfake-jax COMMAND --help explains a command, deepfake-jax --version names this one.
+"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its status."""
+    prepare_streams()
     sys.exit(run_command(sys.argv[1:] if args is None else list(args)))
 
 
@@ -50,50 +52,35 @@ def run_command(args: list[str]) -> int:
     """Runs one command and gives its exit status; argument errors exit with 2."""
     logging.basicConfig(format="deepfake-jax: %(message)s", level=logging.WARNING)
     logging.getLogger("deepfake_jax").setLevel(logging.INFO)
-    # A pair of bytes that a terminal cannot show must not end a long run.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("absl", "asyncio"):  # orbax logs with a trace what it raises besides
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if args[:1] == ["--version"]:
+        print(f"deepfake-jax {own_version()}")
+        return 0
     try:
         command = parse_command(args)
     except ConfigError as error:
         return _fail(error, status=2)
     try:
-        with _ended_by_signals():
+        with signals_interrupt():
             result = command.execute()
-        return 0 if result is None else _report(command, result)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted; {command.on_interrupt}", status=1)
+            return 0 if result is None else _report(command, result)
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if str(error) else ""
+        return _fail(f"interrupted{by}; {command.on_interrupt}", status=1)
     except (ValueError, RuntimeError, OSError, MemoryError, ImportError) as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        fix = "; free some space, or name a folder on another disk" if full else ""
-        return _fail(f"{error}{fix}", status=1)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Ends as Ctrl-C does, cleaning up, when asked to or when the terminal closes."""
-    earlier = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # One that is ignored, as by nohup, stays so.
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                earlier[number] = signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        return _fail(explain_error(error), status=1)
 
 
 def _report(command: Command, result: Any) -> int:
+    """Prints a result and what went wrong beside; gives the exit status."""
     if command.json:
         print(format_json(to_json(result)))
     else:
         print(command.text(result))
     for problem in command.problems(result):
         _say(problem)
+    sys.stdout.flush()  # while an error can still be told
     return int(command.failed(result))
 
 
@@ -116,7 +103,7 @@ def parse_command(args: list[str]) -> Command:
         command = tyro.cli(
             _join([*(_subcommand(kind, args) for kind in COMMANDS), _benchmark()]),
             prog="deepfake-jax",
-            description="Face swapping by a shared encoder and two decoders, in JAX.",
+            description=_DESCRIPTION,
             args=args,
         )
     except ValidationError as error:

@@ -7,8 +7,10 @@ final name is whole. Reading verifies every sum and goes back to the newest chec
 that is good.
 """
 
+import errno
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,11 +84,15 @@ def save_checkpoint(
     final = checkpoint_path(folder, step)
     partial = folder / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    # As NumPy arrays: orbax refuses a device's array that only one process has.
+    arrays = jax.device_get(tree)
+    # Beforehand: orbax's threads answer a full disk with hundreds of lines.
+    if shutil.disk_usage(folder).free < sum(x.nbytes for x in jax.tree.leaves(arrays)):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     try:
         partial.mkdir()
         with _open_orbax() as checkpointer:
-            # As NumPy arrays: orbax refuses a device's array that only one process has.
-            checkpointer.save(partial.absolute() / "state", jax.device_get(tree))
+            checkpointer.save(partial.absolute() / "state", arrays)
         manifest = {
             "step": step,
             "extra": facts.to_json(),
