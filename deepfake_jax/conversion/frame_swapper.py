@@ -38,6 +38,7 @@ from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
+_GREY = 2  # levels by which rounding may part the channels of a grey picture
 _log = logging.getLogger("deepfake_jax")
 
 _Pair = tuple[UInt8[np.ndarray, "side side 3"], UInt8[np.ndarray, "side side 3"]]
@@ -198,6 +199,8 @@ class FrameSwapper:
             new: the network's answer.
         """
         old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
+        if _is_grey(cut.raw):
+            new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
         mask = self._draw(cut.placed, old, new)
         weights = self._look.weigh(mask, len(old))
@@ -256,6 +259,13 @@ def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | N
     if landmarks is None:
         return None
     return apply_affine(crop_matrix(crop_size), landmarks)
+
+
+def _is_grey(face: Face) -> bool:
+    """Whether a face has no color at all, as in black and white footage."""
+    red, green, blue = cv2.split(face)
+    apart = max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
+    return apart <= _GREY
 
 
 def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:

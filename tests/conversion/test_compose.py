@@ -17,7 +17,7 @@ from deepfake_jax.conversion.compose import (
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog, FaceLogError
-from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.convert_config import COLORS, ConvertConfig
 from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
@@ -200,6 +200,29 @@ def test_saved_faces_take_the_place_of_earlier_ones_and_of_nothing_else(tmp_path
     with pytest.raises(ForeignFilesError, match=r"notes\.txt"):
         save(2, overwrite=True)
     assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("pixels", ["yuv420p", "gray", "picture"])
+def test_a_grey_frame_stays_grey(color: str, pixels: str):
+    config = replace(PLAIN, color=color)
+    timed = make_native(pixels="gray")
+    assert timed.native is not None
+    if pixels == "picture":
+        timed = picture_frame(timed.frame)
+    else:
+        timed = replace(timed, native=timed.native.reformat(format=pixels))
+
+    def paint_red(faces: np.ndarray, _: object = None, /) -> np.ndarray:
+        return np.full_like(faces, 100) + np.array([90, 10, 0], np.uint8)
+
+    swapper = FrameSwapper(paint_red, 64, config)
+    (swapped,) = swapper.swap([(timed, [place(100, 60, 120)])])
+    result = compose_frame(swapped, config)
+    after = convert_to_rgb(result) if isinstance(result, VideoFrame) else result
+    assert (after != timed.frame).any()
+    # Reinhard goes through Lab and back, whose rounding may part channels by a level.
+    assert np.ptp(after.astype(int), axis=2).max() <= (1 if color == "reinhard" else 0)
 
 
 def test_join_frames_puts_the_source_to_the_left():
