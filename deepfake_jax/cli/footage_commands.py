@@ -210,7 +210,7 @@ class Preview(Command):
     out: Path = Path("preview.png")
     """The picture to write; replaced if it exists."""
     frame: str = "0"
-    """Which frame of a video: seconds, h:mm:ss, or # and its number, as "#120"."""
+    """Which frame of a video: seconds, h:mm:ss, or its number with an f, as 120f."""
     grid: Switch = False
     """Show every mask, color and blend."""
     preset: Literal["default", "classic"] = "default"

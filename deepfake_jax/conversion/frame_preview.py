@@ -3,6 +3,7 @@
 For picking masks, colors and blends by eye before a whole video is converted.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from deepfake_jax.conversion.compose import compose_frame, finish_face
 from deepfake_jax.conversion.frame_swapper import (
@@ -32,8 +34,9 @@ from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
 from deepfake_jax.media.sources import Source, SourceError, parse_time, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.runs.trained_run import load_run
-from deepfake_jax.types import Frame
+from deepfake_jax.types import Face, Frame
 
+_FRAME_NUMBER = re.compile(r"#(?P<hash>\d+)|(?P<f>\d+)f")
 _AROUND = 0.5  # seconds to each side that tell who is who and steady the look
 _TILE, _GAP, _HEADER = 256, 6, 22
 _CELL, _LABEL = 160, 96
@@ -73,7 +76,7 @@ def preview_frame(
         run: folder of a training run.
         out: the picture to write.
         config: how to swap; with `grid` its mask, color and blend are all others', too.
-        at: which frame of a video: seconds, h:mm:ss, or # and its number.
+        at: which frame of a video: seconds, h:mm:ss, or its number as 120f or #120.
         grid: show every mask, color and blend, labelled, in place of the steps.
 
     Raises:
@@ -83,8 +86,10 @@ def preview_frame(
     config, source, out = config or ConvertConfig(), Path(source), Path(out)
     if not source.is_file():
         raise SourceError(f"no such file: {source}; name a video or a picture")
-    if not is_picture(out):
+    if not is_picture(out) or out.is_dir():
         raise ConvertError(f"--out {out}: name a picture, such as preview.png")
+    if out.resolve() == source.resolve():
+        raise ConvertError(f"--out {out} is the source itself; name another picture")
     swapper = make_frame_swapper(load_run(run, checkpoint=config.checkpoint), config)
     near, target = _look(source, swapper, config, at)
     frames = list(steady_looks(swapper.swap(near)))
@@ -108,33 +113,41 @@ def _look(
         placement = place_faces(sources, config, swapper.identity)
         timed = picture_frame(read_picture(source))
         return [(timed, placement.find(0, 0))], 0
-    number = int(at[1:]) if at.startswith("#") and at[1:].isdecimal() else None
-    if number is None:
-        moment = parse_time(at, option="--frame") or 0.0
-    else:  # only counting tells a frame's time where the rate is not constant
-        times = (timed.time for timed in read_frames(source) if timed.index == number)
-        moment = next(times, float("inf"))
+    moment, number = _find_moment(source, at)
     start, end = max(0.0, moment - _AROUND), moment + _AROUND
-    frames = []
-    if moment < float("inf"):
-        frames = list(read_frames(source, start=start, end=end))
+    frames = list(read_frames(source, start=start, end=end))
     if number is None:
-        wanted = [f.index for f in frames if f.time >= moment - 1e-6][:1]
-    else:
-        wanted = [f.index for f in frames if f.index == number]
-    if not wanted:
-        raise ConvertError(
-            f"--frame {at}: {source} has no frame there; it is "
-            f"{float(probe_video(source).duration or 0):.2f} s long"
-        )
-    part = replace(config, start=str(start), end=str(end))
+        # The last one stays until the film's end.
+        after = [f.index for f in frames if f.time >= moment - 1e-6]
+        number = after[0] if after else frames[-1].index
     if config.faces:
         folder = Path(config.faces)
         placement = read_placement(folder, source, config, swapper.identity)
     else:
+        part = replace(config, start=str(start), end=str(end))
         sources = [Source(source, "video", None)]
         placement = place_faces(sources, part, swapper.identity)
-    return [(f, placement.find(0, f.index)) for f in frames], wanted[0]
+    return [(f, placement.find(0, f.index)) for f in frames], number
+
+
+def _find_moment(source: Path, at: str) -> tuple[float, int | None]:
+    """The time of the frame asked for, seconds, and its number if that was given."""
+    number, info = _FRAME_NUMBER.fullmatch(at), probe_video(source)
+    if number is None:
+        moment, what = parse_time(at, option="--frame") or 0.0, "seconds"
+        if info.duration is None or moment < info.duration:
+            return moment, None
+    else:  # only counting tells a frame's time where the rate is not constant
+        wanted, what = int(number["hash"] or number["f"]), "the number of a frame"
+        for timed in read_frames(source):
+            if timed.index == wanted:
+                return timed.time, wanted
+    long = f"{float(info.duration or 0):.2f} s"
+    count = f" and has {info.frames} frames" if info.frames else ""
+    raise ConvertError(
+        f"--frame {at} is {what}, and {source} is {long} long{count}; give a time "
+        "within it, as 1.5 or 0:01.5, or a frame's number, as 100f"
+    )
 
 
 def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
@@ -214,7 +227,7 @@ def _as_picture(shown: SwappedFrame) -> SwappedFrame:
     return replace(shown, timed=picture_frame(shown.timed.frame))
 
 
-def _zoom(frame: Frame, face: SwappedFace) -> Frame:
+def _zoom(frame: Frame, face: SwappedFace) -> Face:
     """The upright square of a frame around a face's crop, a sixth wider."""
     matrix = face.placed.frame_to_face
     side = max(8.0, 7 / 6 * COVERAGE * FACE_SIZE / affine_scale(matrix))
@@ -223,7 +236,7 @@ def _zoom(frame: Frame, face: SwappedFace) -> Frame:
     return warp_face(frame, view, _TILE)
 
 
-def _fit(frame: Frame, width: int) -> Frame:
+def _fit(frame: Frame, width: int) -> UInt8[np.ndarray, "_ _ 3"]:
     height = round(frame.shape[0] * width / frame.shape[1])
     flag = cv2.INTER_AREA if width < frame.shape[1] else cv2.INTER_CUBIC
     return cv2.resize(frame, (width, height), interpolation=flag)
