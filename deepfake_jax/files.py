@@ -187,11 +187,8 @@ def _read_holder(lock: Path) -> str:
 
 
 def _clear_leftovers(path: Path) -> None:
-    aside = _aside_path(path)
-    if aside.is_dir() and not os.path.lexists(path):
-        _log.warning("%s: put back; an earlier try to replace it was cut short", path)
-        aside.rename(path)
-    leftovers = [aside] if aside.is_dir() else []
+    finish_replacing(path)
+    leftovers = list[Path]()
     stem, suffix = map(re.escape, _split_name(path))
     own = re.compile(rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}", re.DOTALL)
     leftovers += [p for p in _list(path.parent) if own.fullmatch(p.name)]
@@ -301,6 +298,16 @@ def replace_folder(new: Path, old: Path, *, known: Collection[str]) -> None:
         raise
     sync_path(old.parent)
     if replaced:
+        shutil.rmtree(aside)
+
+
+def finish_replacing(path: Path) -> None:
+    """Ends what a kill left of `replace_folder`: the old one is put back, or goes."""
+    aside = _aside_path(path)
+    if aside.is_dir() and not os.path.lexists(path):
+        _log.warning("%s: put back; an earlier try to replace it was cut short", path)
+        aside.rename(path)
+    elif aside.is_dir():
         shutil.rmtree(aside)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepfake_jax.files import write_whole
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.metrics_file import read_lines
 
 RETRIEVAL = (
     0.95  # share of swaps nearer to the target, that both directions shall reach
@@ -39,7 +39,7 @@ class Curve:
     def __init__(self, path: Path):
         """Reads what is there already."""
         self._path = path
-        self.lines: list[Line] = read_metrics(path)
+        self.lines: list[Line] = read_lines(path)
 
     def of_seed(self, seed: int) -> list[Line]:
         """The lines of one seed's run."""

@@ -1,35 +1,61 @@
 """Checkpoints that a crash cannot spoil: orbax, plus a manifest of SHA-256 sums.
 
 A checkpoint is a folder ``00001000`` named by its step, with orbax's ``state`` and a
-``manifest.json`` that holds the step, the sums of every file and the run's facts. It is
-written under a hidden name, flushed to disk and renamed, so that a folder with the
-final name is whole. Reading verifies every sum and goes back to the newest checkpoint
-that is good.
+``manifest.json`` that holds the step, the sums of every file, the run's facts and its
+own sum. It is written under a hidden name, flushed to disk and renamed, so that a
+folder with the final name is whole. Reading verifies every sum and goes back to the
+newest checkpoint that is good.
 """
 
 import errno
-import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import jax
 import orbax.checkpoint as ocp
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
-from deepfake_jax.files import hash_file, sync_path, write_json
+from deepfake_jax.files import (
+    ForeignFilesError,
+    check_known,
+    finish_replacing,
+    hash_file,
+    line_check,
+    remove_known,
+    sync_path,
+    write_json,
+    write_whole_folder,
+)
 from deepfake_jax.runs.run_facts import RunFacts
 
 MANIFEST_NAME = "manifest.json"
+# All that a checkpoint's folder may hold; orbax's is a few folders deep.
+_KNOWN = (MANIFEST_NAME, *("state" + depth * "/*" for depth in range(1, 6)))
 _log = logging.getLogger("deepfake_jax")
 
 
 class CheckpointError(RuntimeError):
     """No checkpoint that can be used; the text says what was found and the fix."""
+
+
+@with_config(ConfigDict(extra="forbid"))
+class _Manifest(TypedDict):
+    """What says that a checkpoint is whole; see the module's docstring."""
+
+    step: int
+    extra: dict[str, Any]
+    files: dict[str, str]
+    check: NotRequired[str]
+
+
+_MANIFEST = TypeAdapter(_Manifest)
 
 
 @dataclass(frozen=True)
@@ -68,29 +94,36 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 def save_checkpoint(
     folder: Path, step: int, tree: Any, *, facts: RunFacts, keep: int = 2
 ) -> Path:
-    """Saves a tree of arrays, then deletes all but the `keep` newest checkpoints.
+    """Saves a tree of arrays, then deletes all but the `keep` newest good checkpoints.
+
+    Damaged ones do not count: what is newer than the oldest that is kept is set aside,
+    and said.
 
     Args:
-        folder: where checkpoints lie; made if missing.
+        folder: where checkpoints lie; made if missing. Only one process saves there.
         step: names the checkpoint; one of the same step is replaced.
         tree: a pytree of arrays.
         facts: to remember with it.
-        keep: how many to keep.
+        keep: how many to keep, this one among them.
 
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.partial"):  # of a save that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     final = checkpoint_path(folder, step)
-    partial = folder / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    finish_replacing(final)
     # As NumPy arrays: orbax refuses a device's array that only one process has.
     arrays = jax.device_get(tree)
     # Beforehand: orbax's threads answer a full disk with hundreds of lines.
     if shutil.disk_usage(folder).free < sum(x.nbytes for x in jax.tree.leaves(arrays)):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     try:
-        partial.mkdir()
+        check_known(final, _KNOWN)
+    except ForeignFilesError:
+        _set_aside(final)
+    with write_whole_folder(final, known=_KNOWN) as partial:
         with _open_orbax() as checkpointer:
             checkpointer.save(partial.absolute() / "state", arrays)
         manifest = {
@@ -98,29 +131,57 @@ def save_checkpoint(
             "extra": facts.to_json(),
             "files": _hash_files(partial),
         }
+        manifest["check"] = line_check(manifest)
         write_json(partial / MANIFEST_NAME, manifest)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-        sync_path(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(checkpoint_path(folder, old), ignore_errors=True)
+    _rotate(folder, step, keep)
     return final
+
+
+def _rotate(folder: Path, saved: int, keep: int) -> None:
+    """Deletes all but `keep` good checkpoints: the one just saved, and the newest."""
+    others = [step for step in list_checkpoints(folder)[::-1] if step != saved]
+    kept = 1
+    for step in others if len(others) >= keep else ():
+        path = checkpoint_path(folder, step)
+        if kept == keep:
+            try:
+                remove_known(path, _KNOWN)
+            except (ForeignFilesError, OSError) as error:
+                _log.warning("old checkpoint not removed: %s", error)
+            continue
+        try:
+            verify_checkpoint(path)
+            kept += 1
+        except CheckpointError as error:
+            aside = _set_aside(path)
+            _log.warning("damaged checkpoint set aside as %s: %s", aside, error)
+
+
+def _set_aside(path: Path) -> Path:
+    """Gives a checkpoint a name that is nobody's step."""
+    places = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
+    return path.rename(next(place for place in places if not place.exists()))
 
 
 def save_best(folder: Path, step: int, tree: Any, *, facts: RunFacts) -> Path:
     """As `save_checkpoint`, but the new one replaces all others of the folder.
 
-    Later ones, too: a run that was set back to an earlier state can leave such.
+    Later ones, too: a run that was set back to an earlier state can leave such. But
+    none of a better score, whatever the caller remembers of the run's scores.
+
+    Returns:
+        The best state's path.
     """
-    path = save_checkpoint(folder, step, tree, facts=facts, keep=sys.maxsize)
-    for other in list_checkpoints(folder):
-        if other != step:
-            shutil.rmtree(checkpoint_path(folder, other), ignore_errors=True)
-    return path
+    for known in list_checkpoints(folder)[::-1]:
+        path = checkpoint_path(folder, known)
+        try:
+            best = verify_checkpoint(path).facts
+        except CheckpointError:
+            continue
+        if best.is_better_than(facts):
+            _log.warning("the state of step %d has a better score and stays", known)
+            return path
+    return save_checkpoint(folder, step, tree, facts=facts, keep=1)
 
 
 def verify_checkpoint(path: Path) -> Checkpoint:
@@ -130,19 +191,22 @@ def verify_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: what is missing or differs.
     """
     try:
-        manifest = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
-        files: dict[str, str] = manifest["files"]
-        step, facts = int(manifest["step"]), RunFacts.from_json(manifest["extra"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = _MANIFEST.validate_json((path / MANIFEST_NAME).read_bytes())
+        facts = RunFacts.from_json(manifest["extra"])
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: no readable manifest ({error})") from None
-    for name, expected in files.items():
+    # Those of earlier versions have no sum of their own.
+    found = line_check(dict(manifest))
+    if manifest.get("check", found) != found or f"{manifest['step']:08d}" != path.name:
+        raise CheckpointError(f"{path}: {MANIFEST_NAME} was changed")
+    for name, expected in manifest["files"].items():
         try:
             found = hash_file(path / name)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
         if found != expected:
             raise CheckpointError(f"{path}: {name} is damaged (its SHA-256 differs)")
-    return Checkpoint(step, facts, files)
+    return Checkpoint(manifest["step"], facts, manifest["files"])
 
 
 def restore_checkpoint(

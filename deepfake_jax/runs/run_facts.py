@@ -38,6 +38,7 @@ class RunFacts:
         skipped: updates that were left out so far.
         skipped_in_row: how many of them just now.
         score: of held-out faces, where this state was kept for it.
+        scored_by_identity: whether identity is a part of that; None where unknown.
     """
 
     model: ModelConfig
@@ -49,6 +50,7 @@ class RunFacts:
     skipped: int = 0
     skipped_in_row: int = 0
     score: float | None = None
+    scored_by_identity: bool | None = None
 
     @property
     def shift(self) -> Float64[np.ndarray, "3"]:
@@ -67,9 +69,15 @@ class RunFacts:
         values = asdict(self)
         for side, loss in values.pop("losses").items():
             values[f"loss_{side}"] = loss if math.isfinite(loss) else None
-        if self.score is None:
-            del values["score"]
-        return values
+        scored = ("score", "scored_by_identity")
+        return {k: v for k, v in values.items() if v is not None or k not in scored}
+
+    def is_better_than(self, other: "RunFacts") -> bool:
+        """Whether the score is higher; scores of two kinds are not compared."""
+        if self.score is None or other.score is None:
+            return False
+        kinds = {self.scored_by_identity, other.scored_by_identity} - {None}
+        return len(kinds) < 2 and self.score > other.score
 
     @classmethod
     def from_json(cls, values: Any) -> "RunFacts":

@@ -11,6 +11,8 @@ figures, ``preview.png`` and
 import logging
 from pathlib import Path
 
+import yaml
+
 from deepfake_jax.files import write_whole
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.train_config import (
@@ -35,9 +37,26 @@ class RunError(ValueError):
 
 
 def read_run_config(folder: Path) -> TrainConfig | None:
-    """The config of an existing run, or None if the folder holds none yet."""
+    """The config of an existing run, or None if the folder holds none yet.
+
+    Raises:
+        RunError: the file is there and says nothing: defaults are not what was meant.
+        ConfigError: it cannot be read.
+    """
     path = folder / CONFIG_NAME
-    return load_config(path) if path.exists() else None
+    if not path.exists():
+        return None
+    config = load_config(path)
+    if config == TrainConfig() and not _says_anything(path):
+        raise RunError(
+            f"{path} is empty; bring back a copy of it, or write the run's settings "
+            "into it as `train --set` takes them"
+        )
+    return config
+
+
+def _says_anything(path: Path) -> bool:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) not in (None, {})
 
 
 def check_run(folder: Path, config: TrainConfig) -> None:

@@ -248,7 +248,11 @@ class Journal:
                     self._run / BEST,
                     step,
                     tree,
-                    facts=replace(facts, score=figures["score"]),
+                    facts=replace(
+                        facts,
+                        score=figures["score"],
+                        scored_by_identity="identity_transfer_a_to_b" in figures,
+                    ),
                 )
             interval = self.scores.stretch(
                 time.monotonic() - start, step_seconds=self._step_seconds

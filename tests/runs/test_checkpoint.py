@@ -1,6 +1,7 @@
 """Checkpoints: whole or absent, verified, and the newest good one is found."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +139,72 @@ def test_the_best_replaces_all_others(tmp_path):
         assert list_checkpoints(tmp_path) == [step]
         assert path == checkpoint_path(tmp_path, step)
     assert restore(tmp_path).facts.score == 0.5
+
+
+def test_a_better_state_is_not_replaced(tmp_path, caplog):
+    save_best(tmp_path, 5, make_tree(5), facts=replace(FACTS, score=0.5))
+    path = save_best(tmp_path, 9, make_tree(9), facts=replace(FACTS, score=0.4))
+    assert path == checkpoint_path(tmp_path, 5) and list_checkpoints(tmp_path) == [5]
+    assert "step 5 has a better score" in caplog.text
+    damage(path)
+    save_best(tmp_path, 9, make_tree(9), facts=replace(FACTS, score=0.4))
+    assert list_checkpoints(tmp_path) == [9]
+
+
+def test_damaged_checkpoints_push_no_good_one_out(tmp_path, caplog):
+    for step in (300, 500, 1000, 1500):
+        save_checkpoint(tmp_path, step, make_tree(step), facts=FACTS, keep=4)
+    damage(checkpoint_path(tmp_path, 1000))
+    (checkpoint_path(tmp_path, 1500) / "manifest.json").unlink()
+    assert restore(tmp_path, make_tree(0)).step == 500
+    save_checkpoint(tmp_path, 700, make_tree(700), facts=FACTS, keep=2)
+    assert list_checkpoints(tmp_path) == [500, 700]
+    assert {path.name for path in tmp_path.glob("*.damaged")} == {
+        "00001000.damaged",
+        "00001500.damaged",
+    }
+    assert "damaged checkpoint set aside" in caplog.text
+    # Damaged once more, at the same step.
+    damage(save_checkpoint(tmp_path, 1000, make_tree(1), facts=FACTS, keep=2))
+    save_checkpoint(tmp_path, 1100, make_tree(2), facts=FACTS, keep=2)
+    assert list_checkpoints(tmp_path) == [700, 1100]
+    assert (tmp_path / "00001000.damaged1").is_dir()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('"seconds"', '"secnods"'),
+        ('"seconds": 1.5', '"seconds": 1.25'),
+        ('"step": 2', '"step": 3'),
+        ('"check"', '"chekc"'),
+    ],
+)
+@pytest.mark.parametrize("version", ["new", "old"])
+def test_a_changed_manifest_falls_back(tmp_path, caplog, change, version):
+    for step in (1, 2):
+        path = save_checkpoint(tmp_path, step, make_tree(step), facts=FACTS)
+        if version == "old":  # without a sum of its own, it still loads
+            write_manifest(path, lambda text: text.replace(',\n "check"', ', "x"'))
+            write_manifest(path, lambda text: text[: text.index(', "x"')] + "\n}\n")
+    assert restore(tmp_path).step == 2
+    write_manifest(path, lambda text: text.replace(*change))
+    # An old one cannot tell that a value has changed, nor has it a sum.
+    seen = version == "new" or change[0] in ('"seconds"', '"step": 2')
+    assert restore(tmp_path).step == (1 if seen else 2)
+    assert ("falling back to the checkpoint of step 1" in caplog.text) == seen
+
+
+def write_manifest(path: Path, change: Callable[[str], str]) -> None:
+    file = path / "manifest.json"
+    file.write_text(change(file.read_text()))
+
+
+def test_what_the_user_put_into_a_checkpoint_is_not_removed(tmp_path, caplog):
+    for step in (1, 2, 3):
+        path = save_checkpoint(tmp_path, step, make_tree(step), facts=FACTS, keep=1)
+        (path / "notes.txt").write_text(f"of {step}")
+    assert list_checkpoints(tmp_path) == [1, 2, 3] and "notes.txt" in caplog.text
+    save_checkpoint(tmp_path, 3, make_tree(3), facts=FACTS, keep=3)
+    assert restore(tmp_path).step == 3
+    assert (tmp_path / "00000003.damaged" / "notes.txt").read_text() == "of 3"

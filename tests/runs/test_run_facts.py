@@ -20,6 +20,7 @@ FACTS = RunFacts(
     skipped=3,
     skipped_in_row=1,
     score=0.7,
+    scored_by_identity=True,
 )
 
 
@@ -43,6 +44,15 @@ def test_what_the_first_versions_noted_is_enough():
     assert (facts.energies, facts.identities, facts.skipped) == ({}, {}, 0)
     assert facts.model == ModelConfig() and math.isnan(facts.losses["a"])
     assert facts.score is None and "score" not in facts.to_json()
+
+
+def test_scores_of_one_kind_are_compared():
+    worse = replace(FACTS, score=-0.2)
+    assert FACTS.is_better_than(worse) and not worse.is_better_than(FACTS)
+    assert not FACTS.is_better_than(FACTS)
+    assert not FACTS.is_better_than(replace(worse, scored_by_identity=False))
+    assert FACTS.is_better_than(replace(worse, scored_by_identity=None))
+    assert not FACTS.is_better_than(replace(FACTS, score=None))
 
 
 @pytest.mark.parametrize(
