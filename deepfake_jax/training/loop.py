@@ -138,8 +138,9 @@ def train(
 
     Raises:
         FaceSetError: a face set cannot be used.
-        RunError: the run folder is another network's, or another process trains it; or
-            `init` or `teacher` cannot be used.
+        RunError: the run folder is another network's, or `init` or `teacher` cannot be
+            used.
+        OutputBusyError: another process trains the run.
         CheckpointError: the run has checkpoints, and none is good.
         ConfigError: there are not so many devices, or the batch cannot be split evenly
             over them.

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ from jaxtyping import Int
 from deepfake_jax.face_sets.face_arrays import Among, mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import FaceLandmarks, stack_landmarks
+from deepfake_jax.files import lock_output
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Params, make_autoencoder
 from deepfake_jax.models.fine_detail import measure_energies
@@ -222,16 +222,10 @@ def claim_run(
     """Holds a run folder, which nobody else trains meanwhile."""
     check_run(run, config)
     check_teacher(run, teacher)
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(run / LOCK_NAME).acquire(timeout=0):
-            write_run_config(run, config)
-            write_teacher(run, teacher)
-            yield
-    except filelock.Timeout:
-        raise RunError(
-            f"another process is training {run}; wait for it or use another --run"
-        ) from None
+    with lock_output(run, lock=run / LOCK_NAME):
+        write_run_config(run, config)
+        write_teacher(run, teacher)
+        yield
 
 
 def compare_processes(told: Int[np.ndarray, "_ 3"], run: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
 
+from deepfake_jax.files import OutputBusyError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
@@ -196,7 +197,7 @@ def test_a_folder_of_something_else_is_refused(sets, tmp_path):
 
 def test_two_processes_cannot_train_one_run(sets, straight):
     with filelock.FileLock(straight / LOCK_NAME):
-        with pytest.raises(RunError, match="another process"):
+        with pytest.raises(OutputBusyError, match="another process"):
             train_on(sets, straight, tiny_config(steps=31))
 
 
