@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from flax import linen as nn
-from footage import write_face_set
+from footage import tiny_config, write_face_set, write_pan
 from networks import NO_FACTS, Same, Still
 
+from deepfake_jax.cli.main import run_command
 from deepfake_jax.cli.samples import get_sample
+from deepfake_jax.evaluation.clip_figures import measure_clip
 from deepfake_jax.evaluation.evaluate import Evaluation, describe
 from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import (
@@ -37,7 +39,8 @@ from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_fa
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.runs.held_out import Split, find_held, write_held
-from deepfake_jax.runs.trained_run import TrainedRun
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
+from deepfake_jax.training.loop import train
 from deepfake_jax.types import SIDES, Side
 
 SIZE = 64
@@ -187,3 +190,21 @@ def test_sample_is_even_over_the_set_and_colored(
     expected = np.clip(faces.faces[[0, 2]] + shift, 0, 255)
     np.testing.assert_array_equal(picked.faces, expected)
     np.testing.assert_allclose(picked.landmarks[1], people[0].landmarks[2], atol=1e-9)
+
+
+def test_a_clip_is_judged_beside_the_faces(
+    people: tuple[Sample, Sample], portrait: np.ndarray, tmp_path: Path, capsys: Any
+):
+    for side, sample in zip(SIDES, people, strict=True):
+        write_people(tmp_path / side, sample)
+    run, clip = tmp_path / "run", tmp_path / "pan.mp4"
+    train(tmp_path / "a", tmp_path / "b", run, tiny_config(steps=1), devices=1)
+    write_pan(clip, portrait, frames=4)
+    asked = ["evaluate", "--run", str(run), "--clip", str(clip), "--json"]
+    assert run_command(asked) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["clip"] == asdict(measure_clip(clip, load_run(run)))
+    assert figures["clip"]["frames"] == 4 and figures["clip"]["seam"] > 0
+    assert (figures["step"], figures["a"]["faces"]) == (1, 3)
+    assert run_command(asked[:-1]) == 0
+    assert "clip: seam" in capsys.readouterr().out
