@@ -216,7 +216,7 @@ def convert(source: Path, out: Path, *, sound: bool = False, **options) -> list[
     )
     with open_writer(spec) as writer:
         for timed in read_frames(source, **part):
-            assert timed.native is not None
-            writer.write(timed.native, pts=timed.pts, duration=timed.duration)
+            shown = timed.frame if timed.native is None else timed.native
+            writer.write(shown, pts=timed.pts, duration=timed.duration)
             times.append(timed.time)
     return times

@@ -15,10 +15,10 @@ from deepfake_jax.conversion.provenance import TOOL, sidecar_path
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import check_known
+from deepfake_jax.media.file_kinds import is_picture
 from deepfake_jax.media.outputs import check_output
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
-from deepfake_jax.media.pictures import is_picture, list_pictures
-from deepfake_jax.media.sources import SourceError
+from deepfake_jax.media.sources import SourceError, holds_picture, list_folder
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ConversionJob:
         kind: of the source.
         out: the output as its writer takes it, a sequence's pattern included.
         place: the file or the folder that appears.
+        pictures: names of those of a folder, in order.
         known: files that may lie in a folder of pictures that is replaced.
     """
 
@@ -37,6 +38,7 @@ class ConversionJob:
     kind: Literal["film", "picture", "folder"]
     out: Path
     place: Path
+    pictures: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
     @property
@@ -73,11 +75,9 @@ def make_job(source: Path, out: Path, config: ConvertConfig) -> ConversionJob:
         ConvertError: an output that does not fit the source, or lies in its way.
         VideoError: a name or an encoder that no video can be written by.
     """
-    if not source.exists():
-        raise SourceError(f"no such file or folder: {source}")
     if source.is_dir():
         job = _make_folder_job(source, out)
-    elif is_picture(source):
+    elif holds_picture(source):
         job = _make_picture_job(source, out)
     else:
         job = _make_film_job(source, out, config)
@@ -102,7 +102,7 @@ def _make_folder_job(source: Path, out: Path) -> ConversionJob:
         raise ConvertError(
             f"{source} is a folder, so --out must be one; {out} is a file"
         )
-    pictures = list_pictures(source)
+    pictures, _ = list_folder(source, films=False)
     if not pictures:
         raise SourceError(f"{source} holds no pictures")
     place = out.resolve()
@@ -110,7 +110,8 @@ def _make_folder_job(source: Path, out: Path) -> ConversionJob:
     names = {path.name for path in pictures}
     names.update(map(str, _read_facts(sidecar_path(place)).get("pictures", ())))
     known = tuple(glob.escape(name) for name in sorted(names))
-    return ConversionJob(source, "folder", place, place, known)
+    shown = tuple(path.name for path in pictures)
+    return ConversionJob(source, "folder", place, place, shown, known)
 
 
 def _make_picture_job(source: Path, out: Path) -> ConversionJob:

@@ -18,7 +18,6 @@ from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.files import hash_file, write_whole_folder
 from deepfake_jax.media.pictures import (
     PictureError,
-    list_pictures,
     read_picture,
     write_picture,
 )
@@ -38,7 +37,7 @@ def convert_folder(
     Raises:
         ConvertError: no picture shows the face.
     """
-    pictures = list_pictures(job.source)
+    pictures = [job.source / name for name in job.pictures]
     problems: list[str] = []
     hashes: dict[str, str] = {}
     written: list[str] = []

@@ -29,9 +29,16 @@ from deepfake_jax.imaging.affine import affine_scale, face_middle, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.picture_grid import put_text
+from deepfake_jax.media.file_kinds import is_picture
 from deepfake_jax.media.media_probe import probe_video
-from deepfake_jax.media.pictures import is_picture, read_picture, write_picture
-from deepfake_jax.media.sources import Source, SourceError, parse_time, picture_frame
+from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.media.sources import (
+    Source,
+    SourceError,
+    holds_picture,
+    parse_time,
+    picture_frame,
+)
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.types import Face, Frame
@@ -108,7 +115,7 @@ def _look(
     source: Path, swapper: FrameSwapper, config: ConvertConfig, at: str
 ) -> tuple[list[tuple[TimedFrame, list[PlacedFace]]], int]:
     """The frames around the one asked for, with their faces, and its number."""
-    if is_picture(source):
+    if holds_picture(source):
         sources = [Source(source, "picture", 1)]
         placement = place_faces(sources, config, swapper.identity)
         timed = picture_frame(read_picture(source))
@@ -124,7 +131,7 @@ def _look(
         folder = Path(config.faces)
         placement = read_placement(folder, source, config, swapper.identity)
     else:
-        part = replace(config, start=str(start), end=str(end))
+        part = replace(config, start=f"{start:.6f}", end=f"{end:.6f}")
         sources = [Source(source, "video", None)]
         placement = place_faces(sources, part, swapper.identity)
     return [(f, placement.find(0, f.index)) for f in frames], number

@@ -14,7 +14,16 @@ from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from deepfake_jax.media.animations import CLOCK, probe_animation
+from deepfake_jax.media.file_kinds import (
+    ANIMATIONS,
+    UNREADABLE,
+    find_format,
+    find_kind,
+    find_trouble,
+)
 from deepfake_jax.media.frame_decoder import decode_frames
+from deepfake_jax.media.pictures import MOST_PIXELS, PictureError
 from deepfake_jax.media.pixel_formats import ColorTags, read_rotation, read_tags
 from deepfake_jax.media.truncation import check_whole
 
@@ -86,6 +95,11 @@ class VideoInfo:
     lead: Fraction
 
     @property
+    def animation(self) -> bool:
+        """Whether it is an animated picture, which FFmpeg does not open."""
+        return self.codec in ANIMATIONS
+
+    @property
     def square_size(self) -> tuple[int, int]:
         """Height and width in square pixels; the longer way is stretched."""
         if self.pixel_aspect >= 1:
@@ -100,6 +114,11 @@ def probe_video(path: Path) -> VideoInfo:
         VideoError: no such file, a folder, a picture, a sound file, no video at all, or
             an MP4 or MOV whose index is missing because the file was cut.
     """
+    trouble = find_trouble(path)
+    if trouble:
+        raise VideoError(trouble)
+    if find_kind(path) == "animation":
+        return _describe_animation(path)
     with open_source(path) as container:
         return _describe(path, container, pick_video_stream(path, container))
 
@@ -108,14 +127,13 @@ def open_source(path: Path) -> InputContainer:
     """Open a media file for reading; the caller closes it.
 
     Raises:
-        VideoError: it does not exist, is empty or a folder, or FFmpeg cannot open it.
+        VideoError: it is no regular file or empty, or FFmpeg cannot open it.
     """
-    if path.is_dir():
-        raise VideoError(f"{path}: is a folder; give one video file")
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file; check the spelling and the folder")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: is empty (0 bytes); copy or download it again")
+    trouble = find_trouble(path)
+    if trouble:
+        raise VideoError(trouble)
+    if find_format(path) in UNREADABLE:
+        raise VideoError(f"{path}: {UNREADABLE[find_format(path)]}")
     try:
         # "file:" keeps a name with a colon from being read as a network address, and
         # the whitelist keeps a playlist that calls itself .mp4 from fetching one.
@@ -172,6 +190,12 @@ def pick_video_stream(path: Path, container: InputContainer) -> VideoStream:
         raise VideoError(
             f"{path}: its video codec is not known to this FFmpeg "
             f"({av.library_versions['libavcodec'][0]}); convert it to H.264 first"
+        )
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MOST_PIXELS:
+        raise VideoError(
+            f"{path}: says it is {width}x{height}, more than the "
+            f"{MOST_PIXELS // 10**6} million pixels that are read; shrink it first"
         )
     return stream
 
@@ -255,6 +279,33 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
         timeless=timeless,
         origin=origin,
         lead=_measure_lead(container, origin),
+    )
+
+
+def _describe_animation(path: Path) -> VideoInfo:
+    try:
+        found = probe_animation(path)
+    except PictureError as error:
+        raise VideoError(str(error)) from error
+    return VideoInfo(
+        path=path,
+        width=found.width,
+        height=found.height,
+        frame_rate=Fraction(found.frames / found.seconds).limit_denominator(1000),
+        time_base=CLOCK,
+        frames=found.frames,
+        duration=found.seconds,
+        has_audio=False,
+        codec=find_format(path),
+        rotation=0,
+        pixel_format="rgb24",
+        # Full range and sRGB, which has no matrix.
+        color=ColorTags(matrix=2, range=2, primaries=1, transfer=13),
+        pixel_aspect=Fraction(1),
+        interlaced=False,
+        timeless=False,
+        origin=Fraction(0),
+        lead=Fraction(0),
     )
 
 

@@ -6,7 +6,8 @@ Every error is a `PictureError` that names the file and the usual fix.
 """
 
 import json
-import re
+import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,36 +16,26 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.types import Frame
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ogv",
-    ".gif",
+from deepfake_jax.media.file_kinds import (
+    PICTURE_SUFFIXES,
+    UNREADABLE,
+    find_format,
+    find_trouble,
+    is_picture,
+    natural_key,
 )
+from deepfake_jax.types import Frame
 
 # Pillow can open more, among them EPS by starting Ghostscript: only raster formats
 # that are safe to open from a stranger are let through. JPEG includes phones' MPO.
-_READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+_READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
 _WRITE_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
     ".webp": "WEBP",
+    ".avif": "AVIF",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -60,15 +51,14 @@ _UPRIGHT = {
 }
 # An EXIF block holds 65,533 bytes; what other tags need of it is well under 2,000.
 _EXIF_ROOM = 63_000
+# A file of 74 bytes can declare any size; phones take up to 108 million pixels.
+MOST_PIXELS = 128 * 10**6
+_LONGEST_SIDE = 65_535
+_TOO_LARGE = "has more pixels than is safe to open"
 
 
 class PictureError(ValueError):
     """A picture that cannot be read or written; the text names the usual fix."""
-
-
-def is_picture(path: Path) -> bool:
-    """Say by its suffix whether ``path`` is a still picture (a GIF is a video)."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -100,7 +90,7 @@ def read_picture(path: Path) -> Frame:
     multi-page file the first picture is taken.
 
     Args:
-        path: a PNG, JPEG, WebP, BMP, TIFF or GIF file, told by its content.
+        path: a PNG, JPEG, WebP, AVIF, BMP, TIFF or GIF file, told by its content.
 
     Returns:
         RGB uint8, height width 3.
@@ -108,11 +98,13 @@ def read_picture(path: Path) -> Frame:
     Raises:
         PictureError: no such file, no picture, or a damaged one.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         try:
+            if image.format == "PNG":
+                _check_sums(path)
             image.load()
             orientation = _read_orientation(image)
-            rgb = _convert_to_rgb(image)
+            rgb = convert_image(image)
         except PictureError as error:
             raise PictureError(f"{path}: {error}") from None
         # Pillow's plugins raise nearly anything on damaged data (OSError,
@@ -136,15 +128,15 @@ def write_picture(
 ) -> None:
     """Write a picture; the file appears whole or not at all.
 
-    PNG keeps the metadata as text entries; JPEG, WebP and TIFF as JSON in the EXIF
-    tag ImageDescription.
+    PNG keeps the metadata as text entries; JPEG, WebP, AVIF and TIFF as JSON in the
+    EXIF tag ImageDescription; BMP holds none.
 
     Args:
         path: its suffix chooses the format: one of `PICTURE_SUFFIXES`.
         frame: RGB uint8, height width 3.
         metadata: names and texts to store with the picture.
         overwrite: whether ``path`` may exist already.
-        quality: 1 to 100, for JPEG (always 4:4:4) and WebP; PNG, BMP and TIFF are
+        quality: 1 to 100, for JPEG (always 4:4:4), WebP and AVIF; PNG, BMP and TIFF are
             lossless.
 
     Raises:
@@ -185,25 +177,56 @@ def write_picture(
         ) from error
 
 
-def _open(path: Path) -> Image.Image:
-    if path.is_dir():
-        raise PictureError(f"{path}: is a folder; give one picture file")
-    if not path.exists():
-        raise PictureError(f"{path}: no such file; check the spelling and the folder")
-    if path.stat().st_size == 0:
-        raise PictureError(f"{path}: is empty (0 bytes); copy or download it again")
+def open_image(path: Path) -> Image.Image:
+    """Open a picture without decoding it; the caller closes it.
+
+    Raises:
+        PictureError: no file, no picture, or one of too many pixels.
+    """
+    trouble = find_trouble(path)
+    if trouble:
+        raise PictureError(trouble)
+    known = UNREADABLE.get(find_format(path))
+    if known is not None:
+        raise PictureError(f"{path}: {known}")
     try:
-        return Image.open(path, formats=_READ_FORMATS)
+        with warnings.catch_warnings():
+            # Pillow warns of what is refused or allowed just below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=_READ_FORMATS)
     except Image.DecompressionBombError as error:
-        raise PictureError(
-            f"{path}: has more pixels than is safe to open ({error}); shrink it first"
-        ) from error
+        raise PictureError(f"{path}: {_TOO_LARGE} ({error}); shrink it") from error
     # See read_picture for why everything is caught.
     except Exception as error:
         raise PictureError(
             f"{path}: is no picture that can be read ({type(error).__name__}); "
             f"give one of {' '.join(PICTURE_SUFFIXES)}, or convert it to PNG first"
         ) from error
+    if image.width * image.height > MOST_PIXELS or max(image.size) > _LONGEST_SIDE:
+        image.close()
+        raise PictureError(
+            f"{path}: {_TOO_LARGE}: it says it is {image.width}x{image.height}, and at "
+            f"most {MOST_PIXELS // 10**6} million are read, no side above "
+            f"{_LONGEST_SIDE}; shrink it first"
+        )
+    return image
+
+
+def _check_sums(path: Path) -> None:
+    """Check the checksum of each part of a PNG; Pillow passes over those of pixels."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            kind, length = head[4:], int.from_bytes(head[:4], "big")
+            data = file.read(length)
+            found = int.from_bytes(file.read(4), "big")
+            if len(data) == length and zlib.crc32(kind + data) != found:
+                raise PictureError(
+                    f"the picture is damaged (the checksum of {kind!r} is wrong); copy "
+                    "or download it again"
+                )
+            if kind == b"IEND":
+                return
 
 
 def _read_orientation(image: Image.Image) -> int:
@@ -214,7 +237,12 @@ def _read_orientation(image: Image.Image) -> int:
         return 1
 
 
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
+def convert_image(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB of 8 bits, transparent parts over black.
+
+    Raises:
+        PictureError: samples of 32 bits.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         # Pillow's own conversion clips 16-bit grey at 255 instead of scaling it;
         # 257 takes 65535 to 255 exactly.
@@ -238,14 +266,13 @@ def _choose_options(
     options: dict[str, Any] = {}
     if file_format == "JPEG":
         options |= {"quality": quality, "subsampling": 0}
-    if file_format == "WEBP":
+    if file_format in ("WEBP", "AVIF"):
         options["quality"] = quality
     if file_format == "TIFF":
         options["compression"] = "tiff_lzw"
-    if not metadata:
+    if not metadata or file_format == "BMP":
+        # Which holds none; what an output is stands in the file beside it, too.
         return options
-    if file_format == "BMP":
-        raise PictureError(f"{path}: BMP holds no metadata; write a .png instead")
     if file_format == "PNG":
         return options | {"pnginfo": _make_png_text(path, metadata)}
     # ASCII escapes, because the tag ImageDescription is defined as ASCII.
@@ -270,12 +297,3 @@ def _make_png_text(path: Path, metadata: dict[str, str]) -> PngImagePlugin.PngIn
             )
         text.add_itxt(name, value)
     return text
-
-
-def natural_key(path: Path) -> tuple[list[int | str], str]:
-    """What to sort files by to have them as a person counts: 2 before 10."""
-    # Splitting at the digits alternates text and number, so that like meets like.
-    parts = re.split(r"(\d+)", path.name)
-    return [
-        int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)
-    ], path.name

@@ -1,22 +1,29 @@
 """What frames come from: videos, pictures and folders of them."""
 
+import logging
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from deepfake_jax.files import hash_file
-from deepfake_jax.media.media_probe import VideoError, probe_video
-from deepfake_jax.media.pictures import (
-    VIDEO_SUFFIXES,
+from deepfake_jax.media.file_kinds import (
+    UNREADABLE,
+    find_format,
+    find_kind,
+    find_trouble,
     is_picture,
-    list_pictures,
     natural_key,
-    read_picture,
 )
+from deepfake_jax.media.media_probe import VideoError, probe_video
+from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.types import Frame
+
+_log = logging.getLogger("deepfake_jax")
+_SIXTIETH = re.compile(r"[0-5][0-9](\.|$)")
 
 
 class SourceError(ValueError):
@@ -61,16 +68,17 @@ class Source:
 def list_sources(paths: list[Path]) -> list[Source]:
     """Videos, pictures and folders of both, in the order given, to single files.
 
-    Of a folder the pictures come first, then the videos, each as a person counts.
+    Of a folder the pictures come first, then the videos, each as a person counts; what
+    else is in it is named in one line of the log.
 
     Raises:
         SourceError: no such file, or a folder without pictures and videos.
-        VideoError: a file that is neither picture nor video.
+        VideoError, PictureError: a file that is neither picture nor video.
     """
     sources = []
     for path in paths:
         if path.is_dir():
-            pictures, videos = list_pictures(path), _list_videos(path)
+            pictures, videos = list_folder(path)
             if not pictures and not videos:
                 raise SourceError(
                     f"{path} holds no pictures and no videos; name a video, a picture "
@@ -79,24 +87,58 @@ def list_sources(paths: list[Path]) -> list[Source]:
                 )
             sources += [Source(picture, "picture", 1) for picture in pictures]
             sources += [_try_video(video) for video in videos]
-        elif not path.exists():
-            raise SourceError(f"no such file or folder: {path}")
-        elif is_picture(path):
+        elif holds_picture(path):
             sources.append(Source(path, "picture", 1))
         else:
             sources.append(_video(path))
     return sources
 
 
-def _list_videos(folder: Path) -> list[Path]:
-    videos = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    ]
-    return sorted(videos, key=natural_key)
+def holds_picture(path: Path) -> bool:
+    """Tell by its content whether a file is a still picture.
+
+    Raises:
+        SourceError: no such file, or no regular one.
+        PictureError: a picture of a format that cannot be read.
+    """
+    if not path.is_file():
+        raise SourceError(find_trouble(path))
+    kind = find_kind(path)
+    if kind == "unreadable picture":
+        raise PictureError(f"{path}: {UNREADABLE[find_format(path)]}")
+    # An empty or broken file is what its name says.
+    return kind == "picture" or (kind == "other" and is_picture(path))
+
+
+def list_folder(folder: Path, *, films: bool = True) -> tuple[list[Path], list[Path]]:
+    """The pictures and videos right inside a folder, each as a person counts.
+
+    One line of the log names what is not used. Hidden files are passed over.
+
+    Args:
+        folder: it.
+        films: whether videos and animations are of use.
+    """
+    pictures: list[Path] = []
+    videos: list[Path] = []
+    unused: list[str] = []
+    for path in sorted(folder.iterdir(), key=natural_key):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        kind = find_kind(path) if path.is_file() else "other"
+        if kind == "picture" and not is_picture(path):
+            unused.append(f"{path.name} ({find_format(path)}: name it so)")
+        elif kind == "picture" or (kind == "other" and is_picture(path)):
+            pictures.append(path)
+        elif films and kind in ("animation", "film"):
+            videos.append(path)
+        else:
+            what = find_format(path) if path.is_file() else "no regular file"
+            unused.append(path.name if what == "other" else f"{path.name} ({what})")
+    if unused:
+        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
+        _log.warning("%s: not used: %s%s", folder, ", ".join(unused[:10]), more)
+    return pictures, videos
 
 
 def _video(path: Path) -> Source:
@@ -150,21 +192,23 @@ def parse_part(start: str, end: str) -> tuple[float | None, float | None]:
 
 
 def parse_time(text: str, *, option: str) -> float | None:
-    """Seconds of ``90``, ``1:30`` or ``0:01:30.5``; None of an empty text.
+    """Seconds of ``90``, ``90.5``, ``1:30`` or ``0:01:30.5``; None of an empty text.
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else, such as ``1:90``.
     """
     if not text:
         return None
-    parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3 or any(not 0 <= n < 1e9 for n in numbers):
-        raise ValueError(f"{option} {text}: give seconds, m:ss or h:mm:ss")
+    *before, last = text.split(":")
+    parts = [*before, last]
+    whole = all(re.fullmatch("[0-9]{1,9}", part) for part in before)
+    whole = whole and re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", last) is not None
+    if not whole or len(parts) > 3 or any(not _SIXTIETH.match(p) for p in parts[1:]):
+        raise ValueError(
+            f"{option} {text}: give seconds, m:ss or h:mm:ss; what follows a colon has "
+            "two digits and is below 60"
+        )
     seconds = 0.0
-    for number in numbers:
-        seconds = 60 * seconds + number
+    for part in parts:
+        seconds = 60 * seconds + float(part)
     return seconds

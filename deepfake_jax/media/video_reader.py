@@ -13,6 +13,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
+from deepfake_jax.media.animations import read_animation
 from deepfake_jax.media.deinterlacing import join_fields
 from deepfake_jax.media.frame_decoder import DecodedFrame, decode_frames
 from deepfake_jax.media.media_probe import (
@@ -25,6 +26,7 @@ from deepfake_jax.media.media_probe import (
     pick_video_stream,
     probe_video,
 )
+from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.pixel_formats import (
     RotationReader,
     convert_to_rgb,
@@ -135,7 +137,23 @@ def read_frames(
         )
 
 
+def _read_pictures(info: VideoInfo) -> Iterator[TimedFrame]:
+    pts = index = 0
+    try:
+        for index, (frame, duration) in enumerate(read_animation(info.path)):
+            time = float(pts * info.time_base)
+            yield TimedFrame(index, time, pts, duration, picture=frame)
+            pts += duration
+    except PictureError as error:
+        raise TruncatedVideoError(
+            str(error), frames_read=index, frames_expected=info.frames
+        ) from error
+
+
 def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
+    if info.animation:
+        yield from _read_pictures(info)
+        return
     path = info.path
     problems: list[str] = []
     count = damaged = 0

@@ -72,7 +72,7 @@ class VideoWriter(FrameWriter):
         name = CONTAINERS[self._path.suffix.lower()]
         self._container = av.open(f"file:{self._partial}", "w", format=name)
         stack.callback(abandon, self._container)
-        if self._spec.like is not None:
+        if self._spec.like is not None and not self._spec.like.animation:
             self._extras = read_extras(self._spec.like)
             self._container.metadata.update(self._extras.metadata)
         self._container.metadata.update(self._spec.metadata)
