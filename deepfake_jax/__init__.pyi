@@ -22,7 +22,8 @@ from .train_config import load_config as load_config
 from .train_config import load_preset as load_preset
 from .conversion.convert import ConvertResult as ConvertResult
 from .conversion.convert import convert_video as convert_video
-from .training.data import BatchLoader as BatchLoader
+from .training.batch import Pair as Pair
+from .training.data import load_batches as load_batches
 from .training.data import make_batch as make_batch
 from .cli.demo import run_demo as run_demo
 from .models.fine_detail import match_detail as match_detail
@@ -55,6 +56,8 @@ from .conversion.face_mask import MaskOptions as MaskOptions
 from .conversion.face_mask import build_mask as build_mask
 from .models.autoencoder import Autoencoder as Autoencoder
 from .models.autoencoder import make_autoencoder as make_autoencoder
+from .models.network import Network as Network
+from .models.network import SwapParams as SwapParams
 from .imaging.occlusion_mask import occlusion_mask as occlusion_mask
 from .convert_config import ConvertConfig as ConvertConfig
 from .extract_config import ExtractConfig as ExtractConfig

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.train_config import ModelConfig
 
@@ -29,3 +31,13 @@ class Still(nn.Module):
         shape = (self.size, self.size, 3)
         picture = self.param("picture", nn.initializers.zeros, shape)
         return jnp.broadcast_to(picture[None], x.shape)
+
+
+# Parameters of networks that have none.
+NOTHING = SwapParams(Network({"a": {}, "b": {}}, {}))
+
+
+def begin_params(model: Autoencoder, seed: int = 0) -> SwapParams:
+    """What a network swaps with before it has learned anything."""
+    network = jax.jit(model.init)(jax.random.key(seed))
+    return SwapParams(network, model.begin_statistics())

@@ -291,9 +291,9 @@ def test_walk_finds_functions_methods_and_classes():
     assert len(names) > 500
     assert {
         f"{NAME}.training.augment.random_warp",
-        f"{NAME}.training.data.BatchLoader",
-        f"{NAME}.training.data.BatchLoader.batches",
-        f"{NAME}.training.data.BatchLoader.__init__",
+        f"{NAME}.pipeline.Stopwatch",
+        f"{NAME}.pipeline.Stopwatch.wrap",
+        f"{NAME}.training.history.Journal.__init__",
         f"{NAME}.models.original.Decoder.__call__",
     } <= names
     assert not any("._" in name.replace(".__", ".") for name in names)

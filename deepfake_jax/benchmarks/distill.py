@@ -20,7 +20,7 @@ from deepfake_jax.evaluation.evaluate import find_splits
 from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import RealFaces, load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.autoencoder import count_parameters
+from deepfake_jax.models.network import count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import read_run_config
 from deepfake_jax.runs.swapper import Swapper, make_swapper
@@ -217,7 +217,7 @@ def _describe(
         return statistics.mean(swaps[name] for swaps in both)
 
     return Contestant(
-        parameters=count_parameters(run.params),
+        parameters=count_parameters(run.params.network),
         size_mb=sum(leaf.nbytes for leaf in jax.tree.leaves(run.params)) / 1e6,
         minutes=minutes,
         step=run.step,

@@ -7,9 +7,11 @@ other programs count, and OpenCV's and BLAS's own threads do.
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -23,7 +25,8 @@ from deepfake_jax.benchmarks.machine import (
 )
 from deepfake_jax.train_config import AugmentConfig
 from deepfake_jax.training.augment import Crop
-from deepfake_jax.training.data import BatchLoader
+from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.data import load_batches
 from deepfake_jax.types import Face
 
 FACES = 400  # 79 MB: more than the caches hold, as with a real set
@@ -63,6 +66,10 @@ class LoaderResult:
     machine: Machine
 
 
+def _count_faces(batches: Iterator[Batch]) -> int:
+    return sum(len(pair.warped) for pair in next(batches).values())
+
+
 def measure_loader(
     *,
     batch_size: int = 64,
@@ -90,18 +97,17 @@ def measure_loader(
     ours, classic = [], []
     for index in range(rounds):
         # Anew each round, so that no batch is prepared while the other is timed.
-        with BatchLoader(
-            faces[: FACES // 2],
-            faces[FACES // 2 :],
+        loader = load_batches(
+            {"a": faces[: FACES // 2], "b": faces[FACES // 2 :]},
+            first_step=0,
             seed=index,
             batch_size=batch_size,
             augment=AugmentConfig(),
             workers=workers,
-        ) as loader:
-            batches = loader.batches(0)
-            ours.append(
-                _measure(lambda b=batches: 2 * len(next(b)["warped_a"]), seconds)
-            )
+        )
+        with closing(loader) as batches:
+            count = partial(_count_faces, batches)
+            ours.append(_measure(count, seconds))
         # In as many threads, since cores that share a cache slow each other.
         with ThreadPoolExecutor(workers) as pool:
 

@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -22,9 +22,11 @@ from deepfake_jax.benchmarks.machine import (
 )
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.train_config import ModelConfig, TrainConfig
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import find_devices
-from deepfake_jax.training.state import TrainState, init_state
-from deepfake_jax.training.step import StepFunction
+from deepfake_jax.training.state import SHAPE_NUMBERS, TrainState, init_state
+from deepfake_jax.training.step import Step
+from deepfake_jax.types import SIDES, Crops
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,14 @@ class StepRunner:
         place = find_devices(devices)
         place.rows(config.batch_size)
         state: Any = init_state(jax.random.key(config.seed), config)
-        faces = draw_batch(config.batch_size, state.model.crop_size)
-        batch = place.put_batches([faces], 0)
+        batch = place.put_batches([draw_batch(config)])
         state, step = place.put_state(state), place.make_step()
         start = time.perf_counter()
         state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
         self.first_seconds = time.perf_counter() - start
         self.state: TrainState = state
-        self._step: StepFunction = step
+        self._step: Step = step
         self._batch = batch
 
     def run(self, steps: int) -> list[float]:
@@ -130,16 +131,25 @@ class StepRunner:
         return times[1:]
 
 
-def draw_batch(batch_size: int, face_size: int = 64) -> dict[str, np.ndarray]:
-    """Random uint8 faces with a face's spread of values, smooth in places, seeded."""
-    rng = np.random.default_rng(0)
-    shape = (batch_size, face_size // 8, face_size // 8, 3)
-    batch = {}
-    for name in ("warped_a", "target_a", "warped_b", "target_b"):
+def draw_batch(config: TrainConfig) -> Batch:
+    """Random uint8 faces with a face's spread of values, smooth in places, seeded.
+
+    With random shapes where the config has the network learn them.
+    """
+    rng, model = np.random.default_rng(0), make_autoencoder(config.model)
+    places = model.crop_size // 8
+    shape = (config.batch_size, places, places, 3)
+
+    def draw() -> Crops:
         coarse = rng.normal(110, 50, shape).repeat(8, axis=1).repeat(8, axis=2)
         fine = rng.normal(0, 10, coarse.shape)
-        batch[name] = np.clip(coarse + fine, 0, 255).astype(np.uint8)
-    return batch
+        return np.clip(coarse + fine, 0, 255).astype(np.uint8)
+
+    pairs: Batch = {side: Pair(draw(), draw()) for side in SIDES}
+    if not (config.loss.shape_weight and model.align_codes):
+        return pairs
+    shapes = rng.normal(0, 0.02, (config.batch_size, SHAPE_NUMBERS)).astype(np.float32)
+    return {side: replace(pair, shape=shapes) for side, pair in pairs.items()}
 
 
 def measure_step(
@@ -266,6 +276,6 @@ def train_flops_per_image(config: ModelConfig) -> int:
     model = make_autoencoder(config)
     shapes = model.shapes()
     faces = (1, model.crop_size, model.crop_size, 3)
-    encoder, code = count_layers(model.encoder, shapes["encoder"], faces)
-    decoder, _ = count_layers(model.decoder, shapes["decoder_a"], code)
+    encoder, code = count_layers(model.encoder, shapes.encoder, faces)
+    decoder, _ = count_layers(model.decoder, shapes.decoders["a"], code)
     return 3 * (sum(encoder) + sum(decoder)) - encoder[0]

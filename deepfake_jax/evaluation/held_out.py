@@ -15,7 +15,8 @@ from deepfake_jax.evaluation.real_faces import Judge, RealFaces, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
 from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
-from deepfake_jax.models.autoencoder import Autoencoder, Params
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.network import SwapParams
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.trained_run import TrainedRun
@@ -54,7 +55,7 @@ class Gauge:
         if not all(len(split.held) for split in self.splits.values()):
             raise ValueError("splits must hold out a face or more of each side")
 
-    def warm_up(self, params: Params) -> None:
+    def warm_up(self, params: SwapParams) -> None:
         """Does what only the first measurement has to do, so that others can be timed.
 
         Args:
@@ -65,7 +66,7 @@ class Gauge:
             for side in SIDES:
                 draw_crops(self._run(params), real, side, to, finished=side != to)
 
-    def measure(self, params: Params) -> dict[str, float]:
+    def measure(self, params: SwapParams) -> dict[str, float]:
         """The figures; all but the errors are better the higher they are.
 
         Returns:
@@ -88,7 +89,7 @@ class Gauge:
         figures = {k: value for k, value in figures.items() if not math.isnan(value)}
         return {"score": score_figures(figures), **figures}
 
-    def _run(self, params: Params) -> TrainedRun:
+    def _run(self, params: SwapParams) -> TrainedRun:
         return TrainedRun(model=self.model, params=params, step=0, facts=self.facts)
 
     @cached_property

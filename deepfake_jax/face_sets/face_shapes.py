@@ -4,7 +4,7 @@ What is left is pose and expression, which A and B can have alike, and little of
 is. Landmarks are (x, y) in the pixels of the aligned face picture, 68 or 5 of a face.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -16,12 +16,8 @@ from deepfake_jax.imaging.face_template import (
     five_landmarks,
     template_landmarks,
 )
-from deepfake_jax.types import Landmarks
+from deepfake_jax.types import Landmarks, Side
 
-# Landmarks of all of A's faces and of all of B's.
-FaceLandmarks = tuple[
-    Float64[np.ndarray, "n points 2"], Float64[np.ndarray, "m points 2"]
-]
 _JAW = 17  # leading ones of 68 points, which follow the outline
 INNER = 2 * (68 - _JAW)  # numbers of the landmarks inside of the face's outline
 FIVE = 2 * 5
@@ -51,24 +47,24 @@ def flatten_landmarks(
 
 
 def stack_landmarks(
-    a: Sequence[FaceRecord], b: Sequence[FaceRecord]
-) -> FaceLandmarks | None:
-    """Landmarks of A's faces and of B's, in their pictures, as many of each face.
+    records: Mapping[Side, Sequence[FaceRecord]],
+) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
+    """Landmarks of both sides' faces, in their pictures, as many of each face.
 
     Returns:
         68 where all faces have them, else 5; None where some face has neither.
     """
-    counts = {len(face.landmarks) for face in (*a, *b)}
+    counts = {len(face.landmarks) for own in records.values() for face in own}
     if not counts <= {5, 68}:
         return None
 
     def stack(faces: Sequence[FaceRecord]) -> Float64[np.ndarray, "_ _ 2"]:
-        points = map(face_points, faces)
+        landmarks = map(face_points, faces)
         if counts != {68}:
-            points = (five_landmarks(p) if len(p) == 68 else p for p in points)
-        return np.stack(list(points))
+            landmarks = (five_landmarks(p) if len(p) == 68 else p for p in landmarks)
+        return np.stack(list(landmarks))
 
-    return stack(a), stack(b)
+    return {side: stack(own) for side, own in records.items()}
 
 
 def face_points(record: FaceRecord) -> Landmarks:

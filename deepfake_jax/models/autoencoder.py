@@ -1,14 +1,12 @@
 """The pair of autoencoders that all networks of this package form.
 
-Parameters are one dict, ``{"encoder": ..., "decoder_a": ..., "decoder_b": ...}``, so
-that every function of the package is pure in them. Faces are float32 in [0, 1], NHWC.
+It holds no parameters: these are a `Network`, in which every function is pure. Faces
+are float32 in [0, 1], NHWC.
 
 Nothing in the training makes the codes of A's and of B's faces alike: the encoder may
-tell who it sees, and a decoder then gets codes that it has never learned from. Networks
-that align codes keep, as ``"codes"``, the mean and variance of the bottleneck's vectors
-of each side. A swap moves the source's towards the target's, number by number, and
-then, where the parameters have a ``"bank"``, towards codes of real faces of the target,
-see `recall`.
+tell who it sees, and a decoder then gets codes that it has never learned from. For
+networks that align codes, `CodeStatistics` follow the bottleneck's vectors of each
+side, and a swap moves the source's towards the target's, number by number.
 
 Reference:
     Sun and Saenko 2016, "Deep CORAL", of the same idea with whole covariances; Huang
@@ -17,7 +15,6 @@ Reference:
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -27,13 +24,15 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.models import deep, lite, lite128, original
-from deepfake_jax.models.code_bank import RECALLED, recall_codes
+from deepfake_jax.models.network import (
+    CodeStatistics,
+    Network,
+    network_from_tree,
+    network_to_tree,
+)
 from deepfake_jax.models.subpixels import start_alike
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side
-
-Params = dict[str, Any]
-_LEARNED = ("encoder", "decoder_a", "decoder_b")
 
 # Shares of the way, identity transfer (mean of both directions) and expression error of
 # the two clips' held-out faces after 2,200 steps of `lite`: 0, 0.51, 0.076; 0.5, 0.54,
@@ -75,7 +74,7 @@ class Autoencoder:
     align_codes: bool = False
     masked: bool = False
 
-    def init(self, key: PRNGKeyArray) -> Params:
+    def init(self, key: PRNGKeyArray) -> Network:
         """Draws the parameters of the encoder and of both decoders, float32.
 
         Kernels are Glorot uniform, the classic program's choice, and biases zero. All
@@ -86,8 +85,8 @@ class Autoencoder:
             Glorot and Bengio 2010, "Understanding the difficulty of training deep
             feedforward neural networks", equation 16.
         """
-        shapes = self.shapes()
-        leaves, tree = jax.tree.flatten(shapes)
+        # In the order of the names in a checkpoint, as from the first version on.
+        leaves, tree = jax.tree.flatten(network_to_tree(self.shapes()))
         kernels = [leaf for leaf in leaves if leaf.ndim > 1]
         draws = jax.random.uniform(
             key, (sum(leaf.size for leaf in kernels),), minval=-1.0, maxval=1.0
@@ -102,89 +101,68 @@ class Autoencoder:
             part = draws[start : start + leaf.size].reshape(leaf.shape)
             drawn.append(part * jnp.float32(limit))
             start += leaf.size
-        params: Params = jax.tree.unflatten(tree, drawn)
-        if not self.masked:
-            return params
-        parts = {name: start_alike(params[name]) for name in _LEARNED}
-        return {**params, **parts}
+        params = jax.tree.unflatten(tree, drawn)
+        if self.masked:
+            params = {name: start_alike(part) for name, part in params.items()}
+        return network_from_tree(params)
 
-    def shapes(self) -> Params:
+    def shapes(self) -> Network:
         """The tree of parameters as shapes and types; nothing is computed."""
 
-        def build(key: PRNGKeyArray) -> Params:
-            faces = jnp.zeros((1, self.crop_size, self.crop_size, 3), jnp.float32)
-            code, encoder = self.encoder.init_with_output(key, faces)
-            decoder = self.decoder.init(key, code)["params"]
-            sides = {"decoder_a": decoder, "decoder_b": decoder}
-            params = {"encoder": encoder["params"], **sides}
-            if not self.align_codes:
-                return params
-            width = self.compress(params, faces).shape[1]
-            zeros = jnp.zeros(width, jnp.float32)
-            moments = {"mean": zeros, "variance": zeros}
-            return {**params, "codes": {"a": moments, "b": moments}}
+        def build(key: PRNGKeyArray) -> Network:
+            code, encoder = self.encoder.init_with_output(key, self._blank())
+            decoder: Any = self.decoder.init(key, code)["params"]
+            known: Any = encoder["params"]
+            return Network({"a": decoder, "b": decoder}, known)
 
         return jax.eval_shape(build, jax.random.key(0))
 
-    def encode(
-        self,
-        params: Params,
-        faces: Float32[Array, "n h w 3"],
-        *,
-        source: Side | None = None,
-        to: Side | None = None,
-        recall: float | Array = RECALLED,
-        landmarks: Float32[Array, "n m"] | None = None,
-    ) -> Float[Array, "n ch cw c"]:
-        """Faces of either person to their codes.
+    def begin_statistics(self) -> dict[Side, CodeStatistics]:
+        """Moments of no codes yet, zeros; empty where codes are not aligned."""
+        if not self.align_codes:
+            return {}
+        vectors = jax.eval_shape(self.compress, self.shapes(), self._blank())
 
-        Args:
-            params: the network's.
-            faces: whose codes.
-            source: who they show. If codes are aligned, those of one side are moved to
-                where those of the other lie.
-            to: whose decoder will read them; None leaves them where they are.
-            recall: how far they are then drawn to codes of real faces of `to`, 0 to 1;
-                see `recall.recall_codes`. Nothing without a bank.
-            landmarks: of the faces, for that.
-        """
-        if not self.align_codes or source is None or to is None or source == to:
-            return jnp.asarray(self.encoder.apply({"params": params["encoder"]}, faces))
-        vectors = self.compress(params, faces)
-        moved = move_codes(vectors, params["codes"][source], params["codes"][to])
-        bank = params.get("bank", {})
-        if "codes" in bank.get(to, {}):
-            moved = recall_codes(
-                vectors, moved, bank[source], bank[to], recall, landmarks=landmarks
-            )
-        return self.widen(params, moved)
+        def zeros() -> Array:  # each anew, or a step could not take over their memory
+            return jnp.zeros(vectors.shape[1], jnp.float32)
+
+        return {side: CodeStatistics(zeros(), zeros()) for side in SIDES}
+
+    def _blank(self) -> Float32[Array, "1 h w 3"]:
+        return jnp.zeros((1, self.crop_size, self.crop_size, 3), jnp.float32)
+
+    def encode(
+        self, network: Network, faces: Float32[Array, "n h w 3"]
+    ) -> Float[Array, "n ch cw c"]:
+        """Faces of either person to their codes, which are not moved."""
+        return jnp.asarray(self.encoder.apply({"params": network.encoder}, faces))
 
     def compress(
-        self, params: Params, faces: Float32[Array, "n h w 3"]
+        self, network: Network, faces: Float32[Array, "n h w 3"]
     ) -> Float[Array, "n d"]:
         """Faces to the vectors of the encoder's bottleneck."""
-        variables = {"params": params["encoder"]}
+        variables = {"params": network.encoder}
         return jnp.asarray(self.encoder.apply(variables, faces, method="compress"))
 
     def widen(
-        self, params: Params, vectors: Float[Array, "n d"]
+        self, network: Network, vectors: Float[Array, "n d"]
     ) -> Float[Array, "n ch cw c"]:
         """The bottleneck's vectors to codes."""
-        variables = {"params": params["encoder"]}
+        variables = {"params": network.encoder}
         return jnp.asarray(self.encoder.apply(variables, vectors, method="widen"))
 
     def decode(
-        self, params: Params, code: Float[Array, "n ch cw c"], side: Side
+        self, network: Network, code: Float[Array, "n ch cw c"], side: Side
     ) -> Float32[Array, "n h w 3"]:
         """Codes to faces of person `side`.
 
         Raises:
             ValueError: side is neither "a" nor "b".
         """
-        return self.draw(params, code, side).crops
+        return self.draw(network, code, side).crops
 
     def draw(
-        self, params: Params, code: Float[Array, "n ch cw c"], side: Side
+        self, network: Network, code: Float[Array, "n ch cw c"], side: Side
     ) -> Drawing:
         """Codes to faces of person `side` and, where the network has one, their mask.
 
@@ -193,7 +171,7 @@ class Autoencoder:
         """
         if side not in SIDES:
             raise ValueError(f'side must be "a" or "b", got {side!r}')
-        drawn: Any = self.decoder.apply({"params": params[f"decoder_{side}"]}, code)
+        drawn: Any = self.decoder.apply({"params": network.decoders[side]}, code)
         return Drawing(*drawn) if self.masked else Drawing(jnp.asarray(drawn))
 
     def at_size(self, crop_size: int) -> "Autoencoder":
@@ -216,8 +194,8 @@ class Autoencoder:
 
 def move_codes(
     vectors: Float[Array, "n d"],
-    source: Mapping[str, Float32[Array, " d"]],
-    target: Mapping[str, Float32[Array, " d"]],
+    source: CodeStatistics,
+    target: CodeStatistics,
 ) -> Float[Array, "n d"]:
     """Moves vectors of the source's moments most of the way to those of the target.
 
@@ -228,13 +206,13 @@ def move_codes(
 
     Args:
         vectors: of the source's faces.
-        source: its ``mean`` and ``variance``.
+        source: of all its faces.
         target: likewise.
     """
-    scale = jnp.sqrt((target["variance"] + _LEAST) / (source["variance"] + _LEAST))
+    scale = jnp.sqrt((target.variance + _LEAST) / (source.variance + _LEAST))
     scale = jnp.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE)
     start = vectors.astype(jnp.float32)
-    end = (start - source["mean"][None]) * scale[None] + target["mean"][None]
+    end = (start - source.mean[None]) * scale[None] + target.mean[None]
     return (start + _MOVED * (end - start)).astype(vectors.dtype)
 
 
@@ -259,12 +237,6 @@ def make_autoencoder(config: ModelConfig) -> Autoencoder:
         align_codes=align_codes,
         masked=network is lite128,
     )
-
-
-def count_parameters(params: Params) -> int:
-    """How many numbers a tree of parameters holds, without its bank."""
-    learned = {name: part for name, part in params.items() if name != "bank"}
-    return sum(leaf.size for leaf in jax.tree.leaves(learned))
 
 
 def to_float(faces: Array) -> Array:

@@ -12,8 +12,7 @@ not who it is. Whoever knows a face's landmarks gives them; else its shape is re
 its code, by a linear map for each person that is fitted when the bank is built. That is
 less sure: a bank of 70 faces reads half as well what it has not seen.
 
-A bank is a part of the parameters, ``params["bank"]``; a run without one swaps as well,
-with less likeness. It also has some of the real faces themselves, see `exemplars`.
+A run without a bank swaps as well, with less likeness.
 
 Reference:
     RVC, "Retrieval-based voice conversion", which mixes features of the target's
@@ -21,18 +20,12 @@ Reference:
     is ours. Hoerl and Kennard 1970, "Ridge regression", equation 2.1.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Float64
 
-# A person's "codes" [k, d] and their "shapes" [k, m], which are landmarks less their
-# mean, "middle" [m]; "mean" and "scale" [d] of the codes, and "readout" [d, m], which
-# maps codes so scaled to shapes. And "faces", real ones [j, h, w, 3], uint8; these
-# alone where a network does not align codes.
-Bank = dict[str, Any]
+from deepfake_jax.models.network import Bank
 
 RECALLED = 0.5  # see BENCHMARKS.md
 _REACH = 0.5  # deviations that a code may stay away at a share of a half
@@ -49,7 +42,8 @@ def build_bank(
 
     Args:
         codes: of real faces, by the network that will swap.
-        landmarks: the faces', x and y, in any unit; see `faceshape.flatten_landmarks`.
+        landmarks: the faces', x and y, in any unit; see
+            `face_shapes.flatten_landmarks`.
     """
     middle = landmarks.mean(axis=0)
     shapes = landmarks - middle
@@ -64,7 +58,7 @@ def build_bank(
         "scale": scale,
         "readout": np.linalg.solve(square, scaled.T @ shapes),
     }
-    return {name: jnp.asarray(part, jnp.float32) for name, part in bank.items()}
+    return Bank(**{name: jnp.asarray(part, jnp.float32) for name, part in bank.items()})
 
 
 def recall_codes(
@@ -99,17 +93,17 @@ def recall_codes(
             from `codes`.
     """
     if landmarks is None:
-        scaled = codes.astype(jnp.float32) - source["mean"][None]
-        shapes = scaled / source["scale"][None] @ source["readout"]
+        scaled = codes.astype(jnp.float32) - source.mean[None]
+        shapes = scaled / source.scale[None] @ source.readout
     else:
-        shapes = landmarks - source["middle"][None]
-    start, scale = moved.astype(jnp.float32), target["scale"][None]
-    by_shape = jnp.square(shapes[:, None] - target["shapes"][None]).sum(2)
-    by_code = start[:, None] - target["codes"][None]
+        shapes = landmarks - source.middle[None]
+    start, scale = moved.astype(jnp.float32), target.scale[None]
+    by_shape = jnp.square(shapes[:, None] - target.shapes[None]).sum(2)
+    by_code = start[:, None] - target.codes[None]
     by_code = jnp.square(by_code / scale[None]).mean(2)
     apart = _over_least(by_shape) + _CODES * _over_least(by_code)
     weights = jax.nn.softmax(-apart / _WIDTH, axis=1)
-    recalled = weights @ target["codes"]
+    recalled = weights @ target.codes
     rest = start - recalled
     deviations = jnp.square(rest / scale).mean(1, keepdims=True)
     # Of the squares, so that a share of 0 divides nothing by 0.

@@ -4,7 +4,7 @@ See `recall` for what a bank is for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
 from deepfake_jax.face_sets.face_arrays import shift_color
-from deepfake_jax.face_sets.face_set import FaceSet
+from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet
 from deepfake_jax.face_sets.face_shapes import (
     FIVE,
     INNER,
@@ -22,8 +22,9 @@ from deepfake_jax.face_sets.face_shapes import (
 )
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import FACE_SIZE, MIRRORED
-from deepfake_jax.models.autoencoder import Autoencoder, Params, to_float
-from deepfake_jax.models.code_bank import Bank, build_bank
+from deepfake_jax.models.autoencoder import Autoencoder, to_float
+from deepfake_jax.models.code_bank import build_bank
+from deepfake_jax.models.network import Bank, Network, SwapParams
 from deepfake_jax.types import Side, spread
 
 MOST_FACES = 128  # a side; with their mirror images twice as many codes
@@ -65,8 +66,10 @@ def gather_examples(
         The sides' examples.
     """
     picked = {side: among[side][spread(len(among[side]), most)] for side in sets}
-    records = {s: [faces.records[i] for i in picked[s]] for s, faces in sets.items()}
-    points = stack_landmarks(records["a"], records["b"])
+    records: dict[Side, list[FaceRecord]] = {
+        s: [faces.records[i] for i in picked[s]] for s, faces in sets.items()
+    }
+    landmarks = stack_landmarks(records)
     examples: dict[Side, Examples] = {}
     for side, faces in sets.items():
         pictures = np.asarray(faces.faces[picked[side]])
@@ -74,7 +77,7 @@ def gather_examples(
             pictures = shift_color(pictures, color_shift)
         crops = crop_faces(pictures, face_size)
         crops = np.concatenate([crops, crops[:, :, ::-1]])
-        known = None if points is None else _mirror(points["ab".index(side)])
+        known = None if landmarks is None else _mirror(landmarks[side])
         examples[side] = Examples(crops, known)
     return examples
 
@@ -91,52 +94,46 @@ def _mirror(points: Float64[np.ndarray, "k p 2"]) -> Float64[np.ndarray, "n m"]:
 
 def remember(
     model: Autoencoder,
-    params: Params,
+    params: SwapParams,
     examples: Mapping[Side, Examples],
     *,
     pictures: int = 64,
-) -> Params:
-    """Parameters with the bank of some examples.
+) -> SwapParams:
+    """Parameters with the bank and the real faces of some examples.
 
     Args:
         model: the network.
-        params: its parameters; a bank that they have is replaced.
+        params: its parameters; what they remember is replaced.
         examples: of both sides.
-        pictures: how many faces of a side are kept as pictures, too, at most.
+        pictures: how many faces of a side are kept as pictures, at most.
     """
-    bank: dict[str, Bank] = {}
+    bank: dict[Side, Bank] = {}
+    faces: dict[Side, np.ndarray] = {}
     for side, own in examples.items():
         real = own.crops[: len(own.crops) // 2]
-        bank[side] = {}
         if pictures:
-            bank[side]["faces"] = real[spread(len(real), pictures)]
+            faces[side] = real[spread(len(real), pictures)]
         if model.align_codes and own.landmarks is not None:
-            codes = _encode(model, params, own.crops)
-            bank[side] |= build_bank(codes, own.landmarks)
-    learned = {name: part for name, part in params.items() if name != "bank"}
-    return {**learned, "bank": bank} if any(bank.values()) else learned
+            codes = _encode(model, params.network, own.crops)
+            bank[side] = build_bank(codes, own.landmarks)
+    return replace(params, bank=bank, faces=faces)
 
 
 def _encode(
-    model: Autoencoder, params: Params, crops: UInt8[np.ndarray, "k h w 3"]
+    model: Autoencoder, network: Network, crops: UInt8[np.ndarray, "k h w 3"]
 ) -> Float32[np.ndarray, "k d"]:
     """Codes of faces, in batches of one size: one program for sets of any."""
     codes = []
     for start in range(0, len(crops), _BATCH):
         piece = crops[start : start + _BATCH]
         padded = np.pad(piece, [(0, _BATCH - len(piece))] + [(0, 0)] * 3)
-        found = _compress(params, padded, model=model)
+        found = _compress(network, padded, model=model)
         codes.append(np.asarray(found, np.float32)[: len(piece)])
     return np.concatenate(codes)
 
 
 @partial(jax.jit, static_argnames="model")
 def _compress(
-    params: Params, crops: UInt8[Array, "n h w 3"], *, model: Autoencoder
+    network: Network, crops: UInt8[Array, "n h w 3"], *, model: Autoencoder
 ) -> Float[Array, "n d"]:
-    return model.compress(params, to_float(crops))
-
-
-def _bank_of(params: Params) -> dict[str, Any]:
-    """The part of a checkpoint that says what a swap recalls; empty without a bank."""
-    return {"bank": params["bank"]} if "bank" in params else {}
+    return model.compress(network, to_float(crops))

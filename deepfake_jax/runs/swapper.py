@@ -5,7 +5,7 @@ exemplars lend detail on the CPU, and the detail of both is matched. Faces are u
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.face_sets.face_shapes import flatten_landmarks
-from deepfake_jax.models.autoencoder import Autoencoder, Params, to_float
-from deepfake_jax.models.code_bank import RECALLED, Bank
+from deepfake_jax.models.autoencoder import Autoencoder, to_float
+from deepfake_jax.models.code_bank import RECALLED
 from deepfake_jax.models.fine_detail import MOST_GAIN, Energies, match_detail
+from deepfake_jax.models.network import Bank, Network, SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.exemplars import Exemplars
 from deepfake_jax.types import Landmarks, Side, other_side
@@ -32,7 +33,7 @@ _FAR = 1e6  # in what they are filled up with
 
 @partial(jax.jit, static_argnames=("model", "to", "source"))
 def _draw(
-    params: Params,
+    params: SwapParams,
     faces: UInt8[Array, "n h w 3"],
     landmarks: Float32[Array, "n m"] | None,
     *,
@@ -91,7 +92,7 @@ class Swapper:
     """
 
     model: Autoencoder
-    params: Params
+    params: SwapParams
     redraws: bool
     shape_numbers: int
     energies: Energies | None
@@ -154,7 +155,7 @@ class Swapper:
 
 def make_swapper(
     model: Autoencoder,
-    params: Params,
+    params: SwapParams,
     *,
     to: Side = "b",
     source: Side | None = None,
@@ -175,48 +176,51 @@ def make_swapper(
         most_detail: the largest factor of that.
         recall: see `swap_faces`.
         exemplars: lend swaps the detail of real faces first, on the CPU, if the
-            parameters have a bank of them; see `exemplars`.
+            parameters have some; see `exemplars`.
     """
-    bank, source = params.get("bank", {}), source or other_side(to)
-    parts = _take_parts(params, source, to)
+    source = source or other_side(to)
     plain = partial(
-        Swapper, model, parts, most_detail=most_detail, recall=recall, shape_numbers=0
+        Swapper,
+        model,
+        _take_parts(params, source, to),
+        most_detail=most_detail,
+        recall=recall,
+        shape_numbers=0,
     )
-    real, lender = bank.get(to, {}).get("faces", ()), None
+    real, lender = params.faces.get(to, ()), None
     if exemplars and len(real):
         real = np.concatenate([real, real[:, :, ::-1]])
         lender = Exemplars(real, plain(redraws=True, energies=None)(real))
     return plain(
         redraws=source == to,
-        shape_numbers=len(bank.get(source, {}).get("middle", ())),
+        shape_numbers=len(params.bank[source].middle) if params.bank else 0,
         energies=None if most_detail == 1 else energies,
         exemplars=lender,
     )
 
 
-def _take_parts(params: Params, source: Side, to: Side) -> Params:
+def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
     """What a swap needs of a network's parameters, as if it were always from A to B.
 
     So both directions share their compiled programs. The banks are filled up to some
     multiple for that, with codes of faces that no face is like.
     """
-    names: dict[str, Side] = {_SOURCE: source, _TARGET: to}
-    parts = {"encoder": params["encoder"], "decoder_b": params[f"decoder_{to}"]}
-    for group in ("codes", "bank"):
-        known = params.get(group, {})
-        parts[group] = {name: known[side] for name, side in names.items() if known}
-    for name, own in parts["bank"].items():
-        parts["bank"][name] = _fill_up(own)
+    names: dict[Side, Side] = {_SOURCE: source, _TARGET: to}
+    network, bank, known = params.network, params.bank, params.statistics
+    parts = SwapParams(
+        network=Network({_TARGET: network.decoders[to]}, network.encoder),
+        statistics={name: known[side] for name, side in names.items() if known},
+        bank={name: _fill_up(bank[side]) for name, side in names.items() if bank},
+    )
     return jax.tree.map(jnp.asarray, parts)
 
 
 def _fill_up(bank: Bank) -> Bank:
-    filled = {name: part for name, part in bank.items() if name != "faces"}
-    if "codes" in bank:
-        rows = [(0, -len(bank["codes"]) % _BANK_ROWS), (0, 0)]
-        for name in ("codes", "shapes"):
-            filled[name] = np.pad(bank[name], rows, constant_values=_FAR)
-    return filled
+    rows = [(0, -len(bank.codes) % _BANK_ROWS), (0, 0)]
+    codes, shapes = (
+        np.pad(each, rows, constant_values=_FAR) for each in (bank.codes, bank.shapes)
+    )
+    return replace(bank, codes=codes, shapes=shapes)
 
 
 def _in_batches(draw: Callable[..., Any], *arrays: Any) -> UInt8[np.ndarray, "n h w 3"]:

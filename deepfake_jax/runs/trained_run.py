@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.models.network import Network, SwapParams, from_tree
 from deepfake_jax.runs.checkpoint import CheckpointError, restore_checkpoint
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
@@ -21,7 +22,7 @@ from deepfake_jax.train_config import ModelConfig
 
 def load_start(
     folder: str | Path, model: ModelConfig, *, decoders: bool = False
-) -> Params:
+) -> Network:
     """What a new run takes over from another one: its encoder, and decoders if asked.
 
     Args:
@@ -41,8 +42,8 @@ def load_start(
             f"{_architecture(model)}; both must be the same: give the same preset or "
             "model settings"
         )
-    parts = ("encoder", "decoder_a", "decoder_b") if decoders else ("encoder",)
-    return {part: trained.params[part] for part in parts}
+    network = replace(trained.params.network, readout=None)
+    return network if decoders else replace(network, decoders={})
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class TrainedRun:
     """
 
     model: Autoencoder
-    params: Params
+    params: SwapParams
     step: int
     facts: RunFacts
     model_hash: str = ""
@@ -98,14 +99,12 @@ def load_run(
         )
     tree = restored.tree
     try:
-        params = tree["ema"] or tree["params"]
+        params = from_tree(tree["ema"] or tree["params"], tree.get("bank"))
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}: the checkpoint of step {restored.step} lacks {error}; it was "
             "not written by this program"
         ) from None
-    if bank := tree.get("bank"):
-        params = {**params, "bank": bank}
     files = json.dumps(restored.files, sort_keys=True)
     return TrainedRun(
         model=make_autoencoder(restored.facts.model),

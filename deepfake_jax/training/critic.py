@@ -22,13 +22,14 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
-from deepfake_jax.models.autoencoder import Params
 from deepfake_jax.models.conv import Conv
 from deepfake_jax.models.conv_blocks import to_blocks
+from deepfake_jax.models.network import Params
 from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.types import Side
 
-# Faces of both sides, "a" and "b", as many, [n, h, w, 3], in [0, 1].
-Drawn = dict[str, Array]
+# Faces of both sides, as many of each, [n, h, w, 3], in [0, 1].
+Drawn = dict[Side, Array]
 _LEAK = 0.2
 _BETAS = 0.5, 0.99  # Adam's; a critic follows a network that changes
 

@@ -21,7 +21,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, Shaped
 
 from deepfake_jax.train_config import ConfigError
-from deepfake_jax.training.step import Device, StepFunction, jit_step, pmap_step
+from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.step import Device, Step, jit_step, pmap_step
 
 AXIS = "data"
 DETECT: Literal["auto"] = "auto"
@@ -134,7 +135,7 @@ class Devices:
         share = batch_size // self.processes
         return slice(self.process * share, (self.process + 1) * share)
 
-    def make_step(self, *, stacked: bool = False) -> StepFunction:
+    def make_step(self, *, stacked: bool = False) -> Step:
         """The compiled step for these devices: `jit_step` on one, else `pmap_step`."""
         if self.single:
             return jit_step(stacked=stacked)
@@ -160,34 +161,35 @@ class Devices:
             return state
         return jax.tree.map(lambda leaf: leaf.addressable_shards[0].data[0], state)
 
-    def put_batches(
-        self, batches: Sequence[Mapping[str, Shaped[np.ndarray, "n ..."]]], vote: int
-    ) -> dict[str, Any]:
+    def put_batches(self, batches: Sequence[Batch]) -> Batch:
         """Puts the batches of one dispatch on the devices, without waiting.
 
         Args:
             batches: this process's rows of each step; one gives a plain batch, more are
                 stacked.
-            vote: what `pmap_step` shall compare; on one device nobody asks.
         """
         stacked = len(batches) > 1
-        parts = {
-            name: np.stack([batch[name] for batch in batches])
-            if stacked
-            else batches[0][name]
-            for name in batches[0]
-        }
+        batch = batches[0]
+        if stacked:
+            batch = jax.tree.map(lambda *parts: np.stack(parts), *batches)
         if self.single:
-            return jax.device_put(parts, self.local[0])
-        count = len(self.local)
-        split: dict[str, Any] = {"vote": np.full(count, vote, np.int32)}
-        for name, faces in parts.items():
+            return jax.device_put(batch, self.local[0])
+        count, axis = len(self.local), int(stacked)
+
+        def split(part: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
             # [steps, n, ...] to [devices, steps, n / devices, ...], steps if stacked.
-            axis = int(stacked)
-            shape = faces.shape
+            shape = part.shape
             shape = (*shape[:axis], count, shape[axis] // count, *shape[axis + 1 :])
-            split[name] = np.moveaxis(faces.reshape(shape), axis, 0)
-        return jax.device_put(split, self._sharding())
+            return np.moveaxis(part.reshape(shape), axis, 0)
+
+        return jax.device_put(jax.tree.map(split, batch), self._sharding())
+
+    def put_vote(self, vote: int) -> dict[str, Any]:
+        """What `pmap_step` shall compare, for its call; on one device nobody asks."""
+        if self.single:
+            return {}
+        votes = np.full(len(self.local), vote, np.int32)
+        return {"vote": jax.device_put(votes, self._sharding())}
 
     def read_metrics(self, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Waits for the metrics of a dispatch: one value a step, one ``vote``."""

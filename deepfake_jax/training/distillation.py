@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.models.network import count_parameters
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.run_folder import RunError, read_run_config
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
@@ -109,7 +110,7 @@ def distill(
         run=str(run),
         teacher=str(teacher),
         parameters=count_model(config.model),
-        teacher_parameters=count_parameters(trained.params),
+        teacher_parameters=count_parameters(trained.params.network),
     )
 
 
@@ -147,7 +148,7 @@ def student_config(
         RunError: even the narrowest network has more.
     """
     model = replace(config.model, align_codes=False)
-    width = width or _choose_width(model, count_parameters(teacher.params))
+    width = width or _choose_width(model, count_parameters(teacher.params.network))
     weight = config.loss.swap_weight or 1.0
     loss = replace(config.loss, swap_weight=weight, critic_weight=0.0, shape_weight=0.0)
     kept = min(config.exemplars, _EXEMPLARS)

@@ -9,7 +9,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +22,9 @@ from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.files import format_json
 from deepfake_jax.imaging.picture_grid import draw_preview
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.models.autoencoder import Params
+from deepfake_jax.models.network import SwapParams, bank_to_tree, to_tree
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best, save_checkpoint
-from deepfake_jax.runs.face_bank import _bank_of
 from deepfake_jax.runs.metrics_file import (
     read_metrics,
     truncate_metrics,
@@ -45,7 +44,8 @@ from deepfake_jax.training.progress_pictures import (
     plot_losses,
 )
 from deepfake_jax.training.progress_scores import Scores
-from deepfake_jax.training.state import TrainState, state_arrays
+from deepfake_jax.training.state import TrainState, state_to_tree
+from deepfake_jax.types import Side
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 # Of runs that read shapes from codes, with a teacher, with a critic.
@@ -102,7 +102,7 @@ class Journal:
         self._earlier_seconds, self._start = 0.0, time.monotonic()
         self._progress: Progress | None = None
         self.gauge: Gauge | None = None
-        self.memory: Callable[[Params], Params] = lambda params: params
+        self.memory: Callable[[SwapParams], SwapParams] = lambda params: params
         self._gauge_is_warm = False
         self.scores = Scores(
             every=config.judge_every,
@@ -242,8 +242,8 @@ class Journal:
             figures = self.gauge.measure(remembered)
             if self.scores.is_best(figures) or not list_checkpoints(self._run / BEST):
                 # What a swap needs, a quarter of what training does.
-                tree = {"step": np.int32(step), "params": params, "ema": None}
-                tree |= _bank_of(remembered)
+                tree = {"step": np.int32(step), "params": to_tree(params), "ema": None}
+                tree |= _keep_bank(remembered)
                 save_best(
                     self._run / BEST,
                     step,
@@ -303,11 +303,11 @@ class Journal:
         )
         with self.meter.apart():
             whole = self._devices.get_state(state)
-            bank = _bank_of(self.memory(whole.swap_params))
+            bank = _keep_bank(self.memory(whole.swap_params))
             save_checkpoint(
                 self._run / CHECKPOINTS,
                 step,
-                state_arrays(whole) | bank,
+                state_to_tree(whole) | bank,
                 facts=facts,
                 # After a skipped update the parameters may be what causes it: such a
                 # state is added to the others and pushes none of them out.
@@ -318,7 +318,7 @@ class Journal:
         self,
         step: int,
         state: TrainState,
-        faces: tuple[UInt8[Any, "n h w 3"], UInt8[Any, "m h w 3"]],
+        faces: Mapping[Side, UInt8[Any, "_ h w 3"]],
     ) -> None:
         """Draws ``preview.png``, both sides through both decoders, and ``loss.png``."""
         if not self._devices.leads:
@@ -329,6 +329,11 @@ class Journal:
             rows = _draw_rows(state.model, params, faces)
             write_picture(self._run / PREVIEW_NAME, draw_preview(rows, title=title))
             plot_losses(read_metrics(self._run / METRICS_NAME), self._run / LOSSES_NAME)
+
+
+def _keep_bank(params: SwapParams) -> dict[str, Any]:
+    bank = bank_to_tree(params)
+    return {"bank": bank} if bank else {}
 
 
 class Meter:

@@ -7,21 +7,20 @@ one stopped, with the result of an uninterrupted run.
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.autoencoder import Params
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
     list_checkpoints,
@@ -35,7 +34,8 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.data import Batch, BatchLoader
+from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.data import load_batches
 from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.history import Dispatch, Journal
 from deepfake_jax.training.observer import Observer
@@ -49,10 +49,15 @@ from deepfake_jax.training.session import (
     split_faces,
     start_with,
 )
-from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
+from deepfake_jax.training.state import (
+    Teacher,
+    TrainState,
+    init_state,
+    state_from_tree,
+)
 from deepfake_jax.training.stop import StopRequest, stop_signals
 from deepfake_jax.training.teacher import TeacherRun, load_teacher
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 _log = logging.getLogger("deepfake_jax")
 # What processes tell each other: a signal's number, or that the run has had its time or
@@ -196,22 +201,26 @@ class _Session:
         devices: Devices,
         *,
         rows: slice,
-        start: Params,
+        start: Network | None,
         teacher: TeacherRun | None = None,
     ):
         self.config, self.run = config, run
         self.devices, self.rows = devices, rows
         self.journal = Journal(run, config, devices)
+        sets: dict[Side, FaceSet] = {"a": a, "b": b}
         self.splits = split_faces(
             run,
-            {"a": a, "b": b},
+            sets,
             config,
             leads=devices.leads,
             teacher=teacher,
         )
-        self.among = self.splits["a"].train, self.splits["b"].train
-        self.facts = describe_run(config, a, b, self.among, teacher)
-        counts, told = map(len, self.among), "" if teacher is None else teacher.name
+        self.among: dict[Side, np.ndarray] = {
+            side: self.splits[side].train for side in SIDES
+        }
+        self.facts = describe_run(config, sets, self.among, teacher)
+        counts = [len(own) for own in self.among.values()]
+        told = "" if teacher is None else teacher.name
         self.fingerprint = fingerprint_run(config, self.facts, told, *counts)
         self.observer: Observer | None = None
         self.observed_step, self.observed_seconds = -1, 0.0
@@ -224,12 +233,15 @@ class _Session:
         if teacher is not None:
             self.teacher = devices.put_state(teacher.network)
         shift = self.facts.shift
-        self.faces = shift_color(a.faces, shift), b.faces
-        self.landmarks = find_landmarks(config, a, b, taught=teacher is not None)
-        self._begin_judging({"a": a, "b": b})
+        self.faces: dict[Side, Any] = {
+            "a": shift_color(a.faces, shift),
+            "b": b.faces,
+        }
+        self.landmarks = find_landmarks(config, sets, taught=teacher is not None)
+        self._begin_judging(sets)
         if devices.leads:
-            self.journal.memory = self._make_memory({"a": a, "b": b}, shift)
-            write_sets(run, {"a": a, "b": b})
+            self.journal.memory = self._make_memory(sets, shift)
+            write_sets(run, sets)
 
     def _begin_judging(self, sets: dict[Side, FaceSet]) -> None:
         held = all(len(split.held) for split in self.splits.values())
@@ -246,19 +258,14 @@ class _Session:
 
     def _make_memory(
         self, sets: dict[Side, FaceSet], shift: np.ndarray
-    ) -> Callable[[Params], Params]:
+    ) -> Callable[[SwapParams], SwapParams]:
         model = self.state.model
-        among: dict[Side, np.ndarray] = {s: self.splits[s].train for s in sets}
-        examples = gather_examples(sets, among, model.crop_size, color_shift=shift)
+        examples = gather_examples(sets, self.among, model.crop_size, color_shift=shift)
         pictures = self.config.exemplars
         return partial(remember, model, examples=examples, pictures=pictures)
 
     def _resume(self, state: TrainState) -> TrainState:
-        restored = restore_checkpoint(
-            self.run / CHECKPOINTS,
-            state_arrays(state),
-            optional=("ema", "critic", "bank"),
-        )
+        restored = restore_checkpoint(self.run / CHECKPOINTS)
         if restored is None:
             self.journal.resume(0, None)
             return state
@@ -269,9 +276,7 @@ class _Session:
             _log.warning("the face sets have changed; the run keeps its colour shift")
             self.facts = replace(self.facts, color_shift=facts.color_shift)
         _log.info("going on at step %d", restored.step)
-        if state.ema is not None:
-            tree.setdefault("ema", jax.tree.map(jnp.copy, tree["params"]))
-        return replace(state, **tree)  # a critic that is new begins anew
+        return state_from_tree(tree, state)
 
     def train_until(self, stop: StopRequest) -> TrainResult:
         """The loop: a batch, a step, and now and then a line, pictures, a state."""
@@ -283,13 +288,15 @@ class _Session:
         save_is_due, newest = False, None
         journal = self.journal
         ending = int(devices.meet(self._vote(stop)).max())
-        with self._loader() as loader, journal.show_progress(self.step):
-            feed = self._feed(loader.batches(self.step), stop)
+        with closing(self._load()) as batches, journal.show_progress(self.step):
+            feed = self._feed(batches, stop)
             following = next(feed, None)
             while following is not None and not ending:
-                count, batch = following
+                count, batch, vote = following
                 advance = stacked_step if count > 1 else step_function
-                self.state, metrics = advance(self.state, batch, teacher=self.teacher)
+                self.state, metrics = advance(
+                    self.state, batch, teacher=self.teacher, **vote
+                )
                 self.step += count
                 previous, newest = newest, Dispatch(self.step, metrics)
                 # The next batch goes to the devices while they work.
@@ -354,13 +361,14 @@ class _Session:
 
     def _feed(
         self, batches: Iterator[Batch], stop: StopRequest
-    ) -> Iterator[tuple[int, Any]]:
-        """Each coming dispatch: how many steps, and their batches on the devices."""
+    ) -> Iterator[tuple[int, Batch, dict[str, Any]]]:
+        """Each coming dispatch: how many steps, their batches, and a vote."""
         step = self.step
         while count := steps_of_dispatch(self.config, step):
             with self.journal.meter.waiting():
                 group = [next(batches) for _ in range(count)]
-            yield count, self.devices.put_batches(group, self._vote(stop))
+            vote = self.devices.put_vote(self._vote(stop))
+            yield count, self.devices.put_batches(group), vote
             step += count
 
     def _look_is_due(self) -> bool:
@@ -389,9 +397,10 @@ class _Session:
     def _write_pictures(self) -> None:
         self.journal.write_pictures(self.step, self.state, self.faces)
 
-    def _loader(self) -> BatchLoader:
-        return BatchLoader(
-            *self.faces,
+    def _load(self) -> Generator[Batch]:
+        return load_batches(
+            self.faces,
+            first_step=self.step,
             seed=self.config.seed,
             batch_size=self.config.batch_size,
             augment=self.config.augment,

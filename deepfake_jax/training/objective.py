@@ -1,20 +1,28 @@
-"""What a training step minimises: pure functions of parameters and a batch."""
+"""What a training step minimises: a sum of losses, pure functions of a batch.
 
-from collections.abc import Mapping
+Each loss is a function of what the network made of a batch, of the batch and of the
+state; it gives what it adds to the sum, and its metrics. `choose_losses` names those
+that a run has, when a step is traced: a new loss is a new function and a line there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from deepfake_jax.models import losses
-from deepfake_jax.models.autoencoder import Params, move_codes
+from deepfake_jax.models.autoencoder import move_codes
+from deepfake_jax.models.network import Network
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.train_config import LossConfig
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.critic import Drawn, fooling_loss
 from deepfake_jax.training.state import Teacher, TrainState
-from deepfake_jax.types import Side
+from deepfake_jax.types import DIRECTIONS, SIDES, Side, other_side
 
 Metrics = dict[str, Any]
 # `align.COVERAGE` of `align.FACE_SIZE`, which import OpenCV: pixels of a face picture
@@ -32,142 +40,242 @@ def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Arr
     return total
 
 
-def draw_swaps(teacher: Teacher, pairs: Mapping[str, Array]) -> dict[str, Array]:
-    """A batch's targets as the teacher swaps them.
+def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
+    """A batch with its targets as the teacher swaps them.
 
     The targets, not the warped faces: the teacher at its best is the example, and a
     student undoes the warp as it does for its own side.
 
     Args:
         teacher: the network; no gradient reaches its parameters.
-        pairs: a batch in float32; where it has shapes, the teacher recalls by them, as
-            a conversion does by landmarks.
-
-    Returns:
-        ``swapped_a``, A's faces as B, and ``swapped_b``, B's as A.
+        batch: in float32; where it has shapes, the teacher recalls by them, as a
+            conversion does by landmarks.
     """
 
-    bank = teacher.params.get("bank", {})
-
-    def draw(side: Side, to: Side) -> Array:
-        faces, landmarks = pairs[f"target_{side}"], None
-        if f"shape_{side}" in pairs and "middle" in bank.get(side, {}):
-            middle, shapes = bank[side]["middle"], pairs[f"shape_{side}"]
-            if shapes.shape[1] == len(middle):
-                landmarks = CROP_SIDE * shapes + middle[None]
-        return swap_faces(
+    def draw(side: Side, pair: Pair) -> Pair:
+        bank, landmarks = teacher.params.bank.get(side), None
+        if bank is not None and pair.shape is not None:
+            if pair.shape.shape[1] == len(bank.middle):
+                landmarks = CROP_SIDE * pair.shape + bank.middle[None]
+        swapped = swap_faces(
             teacher.model,
             teacher.params,
-            faces,
-            to=to,
+            pair.target,
+            to=other_side(side),
             source=side,
             landmarks=landmarks,
         )
+        return replace(pair, swapped=jax.lax.stop_gradient(swapped))
 
-    drawn = {"swapped_a": draw("a", "b"), "swapped_b": draw("b", "a")}
-    return jax.lax.stop_gradient(drawn)
+    return {side: draw(side, pair) for side, pair in batch.items()}
+
+
+class Moments(NamedTuple):
+    """Of a batch's codes of one side: means of each number, and of its square."""
+
+    mean: Array
+    square: Array
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What the network makes of a batch.
+
+    Attributes:
+        network: its parameters, by which the sum is differentiated.
+        code: of each side's warped faces.
+        vectors: the bottleneck's, before they are widened to `code`; empty where codes
+            are not aligned.
+        error: of each side's faces as its own decoder draws them.
+        drawn: these faces.
+        compare: a side's code, as a side draws it, against a target: the error, and
+            what was drawn.
+        shown: faces for the critic, empty without one; see `_mix_swaps`.
+    """
+
+    network: Network
+    code: dict[Side, Array]
+    vectors: dict[Side, Array]
+    error: dict[Side, Array]
+    drawn: Drawn
+    compare: Callable[[Array, Array, Side], tuple[Array, Array]]
+    shown: Drawn
+
+
+Loss = Callable[[Forward, Batch, TrainState], tuple[Array, Metrics]]
+
+
+def choose_losses(batch: Batch, state: TrainState) -> list[Loss]:
+    """The losses that a run has: those that its batch and its state have data for."""
+    taught = batch["a"].swapped is not None
+    shaped = batch["a"].shape is not None and state.model.align_codes
+    asked: list[tuple[bool, Loss]] = [
+        (True, reconstruct),
+        (taught, follow_teacher),
+        (shaped, read_shapes),
+        (state.critic is not None, fool_critic),
+    ]
+    return [loss for wanted, loss in asked if wanted]
 
 
 def sum_losses(
-    params: Params, state: TrainState, pairs: dict[str, Array]
-) -> tuple[Array, tuple[Metrics, Params, Drawn]]:
-    """What a step minimises: A's loss plus B's, those of swaps, and the critic's.
+    network: Network, state: TrainState, batch: Batch
+) -> tuple[Array, tuple[Metrics, dict[Side, Moments], Drawn]]:
+    """What a step minimises: the sum of a run's losses.
 
     Args:
-        params: those to differentiate by, in place of the state's.
-        state: the network, the loss and `remat`.
-        pairs: a batch in float32. With ``swapped_a`` and ``swapped_b``, see
-            `draw_swaps`, both directions' swaps are compared with them by the same
-            loss, times the config's `swap_weight`; codes must not be aligned. With
-            ``shape_a`` and ``shape_b``, see `faceshape.cut_shapes`, and aligned codes,
-            these are read from the codes by ``params["readout"]``.
+        network: the parameters to differentiate by, in place of the state's.
+        state: the network's functions, the loss and `remat`.
+        batch: in float32.
 
     Returns:
-        The sum; as metrics both sides' losses and, where swaps are compared, the mean
-        of both directions' as ``loss_swap``, and where shapes are read, how far they
-        are off on average, in shares of the face's side, as ``loss_shape``; and where
-        codes are aligned, the batch's mean of each side's codes and of their squares,
-        else an empty dict; and faces that each decoder drew, for the critic.
+        The sum; the metrics of all losses; where codes are aligned, the moments of each
+        side's, else an empty dict; and faces that the critic is shown.
     """
+    forward = run_forward(network, state, batch)
+    terms = [loss(forward, batch, state) for loss in choose_losses(batch, state)]
+    total = sum((value for value, _ in terms), start=jnp.zeros(()))
+    metrics = {name: value for _, more in terms for name, value in more.items()}
+    return total, (metrics, _take_moments(forward.vectors), forward.shown)
+
+
+def reconstruct(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How each side's faces come back from their warped pictures: ``loss_a``, ..."""
+    metrics = {f"loss_{side}": error for side, error in forward.error.items()}
+    return forward.error["a"] + forward.error["b"], metrics
+
+
+def follow_teacher(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How far both directions' swaps are from a teacher's: ``loss_swap``, their mean.
+
+    By the same measure as faces are; codes must not be aligned.
+    """
+    both = [
+        forward.compare(forward.code[side], batch[side].swapped, to)[0]
+        for side, to in DIRECTIONS
+    ]
+    total = both[0] + both[1]
+    return state.loss.swap_weight * total, {"loss_swap": total / 2}
+
+
+def read_shapes(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How far shapes that one map reads from both sides' codes are off: ``loss_shape``.
+
+    On average, in shares of the crop's side; see `data.cut_shapes`.
+    """
+    vectors = jnp.concatenate([forward.vectors[side] for side in SIDES])
+    shapes = jnp.concatenate([batch[side].shape for side in SIDES])
+    readout = forward.network.readout[:, : shapes.shape[1]]
+    error = jnp.mean(jnp.abs(vectors.astype(jnp.float32) @ readout - shapes))
+    return state.loss.shape_weight * error, {"loss_shape": error}
+
+
+def fool_critic(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How far drawn faces are from fooling the critic; 0 before it begins."""
+    assert state.critic is not None
+    fooling = jax.lax.cond(
+        state.step >= state.loss.critic_start,
+        fooling_loss,
+        lambda params, shown: jnp.zeros(()),
+        state.critic.params,
+        forward.shown,
+    )
+    return state.loss.critic_weight * fooling, {}
+
+
+def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
+    """Encodes both sides' warped faces, and draws each with its own decoder."""
     model = state.model
 
-    def encode(params: Params, faces: Array) -> tuple[Array, Array | None]:
+    def encode(network: Network, faces: Array) -> tuple[Array, Array | None]:
         if not model.align_codes:
-            return model.encode(params, faces), None
-        vectors = model.compress(params, faces)
-        return model.widen(params, vectors), vectors
+            return model.encode(network, faces), None
+        vectors = model.compress(network, faces)
+        return model.widen(network, vectors), vectors
 
-    def loss_of(
-        params: Params, code: Array, target: Array, side: Side
+    def compare(
+        network: Network, code: Array, target: Array, side: Side
     ) -> tuple[Array, Array]:
-        output = state.model.decode(params, code, side)
+        output = model.decode(network, code, side)
         return reconstruction_loss(state.loss, output, target), output
 
     if state.remat:
         # Encoder and decoders apart: only one of the three has its activations alive
         # at a time. One checkpoint around all would save nothing at its peak.
         encode = jax.checkpoint(encode)
-        loss_of = jax.checkpoint(loss_of, static_argnums=3)
+        compare = jax.checkpoint(compare, static_argnums=3)
     # A and B go through the encoder in one go: one large product, not two.
-    count = pairs["warped_a"].shape[0]
-    warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
-    code, vectors = encode(params, warped)
-    loss_a, drawn_a = loss_of(params, code[:count], pairs["target_a"], "a")
-    loss_b, drawn_b = loss_of(params, code[count:], pairs["target_b"], "b")
-    total, metrics = loss_a + loss_b, {"loss_a": loss_a, "loss_b": loss_b}
-    if "swapped_a" in pairs:
-        both, _ = loss_of(params, code[:count], pairs["swapped_a"], "b")
-        both = both + loss_of(params, code[count:], pairs["swapped_b"], "a")[0]
-        total = total + state.loss.swap_weight * both
-        metrics["loss_swap"] = both / 2
-    if "shape_a" in pairs and vectors is not None:
-        shapes = jnp.concatenate([pairs["shape_a"], pairs["shape_b"]])
-        readout = params["readout"][:, : shapes.shape[1]]
-        read = vectors.astype(jnp.float32) @ readout
-        metrics["loss_shape"] = jnp.mean(jnp.abs(read - shapes))
-        total = total + state.loss.shape_weight * metrics["loss_shape"]
-    drawn: Drawn = {"a": drawn_a, "b": drawn_b}
-    if state.critic is not None:
-        fooling, drawn = jax.lax.cond(
-            state.step >= state.loss.critic_start,
-            partial(_fool, state),
-            lambda params, code, vectors, drawn: (jnp.zeros(()), drawn),
-            params,
-            code,
-            vectors,
-            drawn,
-        )
-        total = total + state.loss.critic_weight * fooling
-    codes: Params = {}
-    if vectors is not None:
-        vectors = jax.lax.stop_gradient(vectors).astype(jnp.float32)
-        for side, own in (("a", vectors[:count]), ("b", vectors[count:])):
-            codes[side] = {"mean": own.mean(0), "square": jnp.square(own).mean(0)}
-    return total, (metrics, codes, drawn)
+    warped = jnp.concatenate([batch[side].warped for side in SIDES])
+    code, vectors = encode(network, warped)
+    codes = _split(code)
+    found: dict[Side, tuple[Array, Array]] = {
+        s: compare(network, codes[s], batch[s].target, s) for s in SIDES
+    }
+    drawn: Drawn = {side: output for side, (_, output) in found.items()}
+    forward = Forward(
+        network=network,
+        code=codes,
+        vectors={} if vectors is None else _split(vectors),
+        error={side: error for side, (error, _) in found.items()},
+        drawn=drawn,
+        compare=partial(compare, network),
+        shown={},
+    )
+    if state.critic is None:
+        return forward
+    shown = jax.lax.cond(
+        state.step >= state.loss.critic_start,
+        partial(_mix_swaps, state),
+        lambda network, code, vectors, drawn: drawn,
+        network,
+        forward.code,
+        forward.vectors,
+        drawn,
+    )
+    return replace(forward, shown=shown)
 
 
-def _fool(
-    state: TrainState, params: Params, code: Array, vectors: Array | None, drawn: Drawn
-) -> tuple[Array, Drawn]:
-    """What the critic makes of drawn faces, and the faces: swaps and others by turns.
+def _split(both: Array) -> dict[Side, Array]:
+    """A's half of an array, and B's."""
+    count = len(both) // 2
+    return {"a": both[:count], "b": both[count:]}
+
+
+def _mix_swaps(
+    state: TrainState,
+    network: Network,
+    code: dict[Side, Array],
+    vectors: dict[Side, Array],
+    drawn: Drawn,
+) -> Drawn:
+    """What the critic is shown: of each side, swaps and other drawn faces by turns.
 
     Swaps are what it is for: no target tells how they should look.
     """
-    model, count = state.model, drawn["a"].shape[0]
-    ways: tuple[tuple[Side, Side, slice], ...] = (
-        ("b", "a", slice(count, None, 2)),
-        ("a", "b", slice(0, count, 2)),
-    )
     shown: Drawn = {}
-    for source, to, place in ways:
-        if vectors is None:
-            part = code[place]
-        else:
+    for source, to in DIRECTIONS:
+        part = code[source][::2]
+        if vectors:
             # The moments are those of the state; no gradient reaches them.
-            codes = state.params["codes"]
-            moved = move_codes(vectors[place], codes[source], codes[to])
-            part = model.widen(params, moved)
-        swapped = model.decode(params, part, to)
+            known = state.statistics
+            moved = move_codes(vectors[source][::2], known[source], known[to])
+            part = state.model.widen(network, moved)
+        swapped = state.model.decode(network, part, to)
         shown[to] = jnp.concatenate([swapped, drawn[to][1::2]])
-    assert state.critic is not None
-    return fooling_loss(state.critic.params, shown), shown
+    return shown
+
+
+def _take_moments(vectors: dict[Side, Array]) -> dict[Side, Moments]:
+    moments: dict[Side, Moments] = {}
+    for side, own in vectors.items():
+        own = jax.lax.stop_gradient(own).astype(jnp.float32)
+        moments[side] = Moments(own.mean(0), jnp.square(own).mean(0))
+    return moments

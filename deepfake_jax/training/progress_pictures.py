@@ -1,17 +1,19 @@
 """Pictures that show how a run is doing: the preview grid and the loss curve."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.models.autoencoder import Autoencoder, Params
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.network import SwapParams
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
-from deepfake_jax.types import Side, spread
+from deepfake_jax.types import Side, other_side, spread
 
 _PREVIEW_FACES = 7
 
@@ -115,14 +117,15 @@ def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
     return np.where(count > 0, mean, np.nan)
 
 
-def _draw_rows(model: Autoencoder, params: Params, sides: Any) -> list[tuple[str, Any]]:
+def _draw_rows(
+    model: Autoencoder, params: SwapParams, sets: Mapping[Side, UInt8[Any, "_ h w 3"]]
+) -> list[tuple[str, Any]]:
     """Some faces of each side: real, by their own decoder, by the other's."""
     rows = []
-    for side, other, faces in zip("ab", "ba", sides, strict=True):
+    for side, faces in sets.items():
         crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.crop_size)
         rows.append((f"{side.upper()}, real", crops))
-        for to in (side, other):
-            source, drawn = cast(Side, side), cast(Side, to)
-            swapper = make_swapper(model, params, to=drawn, source=source)
+        for to in (side, other_side(side)):
+            swapper = make_swapper(model, params, to=to, source=side)
             rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
     return rows

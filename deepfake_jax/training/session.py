@@ -10,19 +10,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
-from deepfake_jax.face_sets.face_arrays import Among, mean_color_shift
+from deepfake_jax.face_sets.face_arrays import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import FaceLandmarks, stack_landmarks
+from deepfake_jax.face_sets.face_shapes import stack_landmarks
 from deepfake_jax.files import lock_output
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import Params, make_autoencoder
+from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.fine_detail import measure_energies
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
 from deepfake_jax.runs.run_facts import RunFacts
@@ -38,7 +40,7 @@ from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
-from deepfake_jax.types import SIDES, Side
+from deepfake_jax.types import Side
 
 _MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
@@ -115,8 +117,8 @@ def _say_what_to_expect(side: Side, count: int) -> None:
 
 def load_parameters(
     run: Path, config: TrainConfig, init: str | Path | None, *, decoders: bool
-) -> Params:
-    """The parameters that a new run takes over; none where it takes none or goes on.
+) -> Network | None:
+    """The parameters that a new run takes over; None where it takes none or goes on.
 
     Args:
         run: its folder.
@@ -131,51 +133,54 @@ def load_parameters(
     if init is None:
         if decoders:
             raise RunError("--init-decoders needs --init RUN, whose decoders to take")
-        return {}
+        return None
     if list_checkpoints(run / CHECKPOINTS):
         _log.info("%s goes on from its own state; --init is for new runs", run)
-        return {}
+        return None
     start = load_start(init, config.model, decoders=decoders)
-    _log.info("starting with %s of %s", " and ".join(start), init)
+    taken = "encoder and both decoders" if decoders else "encoder"
+    _log.info("starting with %s of %s", taken, init)
     return start
 
 
-def start_with(state: TrainState, params: Params) -> TrainState:
-    """A fresh state with some parts of its parameters replaced."""
-    if not params:
+def start_with(state: TrainState, start: Network | None) -> TrainState:
+    """A fresh state with the encoder, and decoders, of another run."""
+    if start is None:
         return state
-    params = {**state.params, **jax.tree.map(jnp.asarray, params)}
-    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-    return replace(state, params=params, ema=ema)
+    taken: Network = jax.tree.map(jnp.asarray, start)
+    decoders = taken.decoders or state.network.decoders
+    network = replace(state.network, encoder=taken.encoder, decoders=decoders)
+    ema = None
+    if state.ema is not None:
+        ema = jax.tree.map(jnp.copy, SwapParams(network, state.statistics))
+    return replace(state, network=network, ema=ema)
 
 
 def describe_run(
     config: TrainConfig,
-    a: FaceSet,
-    b: FaceSet,
-    among: Among,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
     teacher: TeacherRun | None = None,
 ) -> RunFacts:
     """What a checkpoint must say for a swap to need nothing else.
 
     Args:
         config: the run's.
-        a: A's faces.
-        b: B's.
-        among: which of them are trained on; their mean colors are matched.
+        sets: of both sides.
+        among: which faces are trained on; their mean colors are matched.
         teacher: of a student, which sees A's faces in the teacher's colors.
     """
     shift = np.zeros(3)
     if teacher is not None:
         shift = teacher.trained.facts.shift
     elif config.match_color:
-        shift = mean_color_shift(a.faces, b.faces, among=among)
-    sets: dict[Side, FaceSet] = {"a": a, "b": b}
+        faces: dict[Side, Any] = {side: own.faces for side, own in sets.items()}
+        shift = mean_color_shift(faces, among=among)
     red, green, blue = shift.tolist()
     return RunFacts(
         model=config.model,
         color_shift=(red, green, blue),
-        detail=_note_detail(config, a, b, among),
+        detail=_note_detail(config, sets, among),
         identities={
             side: faces.header["identity"]
             for side, faces in sets.items()
@@ -185,28 +190,30 @@ def describe_run(
 
 
 def find_landmarks(
-    config: TrainConfig, a: FaceSet, b: FaceSet, *, taught: bool = False
-) -> FaceLandmarks | None:
+    config: TrainConfig, sets: Mapping[Side, FaceSet], *, taught: bool = False
+) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
     """Landmarks of all faces, where a run learns their shapes; else None.
 
     Args:
         config: the run's.
-        a: A's faces.
-        b: B's.
+        sets: of both sides.
         taught: whether the run has a teacher, who recalls by them.
     """
     if not (taught or (config.loss.shape_weight and config.model.align_codes)):
         return None
-    return stack_landmarks(a.records, b.records)
+    return stack_landmarks({side: faces.records for side, faces in sets.items()})
 
 
 def _note_detail(
-    config: TrainConfig, a: FaceSet, b: FaceSet, among: Among
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
 ) -> dict[Side, tuple[float, float]]:
     """How much fine detail each side's training faces have; see `detail`."""
     size = make_autoencoder(config.model).crop_size
     found: dict[Side, tuple[float, float]] = {}
-    for side, faces, own in zip(SIDES, (a, b), among, strict=True):
+    for side, faces in sets.items():
+        own = among[side]
         # As many of any set: one program measures them.
         picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
         crops = crop_faces(np.asarray(faces.faces[picked]), size)

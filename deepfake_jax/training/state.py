@@ -1,5 +1,7 @@
-"""What training changes, and how it begins."""
+"""What training changes, how it begins, and what of it a checkpoint holds."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -9,11 +11,21 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int32, PRNGKeyArray
 
-from deepfake_jax.models.autoencoder import Autoencoder, Params, make_autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.models.network import (
+    CodeStatistics,
+    Network,
+    SwapParams,
+    from_tree,
+    network_from_tree,
+    network_to_tree,
+    to_tree,
+)
 from deepfake_jax.train_config import LossConfig, OptimizerConfig, TrainConfig
 from deepfake_jax.training.critic import Critic, init_critic
+from deepfake_jax.types import Side
 
-SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `faceshape`; others have fewer
+SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `data.cut_shapes`
 
 
 @struct.dataclass
@@ -22,12 +34,13 @@ class TrainState:
 
     Attributes:
         step: updates so far.
-        params: ``{"encoder", "decoder_a", "decoder_b"}``, float32; with aligned codes
-            also ``"codes"``, and where their shapes are learned, ``"readout"``.
-        opt_state: optax's.
-        ema: moving average of the parameters, or None if none is kept.
+        network: what is learned.
+        statistics: what is counted of each side's codes; empty where a network does
+            not align them.
+        opt_state: optax's, of `network`.
+        ema: moving average of network and statistics, or None if none is kept.
         critic: what tells drawn faces from real ones, or None.
-        model: the network (static).
+        model: the network's functions (static).
         tx: the optimizer (static).
         loss: the loss (static).
         ema_decay: decay of `ema` (static).
@@ -36,9 +49,10 @@ class TrainState:
     """
 
     step: Int32[Array, "..."]
-    params: Params
+    network: Network
+    statistics: dict[Side, CodeStatistics]
     opt_state: Any
-    ema: Params | None
+    ema: SwapParams | None
     critic: Critic | None
     model: Autoencoder = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
@@ -47,9 +61,9 @@ class TrainState:
     remat: bool = struct.field(pytree_node=False, default=False)
 
     @property
-    def swap_params(self) -> Params:
+    def swap_params(self) -> SwapParams:
         """The parameters to swap with: the moving average where there is one."""
-        return self.params if self.ema is None else self.ema
+        return self.ema or SwapParams(self.network, self.statistics)
 
 
 @struct.dataclass
@@ -57,11 +71,11 @@ class Teacher:
     """A trained network to learn swaps from; nothing of it changes.
 
     Attributes:
-        params: of the network.
-        model: the network, of any kind with the student's size of faces (static).
+        params: of the network, with what its swaps recall.
+        model: the network, of any kind with the student's size of crops (static).
     """
 
-    params: Params
+    params: SwapParams
     model: Autoencoder = struct.field(pytree_node=False)
 
 
@@ -93,7 +107,7 @@ _keep_optimizer = cache(make_optimizer)
 
 
 @partial(jax.jit, static_argnames="model")
-def _draw_parameters(key: PRNGKeyArray, *, model: Autoencoder) -> Params:
+def _draw_network(key: PRNGKeyArray, *, model: Autoencoder) -> Network:
     return model.init(key)
 
 
@@ -101,20 +115,22 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     """A fresh state: drawn parameters, zero moments, step 0."""
     model = make_autoencoder(config.model)
     tx = _keep_optimizer(config.optimizer)
-    params = _draw_parameters(key, model=model)
-    if config.loss.shape_weight and model.align_codes:
-        width = len(params["codes"]["a"]["mean"])
+    network, statistics = _draw_network(key, model=model), model.begin_statistics()
+    if config.loss.shape_weight and statistics:
+        width = len(statistics["a"].mean)
         readout = jnp.zeros((width, SHAPE_NUMBERS), jnp.float32)
-        params = {**params, "readout": readout}
+        network = replace(network, readout=readout)
     critic = None
     if config.loss.critic_weight:
         # A key of its own: the network's parameters are the same without a critic.
         critic = init_critic(jax.random.fold_in(key, 1), config, model.crop_size)
+    averaged = SwapParams(network, statistics)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=tx.init(params),
-        ema=jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None,
+        network=network,
+        statistics=statistics,
+        opt_state=tx.init(network),
+        ema=jax.tree.map(jnp.copy, averaged) if config.optimizer.ema_decay else None,
         critic=critic,
         model=model,
         tx=tx,
@@ -124,14 +140,94 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
     )
 
 
-def state_arrays(state: TrainState) -> dict[str, Any]:
-    """The part of the state that a checkpoint holds."""
-    arrays = {
+# The names in a checkpoint are those of the first version.
+
+
+def state_to_tree(state: TrainState) -> dict[str, Any]:
+    """The part of the state that a checkpoint holds, as nested dicts of arrays."""
+    tree = {
         "step": state.step,
-        "params": state.params,
-        "opt_state": state.opt_state,
-        "ema": state.ema,
+        "params": to_tree(SwapParams(state.network, state.statistics)),
+        "opt_state": _moments_to_tree(state.opt_state, network_to_tree),
+        "ema": None if state.ema is None else to_tree(state.ema),
     }
     if state.critic is not None:
-        arrays["critic"] = state.critic
-    return arrays
+        moments = _moments_to_tree(state.critic.opt_state, dict)
+        tree["critic"] = {"params": state.critic.params, "opt_state": moments}
+    return tree
+
+
+def state_from_tree(tree: Mapping[str, Any], fresh: TrainState) -> TrainState:
+    """A state out of a checkpoint, whatever optimizer settings it was saved with.
+
+    Args:
+        tree: what `state_to_tree` gave, of this version or an earlier one.
+        fresh: a state to begin with. What the checkpoint lacks stays as it is there: a
+            moving average starts from the parameters, a critic anew.
+
+    Raises:
+        KeyError: a part is missing.
+    """
+    known = from_tree(tree["params"])
+    ema, critic = None, fresh.critic
+    if fresh.ema is not None:
+        ema = (
+            from_tree(tree["ema"]) if tree.get("ema") else jax.tree.map(jnp.copy, known)
+        )
+    if critic is not None and tree.get("critic"):
+        kept = tree["critic"]
+        opt_state = _moments_from_tree(kept["opt_state"], critic.opt_state, dict)
+        critic = Critic(params=kept["params"], opt_state=opt_state)
+    return replace(
+        fresh,
+        step=jnp.asarray(tree["step"]),
+        network=known.network,
+        statistics=known.statistics,
+        opt_state=_moments_from_tree(
+            tree["opt_state"], fresh.opt_state, network_from_tree
+        ),
+        ema=ema,
+        critic=critic,
+    )
+
+
+_STATES = (optax.ScaleByAdamState, optax.ScaleByScheduleState)
+
+
+def _moments_to_tree(opt_state: Any, pack: Any) -> dict[str, Any]:
+    """Adam's moments and count: all that optax's states hold, however they nest."""
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, _STATES))
+    adam = next(node for node in leaves if isinstance(node, optax.ScaleByAdamState))
+    return {"count": adam.count, "mu": pack(adam.mu), "nu": pack(adam.nu)}
+
+
+def _moments_from_tree(tree: Any, opt_state: Any, unpack: Any) -> Any:
+    """A state of optax's with the moments of a checkpoint.
+
+    Earlier versions saved optax's states as they nest, which depends on whether
+    gradients are clipped; and moments of what no gradient reaches, zeros.
+    """
+    kept = _find_moments(tree)
+
+    def put(node: Any) -> Any:
+        if isinstance(node, optax.ScaleByAdamState):
+            mu, nu = unpack(kept["mu"]), unpack(kept["nu"])
+            return optax.ScaleByAdamState(jnp.asarray(kept["count"]), mu, nu)
+        if isinstance(node, optax.ScaleByScheduleState):
+            return optax.ScaleByScheduleState(jnp.asarray(kept["count"]))
+        return node
+
+    return jax.tree.map(put, opt_state, is_leaf=lambda node: isinstance(node, _STATES))
+
+
+def _find_moments(tree: Any) -> Mapping[str, Any]:
+    if isinstance(tree, Mapping) and "mu" in tree:
+        return tree
+    parts = tree.values() if isinstance(tree, Mapping) else tree
+    found = [part for part in parts if isinstance(part, Mapping | list | tuple)]
+    for part in found:
+        try:
+            return _find_moments(part)
+        except KeyError:
+            continue
+    raise KeyError("the moments of Adam")

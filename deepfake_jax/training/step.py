@@ -1,10 +1,10 @@
 """The training step: pure, jitted, and mapped over devices.
 
-A batch is a dict of uint8 or float32 arrays, ``warped_a``, ``target_a``, ``warped_b``,
-``target_b``, each [n, height, width, 3]; uint8 is scaled to [0, 1] on the device. One
-step minimises the sum of A's and B's losses by one Adam update of everything, encoder
-included, where the first public program updated for A, then for B, with one update of
-the encoder each. The sum is one backward pass and does not depend on the order.
+A batch has the pairs of both sides, see `batch.Pair`; uint8 pictures are scaled to
+[0, 1] on the device. One step minimises the sum of A's and B's losses by one Adam
+update of everything, encoder included, where the first public program updated for A,
+then for B, with one update of the encoder each. The sum is one backward pass and does
+not depend on the order.
 
 A step may have a teacher: a trained network whose swaps of the targets are those that
 this one's swaps of the warped faces are compared with. And it may have a critic, which
@@ -14,36 +14,34 @@ Several steps can share a dispatch: their batches are stacked along a leading ax
 so are the metrics that come back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from deepfake_jax.models.autoencoder import Params, to_float
+from deepfake_jax.models.autoencoder import to_float
+from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
+from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.critic import Critic, Drawn, update_critic
-from deepfake_jax.training.objective import Metrics, draw_swaps, sum_losses
+from deepfake_jax.training.objective import (
+    Metrics,
+    Moments,
+    draw_swaps,
+    sum_losses,
+)
 from deepfake_jax.training.state import Teacher, TrainState
+from deepfake_jax.types import SIDES, Side
 
-Batch = Mapping[str, Any]
 Device = Any  # jax.Device is a variable to type checkers
+# A compiled `train_step` or `train_steps`.
+Step = Callable[..., tuple[TrainState, Metrics]]
 # Of the running moments of codes: they follow the parameters, which change.
 _CODES_DECAY = 0.98
-
-
-@runtime_checkable  # for the run-time checks of annotations
-class StepFunction(Protocol):
-    """A compiled `train_step` or `train_steps`."""
-
-    def __call__(
-        self, state: TrainState, batch: Batch, *, teacher: Teacher | None = None
-    ) -> tuple[TrainState, Metrics]:
-        """The state after a dispatch, and its metrics."""
-        ...
 
 
 def train_step(
@@ -71,24 +69,28 @@ def train_step(
         it begins), ``grad_norm``, and ``skipped``, 1 if the update was left out, else
         0.
     """
-    pairs = {name: to_float(jnp.asarray(faces)) for name, faces in batch.items()}
+    batch = jax.tree.map(lambda leaf: to_float(jnp.asarray(leaf)), batch)
     if teacher is not None:
-        pairs |= draw_swaps(teacher, pairs)
+        batch = draw_swaps(teacher, batch)
     gradient = jax.grad(sum_losses, has_aux=True)
-    grads, (metrics, codes, drawn) = gradient(state.params, state, pairs)
+    grads, (metrics, moments, shown) = gradient(state.network, state, batch)
     if axis_name is not None:
-        grads, metrics, codes = jax.lax.pmean((grads, metrics, codes), axis_name)
-    critic, more = _advance_critic(state, drawn, pairs, axis_name)
+        grads, metrics, moments = jax.lax.pmean((grads, metrics, moments), axis_name)
+    critic, more = _advance_critic(state, shown, batch, axis_name)
     metrics |= more
     grad_norm = optax.tree.norm(grads)
     # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
-    params: Params = cast(Params, optax.apply_updates(state.params, updates))
-    if codes:
-        params |= {"codes": _follow_codes(state, codes)}
-    ema = _update_ema(state, params)
-    changed = replace(state, params=params, opt_state=opt_state, ema=ema, critic=critic)
+        network: Any = state.network
+        updates, opt_state = state.tx.update(grads, state.opt_state, network)
+    changed = replace(
+        state,
+        network=cast(Network, optax.apply_updates(network, updates)),
+        statistics=_follow_codes(state, moments),
+        opt_state=opt_state,
+        critic=critic,
+    )
+    changed = replace(changed, ema=_update_ema(changed))
     finite = jnp.isfinite(grad_norm)
     for name in metrics:
         finite &= jnp.isfinite(metrics[name])
@@ -100,11 +102,12 @@ def train_step(
 
 
 def _advance_critic(
-    state: TrainState, drawn: Drawn, pairs: Mapping[str, Array], axis_name: str | None
+    state: TrainState, shown: Drawn, batch: Batch, axis_name: str | None
 ) -> tuple[Critic | None, Metrics]:
     """The critic after a step, and its loss as a metric; nothing without one."""
     if state.critic is None:
         return None, {}
+    real: Drawn = {side: batch[side].target for side in SIDES}
     critic, loss = jax.lax.cond(
         state.step >= state.loss.critic_start,
         partial(
@@ -112,19 +115,22 @@ def _advance_critic(
             learning_rate=state.loss.critic_learning_rate,
             axis_name=axis_name,
         ),
-        lambda critic, drawn, real: (critic, jnp.zeros(())),
+        lambda critic, shown, real: (critic, jnp.zeros(())),
         state.critic,
-        drawn,
-        {"a": pairs["target_a"], "b": pairs["target_b"]},
+        shown,
+        real,
     )
     return critic, {"loss_critic": loss}
 
 
-def _update_ema(state: TrainState, params: Any) -> Any:
+def _update_ema(state: TrainState) -> SwapParams | None:
+    """The moving average after an update; the step is not counted yet."""
     if state.ema is None:
         return None
     share = _new_share(state, state.ema_decay)
-    return optax.incremental_update(params, state.ema, share)
+    now: Any = SwapParams(state.network, state.statistics)
+    before: Any = state.ema
+    return cast(SwapParams, optax.incremental_update(now, before, share))
 
 
 def _new_share(state: TrainState, decay: float) -> Array:
@@ -137,19 +143,21 @@ def _new_share(state: TrainState, decay: float) -> Array:
     return 1 - jnp.minimum(jnp.float32(decay), (1 + step) / (10 + step))
 
 
-def _follow_codes(state: TrainState, codes: Params) -> Params:
+def _follow_codes(
+    state: TrainState, moments: dict[Side, Moments]
+) -> dict[Side, CodeStatistics]:
     """The running moments of both sides' codes, after a batch's."""
     share = _new_share(state, _CODES_DECAY)
-    followed: Params = {}
-    for side, batch in codes.items():
-        known = state.params["codes"][side]
-        apart = batch["mean"] - known["mean"]
-        mean = known["mean"] + share * apart
+    followed: dict[Side, CodeStatistics] = {}
+    for side, batch in moments.items():
+        known = state.statistics[side]
+        apart = batch.mean - known.mean
+        mean = known.mean + share * apart
         # About the running mean, for a batch's own would miss how means vary.
-        spread = batch["square"] - jnp.square(batch["mean"])
+        spread = batch.square - jnp.square(batch.mean)
         spread = spread + (1 - share) * jnp.square(apart)
-        variance = known["variance"] + share * (spread - known["variance"])
-        followed[side] = {"mean": mean, "variance": variance}
+        variance = known.variance + share * (spread - known.variance)
+        followed[side] = CodeStatistics(mean, variance)
     return followed
 
 
@@ -175,7 +183,7 @@ def train_steps(
     return jax.lax.scan(advance, state, batches)
 
 
-def jit_step(*, stacked: bool = False) -> StepFunction:
+def jit_step(*, stacked: bool = False) -> Step:
     """`train_step` compiled for one device; the given state's memory is reused.
 
     Args:
@@ -190,11 +198,11 @@ def pmap_step(
     *,
     stacked: bool = False,
     devices: Sequence[Device] | None = None,
-) -> StepFunction:
+) -> Step:
     """`train_step` over all devices: gradients averaged, state donated.
 
     The state and the teacher must be replicated and the batch split along a leading
-    device axis; see `parallel.Devices`. A batch may bring ``vote``, a number a device;
+    device axis; see `devices.Devices`. A call may bring ``vote``, a number a device;
     the largest of all devices comes back as a metric, so that processes can agree on
     something, such as the end, without an exchange of its own.
 
@@ -210,16 +218,18 @@ def pmap_step(
 @cache
 def _map_step(
     axis_name: str, stacked: bool, devices: tuple[Device, ...] | None
-) -> StepFunction:
+) -> Step:
     advance = train_steps if stacked else train_step
 
     def step(
-        state: TrainState, batch: Batch, teacher: Teacher | None = None
+        state: TrainState,
+        batch: Batch,
+        teacher: Teacher | None = None,
+        vote: Array | None = None,
     ) -> tuple[TrainState, Metrics]:
-        faces = {name: part for name, part in batch.items() if name != "vote"}
-        state, metrics = advance(state, faces, axis_name=axis_name, teacher=teacher)
-        if "vote" in batch:
-            metrics["vote"] = jax.lax.pmax(batch["vote"], axis_name)
+        state, metrics = advance(state, batch, axis_name=axis_name, teacher=teacher)
+        if vote is not None:
+            metrics["vote"] = jax.lax.pmax(vote, axis_name)
         return state, metrics
 
     return jax.pmap(step, axis_name=axis_name, donate_argnums=0, devices=devices)

@@ -6,7 +6,7 @@ reads them again from the teacher's folder, where they must be the same.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class TeacherRun:
     @property
     def network(self) -> Teacher:
         """What a training step needs of it."""
-        return Teacher(params=self.trained.params, model=self.trained.model)
+        params = replace(self.trained.params, faces={})  # only pictures need these
+        return Teacher(params=params, model=self.trained.model)
 
 
 def load_teacher(

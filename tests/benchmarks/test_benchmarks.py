@@ -43,7 +43,7 @@ from deepfake_jax.benchmarks.step import (
 )
 from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 from deepfake_jax.cli.main import parse_command, run_command
-from deepfake_jax.train_config import ModelConfig, config_from_dict
+from deepfake_jax.train_config import ModelConfig, config_from_dict, load_preset
 from deepfake_jax.training.augment import augment_faces
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
@@ -160,9 +160,17 @@ def test_step_benchmark_uses_several_devices():
 
 
 def test_drawn_batch_is_like_faces():
-    for faces in draw_batch(4).values():
-        assert faces.shape == (4, 64, 64, 3) and faces.dtype == np.uint8
-        assert 80 < faces.mean() < 140 and 30 < faces.std() < 70
+    for pair in draw_batch(replace(TINY, batch_size=4)).values():
+        for faces in (pair.warped, pair.target):
+            assert faces.shape == (4, 64, 64, 3) and faces.dtype == np.uint8
+            assert 80 < faces.mean() < 140 and 30 < faces.std() < 70
+        assert pair.shape is None
+
+
+def test_drawn_batch_has_shapes_where_a_config_learns_them():
+    # Or the step of `lite` would be timed without one of its losses.
+    batch = draw_batch(replace(load_preset("lite"), batch_size=3))
+    assert [pair.shape.shape for pair in batch.values()] == [(3, 102)] * 2
 
 
 def test_matmul_rate_is_that_of_its_size():

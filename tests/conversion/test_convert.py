@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 from footage import tiny_config, write_face_set, write_pan
-from networks import NO_FACTS, Same
+from networks import NO_FACTS, NOTHING, Same
 from videos import read_picture_tags
 
 from deepfake_jax.conversion.compose import compose_frame
@@ -67,7 +67,7 @@ def pan(portrait, tmp_path_factory) -> Path:
 def identity_run(**facts: Any) -> TrainedRun:
     return TrainedRun(
         model=Autoencoder(Same(), Same(), 64),
-        params={"encoder": {}, "decoder_a": {}, "decoder_b": {}},
+        params=NOTHING,
         step=0,
         facts=replace(NO_FACTS, **facts),
         model_hash="0" * 64,

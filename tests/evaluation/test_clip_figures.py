@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_pan
-from networks import NO_FACTS
+from networks import NO_FACTS, NOTHING
 
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.clip_figures import ClipError, ClipFigures, measure_clip
@@ -28,10 +28,9 @@ class Draw(nn.Module):
 
 
 def run_of(decode: Callable[[jax.Array], jax.Array]) -> TrainedRun:
-    params: Any = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
     return TrainedRun(
         model=Autoencoder(Draw(lambda x: x), Draw(decode), crop_size=64),
-        params=params,
+        params=NOTHING,
         step=0,
         facts=NO_FACTS,
     )

@@ -38,6 +38,7 @@ from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_face
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.held_out import Split, find_held, write_held
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.training.loop import train
@@ -49,7 +50,7 @@ SIZE = 64
 def make_run(decoder: nn.Module, a: Any, b: Any) -> TrainedRun:
     return TrainedRun(
         model=Autoencoder(encoder=Same(), decoder=decoder, crop_size=SIZE),
-        params={"encoder": {}, "decoder_a": a, "decoder_b": b},
+        params=SwapParams(Network({"a": a, "b": b}, {})),
         step=7,
         facts=NO_FACTS,
     )

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
-from networks import NO_FACTS, Same, Still
+from networks import NO_FACTS, NOTHING, Same, Still, begin_params
 
 from deepfake_jax.evaluation.fidelity import (
     BEST_PSNR,
@@ -22,6 +21,7 @@ from deepfake_jax.evaluation.real_faces import load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out
 from deepfake_jax.runs.swapper import _draw, _finish_lent
@@ -67,7 +67,7 @@ def test_nothing_compiles_after_warming_up(sets: Any, splits: Any):
     }
     examples = gather_examples(sets, among, SIZE, color_shift=np.zeros(3))
     first, second = (
-        remember(model, model.init(jax.random.key(seed)), examples) for seed in (0, 1)
+        remember(model, begin_params(model, seed), examples) for seed in (0, 1)
     )
     programs = count_programs()
     gauge.warm_up(first)
@@ -81,18 +81,18 @@ def count_programs() -> int:
     return sum(getattr(f, "_cache_size")() for f in (_draw, _finish_lent))  # noqa: B009
 
 
-def still(sets: dict[Side, FaceSet]) -> dict[str, Any]:
+def still(sets: dict[Side, FaceSet]) -> SwapParams:
     """Each decoder draws the first face of its person."""
-    params: dict[str, Any] = {"encoder": {}}
+    decoders: dict[Side, Any] = {}
     for side, faces in sets.items():
         picture = crop_faces(faces.faces[:1], SIZE)[0] / np.float32(255)
-        params[f"decoder_{side}"] = {"picture": picture}
-    return params
+        decoders[side] = {"picture": picture}
+    return SwapParams(Network(decoders, {}))
 
 
 def test_a_copy_is_redrawn_without_error(sets, splits, no_weights):
     gauge = make_gauge(sets, splits, Same())
-    figures = gauge.measure({"encoder": {}, "decoder_a": {}, "decoder_b": {}})
+    figures = gauge.measure(NOTHING)
     assert figures["mae_a"] == figures["mae_b"] == figures["score"] == 0
     assert figures["psnr_a"] == BEST_PSNR and figures["ssim_b"] == pytest.approx(1)
     assert not any("identity" in name or "cos" in name for name in figures)
@@ -144,8 +144,7 @@ def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
     transfer = expected.a_to_b.identity_transfer + expected.b_to_a.identity_transfer
     assert figures["score"] == pytest.approx(transfer / 2 - ERROR_WEIGHT * error)
     # A copy is the source, by definition.
-    copy = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
-    figures = make_gauge(sets, splits, Same()).measure(copy)
+    figures = make_gauge(sets, splits, Same()).measure(NOTHING)
     for name in ("a_to_b", "b_to_a"):
         assert figures[f"identity_transfer_{name}"] == pytest.approx(0, abs=1e-6)
 

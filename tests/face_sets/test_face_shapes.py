@@ -19,7 +19,6 @@ from deepfake_jax.imaging.face_template import (
     MIRRORED,
     five_landmarks,
 )
-from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
     METRICS_NAME,
@@ -28,10 +27,12 @@ from deepfake_jax.runs.run_folder import (
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.data import cut_shapes, make_batch
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import SHAPE_NUMBERS, init_state
+from deepfake_jax.types import SIDES, Side
 
 STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale": 0.0}
 
@@ -114,26 +115,30 @@ def test_sides_get_as_many_landmarks_of_each_face(tmp_path: Path):
         load_faces(write_face_set(tmp_path / str(n), 3, points=n)).records
         for n in (68, 5, 3)
     )
-    both = stack_landmarks(whole, whole)
-    assert both is not None and both[1].shape == (3, 68, 2)
-    fewer = stack_landmarks(whole, five)
-    assert fewer is not None and [part.shape for part in fewer] == [(3, 5, 2)] * 2
-    np.testing.assert_allclose(fewer[0][0], five_landmarks(both[0][0]))
-    assert stack_landmarks(whole, three) is None
+    both = stack_landmarks({"a": whole, "b": whole})
+    assert both is not None and both["b"].shape == (3, 68, 2)
+    fewer = stack_landmarks({"a": whole, "b": five})
+    assert fewer and [part.shape for part in fewer.values()] == [(3, 5, 2)] * 2
+    np.testing.assert_allclose(fewer["a"][0], five_landmarks(both["a"][0]))
+    assert stack_landmarks({"a": whole, "b": three}) is None
 
 
 def test_a_batch_has_the_shapes_of_its_targets(faces: np.ndarray, rng):
-    landmarks = draw_landmarks(rng, len(faces)), draw_landmarks(rng, len(faces))
+    sides: dict[Side, np.ndarray] = {"a": faces, "b": faces}
+    landmarks: dict[Side, np.ndarray] = {
+        side: draw_landmarks(rng, len(faces)) for side in SIDES
+    }
     config = TrainConfig()
     options = {"seed": 1, "step": 2, "batch_size": 4, "augment": config.augment}
-    plain = make_batch(faces, faces, **options)
-    batch = make_batch(faces, faces, landmarks=landmarks, **options)
-    assert set(batch) == {*plain, "shape_a", "shape_b"}
-    for name, pictures in plain.items():
-        np.testing.assert_array_equal(batch[name], pictures)
-    assert batch["shape_a"].shape == (4, SHAPE_NUMBERS)
-    part = make_batch(faces, faces, landmarks=landmarks, rows=slice(1, 3), **options)
-    np.testing.assert_array_equal(part["shape_b"], batch["shape_b"][1:3])
+    plain = make_batch(sides, **options)
+    batch = make_batch(sides, landmarks=landmarks, **options)
+    for side in SIDES:
+        np.testing.assert_array_equal(batch[side].warped, plain[side].warped)
+        np.testing.assert_array_equal(batch[side].target, plain[side].target)
+        assert plain[side].shape is None
+        assert batch[side].shape.shape == (4, SHAPE_NUMBERS)
+    part = make_batch(sides, landmarks=landmarks, rows=slice(1, 3), **options)
+    np.testing.assert_array_equal(part["b"].shape, batch["b"].shape[1:3])
 
 
 # Learning them
@@ -149,34 +154,35 @@ def run_config(steps: int, **settings) -> TrainConfig:
     )
 
 
-def make_pairs(rng: np.random.Generator, numbers: int) -> dict[str, jax.Array]:
-    names = ("warped_a", "target_a", "warped_b", "target_b")
-    pairs = {n: rng.integers(0, 256, (2, 64, 64, 3), np.uint8) for n in names}
-    shapes = {f"shape_{s}": rng.normal(0, 0.1, (2, numbers)) for s in "ab"}
-    found = {n: to_float(jnp.asarray(faces)) for n, faces in pairs.items()}
-    return found | {n: jnp.asarray(part, jnp.float32) for n, part in shapes.items()}
+def make_pairs(rng: np.random.Generator, numbers: int) -> Batch:
+    def draw() -> jax.Array:
+        return jnp.asarray(rng.uniform(0, 1, (2, 64, 64, 3)), jnp.float32)
+
+    return {
+        side: Pair(draw(), draw(), jnp.asarray(rng.normal(0, 0.1, (2, numbers)), "f4"))
+        for side in SIDES
+    }
 
 
 @pytest.mark.parametrize("numbers", [10, SHAPE_NUMBERS])
 def test_one_map_reads_both_sides_and_teaches_the_encoder(rng, numbers: int):
     state = init_state(jax.random.key(0), run_config(1))
-    params = state.params | {"readout": state.params["readout"] + 0.1}
+    network = replace(state.network, readout=state.network.readout + 0.1)
     pairs = make_pairs(rng, numbers)
 
-    def shape_loss(params):
-        return sum_losses(params, state, pairs)[1][0]["loss_shape"]
+    def shape_loss(network):
+        return sum_losses(network, state, pairs)[1][0]["loss_shape"]
 
-    loss, grads = jax.value_and_grad(shape_loss)(params)
-    warped = jnp.concatenate([pairs["warped_a"], pairs["warped_b"]])
-    codes = np.asarray(state.model.compress(params, warped))
-    known = np.concatenate([pairs["shape_a"], pairs["shape_b"]])
+    loss, grads = jax.value_and_grad(shape_loss)(network)
+    warped = jnp.concatenate([pair.warped for pair in pairs.values()])
+    codes = np.asarray(state.model.compress(network, warped))
+    known = np.concatenate([pair.shape for pair in pairs.values()])
     expected = np.abs(codes.sum(1, keepdims=True) * 0.1 - known).mean()
     assert float(loss) == pytest.approx(expected, rel=1e-4)
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(grads["encoder"]["conv0"]))
-    assert np.any(grads["readout"][:, :numbers])
-    assert not np.any(grads["readout"][:, numbers:])
-    for side in ("decoder_a", "decoder_b"):
-        assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads[side]))
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(grads.encoder["conv0"]))
+    assert np.any(grads.readout[:, :numbers])
+    assert not np.any(grads.readout[:, numbers:])
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads.decoders))
 
 
 def test_a_run_learns_shapes_and_goes_on(tmp_path: Path):
@@ -188,7 +194,7 @@ def test_a_run_learns_shapes_and_goes_on(tmp_path: Path):
     losses = [line["loss_shape"] for line in read_metrics(run / METRICS_NAME)]
     assert len(losses) == 4 and all(0 < loss < 0.1 for loss in losses)
     ends = load_run(run).params, load_run(whole).params
-    assert np.any(ends[0]["readout"])
+    assert np.any(ends[0].network.readout)
     for one, other in zip(*map(jax.tree.leaves, ends), strict=True):
         np.testing.assert_array_equal(one, other)
     # Without them it would be another state.

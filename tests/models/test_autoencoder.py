@@ -11,14 +11,19 @@ import pytest
 
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
-    Params,
-    count_parameters,
     make_autoencoder,
     move_codes,
 )
+from deepfake_jax.models.network import (
+    CodeStatistics,
+    Network,
+    SwapParams,
+    count_parameters,
+)
 from deepfake_jax.models.original import pixel_shuffle
+from deepfake_jax.models.swap_faces import encode_swap, swap_faces
 from deepfake_jax.train_config import ModelConfig
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 WIDTH = 8
 
@@ -35,12 +40,12 @@ INIT = quick_jit(make_model().init)
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Params:
+def fresh() -> Network:
     return INIT(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
-def params(fresh: Params) -> Params:
+def params(fresh: Network) -> Network:
     """Larger than drawn, so that outputs vary from place to place as trained ones."""
     return jax.tree.map(lambda leaf: 1.5 * leaf, fresh)
 
@@ -55,7 +60,7 @@ def reconstruct(precision: str = "float32") -> Callable[..., list[jax.Array]]:
     """Both sides' outputs, compiled once for all tests; bfloat16 does A's alone."""
     model = make_model(precision=precision)
 
-    def both(params: Params, faces: jax.Array) -> list[jax.Array]:
+    def both(params: Network, faces: jax.Array) -> list[jax.Array]:
         code = model.encode(params, faces)
         sides: tuple[Side, ...] = ("a", "b") if precision == "float32" else ("a",)
         return [model.decode(params, code, side) for side in sides]
@@ -81,15 +86,14 @@ def test_parameter_counts(name: str, width: int, count: int):
     model = make_model(name=name, width=width)
     shapes = jax.eval_shape(model.init, jax.random.key(0))  # allocates nothing
     assert count_parameters(shapes) == count
-    assert set(shapes) == {"encoder", "decoder_a", "decoder_b"}
-    assert count_parameters({"d": shapes["decoder_a"]}) == count_parameters(
-        {"d": shapes["decoder_b"]}
-    )
+    assert set(shapes.decoders) == {"a", "b"}
+    sides = [count_parameters(part) for part in shapes.decoders.values()]
+    assert sides[0] == sides[1]
 
 
 def test_classic_layers_have_the_classic_shapes():
     shapes = jax.eval_shape(make_model(width=128).init, jax.random.key(0))
-    encoder, decoder = shapes["encoder"], shapes["decoder_a"]
+    encoder, decoder = shapes.encoder, shapes.decoders["a"]
     channels = [3, 128, 256, 512, 1024]
     for index in range(4):
         kernel = encoder[f"conv{index}"]["kernel"]
@@ -127,7 +131,7 @@ def test_pixel_shuffle_names_channels_that_do_not_divide():
 # Parameters
 
 
-def test_init_depends_on_the_key_alone(fresh: Params):
+def test_init_depends_on_the_key_alone(fresh: Network):
     for leaf, same in zip(
         jax.tree.leaves(fresh),
         jax.tree.leaves(INIT(jax.random.key(0))),
@@ -142,14 +146,14 @@ def test_init_depends_on_the_key_alone(fresh: Params):
             assert not np.any(np.asarray(kernel) == changed)
 
 
-def test_both_decoders_are_drawn_apart(fresh: Params):
-    kernels = [fresh[f"decoder_{side}"]["output"]["kernel"] for side in "ab"]
+def test_both_decoders_are_drawn_apart(fresh: Network):
+    kernels = [own["output"]["kernel"] for own in fresh.decoders.values()]
     correlation = np.corrcoef([np.ravel(kernel) for kernel in kernels])[0, 1]
     # 300 independent numbers: standard error 0.06.
     assert abs(correlation) < 0.3
 
 
-def test_biases_are_zero_and_kernels_keep_the_signals_size(fresh: Params):
+def test_biases_are_zero_and_kernels_keep_the_signals_size(fresh: Network):
     for leaf in jax.tree.leaves(fresh):
         if leaf.ndim == 1:
             np.testing.assert_array_equal(leaf, 0)
@@ -166,7 +170,7 @@ def test_biases_are_zero_and_kernels_keep_the_signals_size(fresh: Params):
 # Forward and backward
 
 
-def test_shapes_types_and_range(params: Params, inputs: jax.Array):
+def test_shapes_types_and_range(params: Network, inputs: jax.Array):
     for precision in ("float32", "bfloat16"):
         model = make_model(precision=precision)
         code = jax.eval_shape(model.encode, params, inputs)
@@ -178,35 +182,35 @@ def test_shapes_types_and_range(params: Params, inputs: jax.Array):
             assert 0 <= float(output.min()) < float(output.max()) <= 1
 
 
-def test_the_two_sides_draw_different_faces(params: Params, inputs: jax.Array):
+def test_the_two_sides_draw_different_faces(params: Network, inputs: jax.Array):
     output_a, output_b = reconstruct()(params, inputs)
     assert float(jnp.abs(output_a - output_b).mean()) > 1e-3
 
 
-def test_faces_of_a_batch_do_not_mix(params: Params, inputs: jax.Array):
+def test_faces_of_a_batch_do_not_mix(params: Network, inputs: jax.Array):
     whole = np.asarray(reconstruct()(params, inputs)[0])
     changed = np.asarray(reconstruct()(params, inputs.at[1].set(0.5))[0])
     np.testing.assert_array_equal(whole[0], changed[0])
     assert np.any(whole[1] != changed[1])
 
 
-def test_as_loss_gives_exactly_zero_for_decoder_b(params: Params, inputs: jax.Array):
+def test_as_loss_gives_exactly_zero_for_decoder_b(params: Network, inputs: jax.Array):
     model = make_model()
 
-    def loss(params: Params) -> jax.Array:
+    def loss(params: Network) -> jax.Array:
         output = model.decode(params, model.encode(params, inputs), "a")
         return jnp.mean(jnp.abs(output - inputs))
 
     grads = quick_jit(jax.grad(loss))(params)
-    for leaf in jax.tree.leaves(grads["decoder_b"]):
+    for leaf in jax.tree.leaves(grads.decoders["b"]):
         np.testing.assert_array_equal(leaf, 0)
-    for part in ("encoder", "decoder_a"):
-        for leaf in jax.tree.leaves(grads[part]):
+    for part in (grads.encoder, grads.decoders["a"]):
+        for leaf in jax.tree.leaves(part):
             assert np.all(np.isfinite(leaf)) and np.any(np.asarray(leaf) != 0)
             assert leaf.dtype == jnp.float32
 
 
-def test_bfloat16_is_close_to_float32(params: Params, inputs: jax.Array):
+def test_bfloat16_is_close_to_float32(params: Network, inputs: jax.Array):
     exact = np.asarray(reconstruct()(params, inputs)[0])
     rough = np.asarray(reconstruct("bfloat16")(params, inputs)[0])
     # bfloat16 keeps 8 bits: each of eleven layers rounds operands and result by up
@@ -219,7 +223,7 @@ def test_bfloat16_is_close_to_float32(params: Params, inputs: jax.Array):
     assert difference.max() > 0  # or nothing was computed in bfloat16
 
 
-def test_decode_names_a_wrong_side(unchecked: None, params: Params):
+def test_decode_names_a_wrong_side(unchecked: None, params: Network):
     code = jnp.zeros((1, 8, 8, 4 * WIDTH))
     with pytest.raises(ValueError, match='side must be "a" or "b", got \'c\''):
         make_model().decode(params, code, cast(Any, "c"))
@@ -229,25 +233,26 @@ def test_decode_names_a_wrong_side(unchecked: None, params: Params):
 
 
 @pytest.fixture(scope="module")
-def aligned() -> Params:
+def aligned() -> SwapParams:
     rng = np.random.default_rng(5)
-    params = quick_jit(make_model(name="lite", align_codes=True).init)(
-        jax.random.key(0)
-    )
-    for side in "ab":
-        moments = params["codes"][side]
-        moments["mean"] = jnp.asarray(rng.normal(size=2 * WIDTH), jnp.float32)
-        moments["variance"] = jnp.asarray(rng.uniform(0.5, 2, 2 * WIDTH), jnp.float32)
-    return params
+    model = make_model(name="lite", align_codes=True)
+    statistics: dict[Side, CodeStatistics] = {
+        side: CodeStatistics(
+            mean=jnp.asarray(rng.normal(size=2 * WIDTH), jnp.float32),
+            variance=jnp.asarray(rng.uniform(0.5, 2, 2 * WIDTH), jnp.float32),
+        )
+        for side in SIDES
+    }
+    return SwapParams(quick_jit(model.init)(jax.random.key(0)), statistics)
 
 
 def test_moved_codes_come_near_the_targets_moments(rng: np.random.Generator):
     codes = {s: rng.normal(3 * i, 1 + i / 4, (200, 5)) for i, s in enumerate("ab")}
     moments = {
-        side: {
-            "mean": jnp.asarray(own.mean(0), jnp.float32),
-            "variance": jnp.asarray(own.var(0), jnp.float32),
-        }
+        side: CodeStatistics(
+            mean=jnp.asarray(own.mean(0), jnp.float32),
+            variance=jnp.asarray(own.var(0), jnp.float32),
+        )
         for side, own in codes.items()
     }
     source = jnp.asarray(codes["a"], jnp.float32)
@@ -262,41 +267,42 @@ def test_moved_codes_come_near_the_targets_moments(rng: np.random.Generator):
 
 
 def test_codes_of_a_few_faces_do_not_freeze_a_swap():
-    source = {"mean": jnp.zeros(3), "variance": jnp.ones(3)}
-    frozen = {"mean": jnp.full(3, 5.0), "variance": jnp.zeros(3)}
+    source = CodeStatistics(jnp.zeros(3), jnp.ones(3))
+    frozen = CodeStatistics(jnp.full(3, 5.0), jnp.zeros(3))
     moved = move_codes(jnp.eye(3), source, frozen)
     expected = 0.3 * np.eye(3) + 0.7 * (5 + np.eye(3) / 1.5)
     np.testing.assert_allclose(moved, expected, rtol=1e-6)
 
 
 def test_a_number_that_never_varies_is_only_moved():
-    still = {"mean": jnp.ones(1), "variance": jnp.zeros(1)}
-    other = {"mean": jnp.full(1, 4.0), "variance": jnp.zeros(1)}
+    still = CodeStatistics(jnp.ones(1), jnp.zeros(1))
+    other = CodeStatistics(jnp.full(1, 4.0), jnp.zeros(1))
     moved = move_codes(jnp.full((2, 1), 1.5), still, other)
     np.testing.assert_allclose(moved, 1.5 + 0.7 * 3, rtol=1e-6)
 
 
-def test_only_a_swap_moves_codes(aligned: Params, inputs: jax.Array):
-    model = make_model(name="lite", align_codes=True)
-    vectors = model.compress(aligned, inputs)
-    plain = model.widen(aligned, vectors)
+def test_only_a_swap_moves_codes(aligned: SwapParams, inputs: jax.Array):
+    model, network = make_model(name="lite", align_codes=True), aligned.network
+    vectors = model.compress(network, inputs)
+    plain = model.widen(network, vectors)
     assert plain.shape == (2, 8, 8, 4 * WIDTH)
-    for ends in ({}, {"source": "a"}, {"to": "b"}, {"source": "b", "to": "b"}):
-        np.testing.assert_allclose(
-            model.encode(aligned, inputs, **cast(Any, ends)), plain, atol=1e-6
-        )
-    moved = move_codes(vectors, aligned["codes"]["a"], aligned["codes"]["b"])
-    expected = model.widen(aligned, moved)
-    found = model.encode(aligned, inputs, source="a", to="b")
+    np.testing.assert_allclose(model.encode(network, inputs), plain, atol=1e-6)
+    moved = move_codes(vectors, aligned.statistics["a"], aligned.statistics["b"])
+    expected = model.widen(network, moved)
+    found = encode_swap(model, aligned, inputs, source="a", to="b")
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert float(jnp.abs(found - plain).max()) > 0.1
+    for code, source in ((plain, "b"), (expected, "a")):
+        drawn = swap_faces(model, aligned, inputs, to="b", source=cast(Side, source))
+        own = model.decode(network, code, "b")
+        np.testing.assert_allclose(drawn, own, atol=1e-6)
 
 
-def test_lite_draws_faces_of_its_inputs_size(aligned: Params, inputs: jax.Array):
+def test_lite_draws_faces_of_its_inputs_size(aligned: SwapParams, inputs: jax.Array):
     for precision in ("float32", "bfloat16"):
         model = make_model(name="lite", align_codes=True, precision=precision)
-        code = model.encode(aligned, inputs, source="b", to="a")
+        code = encode_swap(model, aligned, inputs, source="b", to="a")
         assert code.dtype == jnp.dtype(precision)
-        output = model.decode(aligned, code, "a")
+        output = model.decode(aligned.network, code, "a")
         assert output.shape == inputs.shape and output.dtype == jnp.float32
         assert 0 <= float(output.min()) < float(output.max()) <= 1

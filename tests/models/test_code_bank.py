@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
+from networks import begin_params
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
 from deepfake_jax.imaging.face_template import template_landmarks
-from deepfake_jax.models.autoencoder import count_parameters, make_autoencoder
-from deepfake_jax.models.code_bank import Bank, build_bank, recall_codes
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.models.code_bank import build_bank, recall_codes
+from deepfake_jax.models.network import Bank
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.face_bank import gather_examples, remember
@@ -24,7 +26,7 @@ from deepfake_jax.runs.swapper import _draw, make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.training.loop import train
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 WIDTH = 6  # of codes: four numbers of shape, two of who it is
 MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
@@ -52,15 +54,13 @@ def banks(rng: np.random.Generator) -> tuple[Bank, Bank]:
 def test_shapes_are_read_from_codes(rng: np.random.Generator):
     codes, shapes = make_person(rng, 400, 1.0)
     bank = jax.tree.map(np.asarray, build_bank(codes[:300], shapes[:300]))
-    scaled = (codes[300:] - bank["mean"]) / bank["scale"]
+    scaled = (codes[300:] - bank.mean) / bank.scale
     # What the ridge takes away is a tenth.
-    read = scaled @ bank["readout"]
-    truth = shapes[300:] - bank["middle"]
+    read = scaled @ bank.readout
+    truth = shapes[300:] - bank.middle
     unexplained = np.square(read - truth).sum() / np.square(truth).sum()
     assert unexplained < 0.03
-    assert {name: part.dtype for name, part in bank.items()} == dict.fromkeys(
-        bank, np.dtype(np.float32)
-    )
+    assert {part.dtype for part in vars(bank).values()} == {np.dtype(np.float32)}
 
 
 def recall(codes, moved, *more):
@@ -81,12 +81,12 @@ def test_given_landmarks_take_the_place_of_read_ones(
     rng: np.random.Generator, banks: tuple[Bank, Bank]
 ):
     source, target = banks
-    known = np.asarray(target["shapes"])[:20] + np.asarray(source["middle"])
+    known = np.asarray(target.shapes)[:20] + np.asarray(source.middle)
     # Codes that say nothing: all is in the landmarks.
     codes = np.zeros((20, WIDTH), np.float32)
     find = partial(recall_codes, jnp.asarray(codes), jnp.asarray(codes), *banks, 1.0)
     found = np.asarray(find(landmarks=jnp.asarray(known)))
-    np.testing.assert_allclose(found, target["codes"][:20], atol=0.05)
+    np.testing.assert_allclose(found, target.codes[:20], atol=0.05)
     assert np.ptp(np.asarray(find()), axis=0).max() < 1e-5
 
 
@@ -98,7 +98,7 @@ def test_codes_go_straight_to_what_is_allowed(
     moved = codes + np.float32(0.5)
     ends = once(codes, moved, *banks, 0.0), once(codes, moved, *banks, 1.0)
     np.testing.assert_allclose(ends[0], moved, atol=1e-6)
-    scale = np.asarray(banks[1]["scale"])
+    scale = np.asarray(banks[1].scale)
 
     def far(found, end) -> np.ndarray:
         apart = np.asarray(found) - np.asarray(end)
@@ -121,13 +121,13 @@ def test_codes_go_straight_to_what_is_allowed(
 
 
 def test_recalling_nothing_is_finite_with_its_gradient(banks: tuple[Bank, Bank]):
-    code = np.asarray(banks[1]["codes"])[:1]
+    code = np.asarray(banks[1].codes)[:1]
 
     def total(moved):
         return recall_codes(jnp.asarray(code), moved, *banks, 0.5).sum()
 
-    bank = {name: np.asarray(part) for name, part in banks[1].items()}
-    alone = {**bank, "codes": code, "shapes": bank["shapes"][:1]}
+    bank = jax.tree.map(np.asarray, banks[1])
+    alone = replace(bank, codes=code, shapes=bank.shapes[:1])
 
     def total_alone(moved):
         return recall_codes(jnp.asarray(code), moved, banks[0], alone, 0.5).sum()
@@ -244,19 +244,19 @@ def test_faces_without_landmarks_are_kept_as_pictures_alone(tmp_path: Path):
     cartoons = load_faces(write_face_set(tmp_path / "a", 3))  # three landmarks each
     found = gather({"a": cartoons, "b": cartoons})
     assert found["a"].landmarks is None
-    remembered = remember(MODEL, MODEL.init(jax.random.key(0)), found)
-    assert list(remembered["bank"]["a"]) == ["faces"]
+    remembered = remember(MODEL, begin_params(MODEL), found)
+    assert not remembered.bank and set(remembered.faces) == {"a", "b"}
     drawn = make_swapper(MODEL, remembered, exemplars=True)(found["a"].crops)
     assert drawn.shape == found["a"].crops.shape
 
 
 def test_swaps_recall_what_the_parameters_remember(rng: np.random.Generator):
-    params = MODEL.init(jax.random.key(0))
+    params = begin_params(MODEL)
     examples = gather({"a": make_set(rng, 40), "b": make_set(rng, 70)})
     remembered = remember(MODEL, params, examples)
-    assert remembered["bank"]["b"]["codes"].shape == (140, 16)
-    assert remembered["bank"]["b"]["faces"].shape == (64, 64, 64, 3)
-    assert count_parameters(remembered) == count_parameters(params)
+    assert remembered.bank["b"].codes.shape == (140, 16)
+    assert remembered.faces["b"].shape == (64, 64, 64, 3)
+    assert remembered.network is params.network
     faces = examples["a"].crops[:3].astype(np.float32) / 255
     swap = partial(swap_faces, MODEL, faces=jnp.asarray(faces))
     plain, recalled = swap(params), swap(remembered)
@@ -276,7 +276,7 @@ def test_swapper_looks_at_the_landmarks_of_each_face_by_itself(
     sets: dict[Side, FaceSet] = {"a": make_set(rng, 40), "b": make_set(rng, 40)}
     examples = gather(sets)
     # Untrained decoders draw grey; louder ones tell codes apart.
-    loud = jax.tree.map(lambda part: 4 * part, MODEL.init(jax.random.key(0)))
+    loud = jax.tree.map(lambda part: 4 * part, begin_params(MODEL))
     params = remember(MODEL, loud, examples)
     swapper = make_swapper(MODEL, params, recall=1.0)
     crops = examples["a"].crops[:9]
@@ -298,7 +298,7 @@ def test_both_directions_share_their_programs(rng: np.random.Generator):
     # As many codes as fit beside each other, and other ones.
     sets: dict[Side, FaceSet] = {"a": make_set(rng, 40), "b": make_set(rng, 55)}
     examples = gather(sets)
-    params = remember(MODEL, MODEL.init(jax.random.key(0)), examples)
+    params = remember(MODEL, begin_params(MODEL), examples)
     points = {
         side: [np.array(record.landmarks) for record in sets[side].records[:3]]
         for side in sets
@@ -326,23 +326,23 @@ def test_both_directions_share_their_programs(rng: np.random.Generator):
 
 def test_pictures_are_kept_as_many_as_asked(rng: np.random.Generator):
     examples = gather({"a": make_set(rng, 5), "b": make_set(rng, 9)})
-    params = MODEL.init(jax.random.key(0))
+    params = begin_params(MODEL)
     some = remember(MODEL, params, examples, pictures=7)
-    assert [len(some["bank"][side]["faces"]) for side in "ab"] == [5, 7]
+    assert [len(some.faces[side]) for side in SIDES] == [5, 7]
     none = remember(MODEL, some, examples, pictures=0)
-    assert "faces" not in none["bank"]["a"] and "codes" in none["bank"]["a"]
+    assert not none.faces and len(none.bank["a"].codes) == 10
     plain = make_autoencoder(ModelConfig(name="lite", width=8))
-    params = plain.init(jax.random.key(0))
-    assert remember(plain, params, examples, pictures=0).keys() == params.keys()
+    nothing = remember(plain, begin_params(plain), examples, pictures=0)
+    assert not nothing.faces and not nothing.bank
 
 
 def test_network_that_does_not_align_codes_keeps_pictures(rng: np.random.Generator):
     examples = gather({"a": make_set(rng, 2), "b": make_set(rng, 2)})
     model = make_autoencoder(ModelConfig(name="lite", width=8))
-    params = remember(model, model.init(jax.random.key(0)), examples)
-    assert {*params["bank"]["a"], *params["bank"]["b"]} == {"faces"}
+    params = remember(model, begin_params(model), examples)
+    assert not params.bank and set(params.faces) == {"a", "b"}
     faces = jnp.asarray(examples["a"].crops, jnp.float32) / 255
-    plain = {name: part for name, part in params.items() if name != "bank"}
+    plain = replace(params, faces={})
     np.testing.assert_array_equal(
         swap_faces(model, params, faces), swap_faces(model, plain, faces)
     )
@@ -358,14 +358,14 @@ def test_run_keeps_the_bank_of_its_training_faces(tmp_path: Path):
     )
     run = tmp_path / "run"
     train(a, b, run, config, devices=1)
-    first = load_run(run).params["bank"]
+    first = load_run(run).params.bank
     trained = 20 - 4  # less those beside the held-out ones
-    for side in "ab":
-        assert 4 < len(first[side]["codes"]) <= 2 * trained
+    for side in SIDES:
+        assert 4 < len(first[side].codes) <= 2 * trained
     # It goes on without the bank, and saves one of the new parameters.
     train(a, b, run, replace(config, steps=5), devices=1)
     second = load_run(run).params
-    assert np.abs(second["bank"]["a"]["codes"] - first["a"]["codes"]).max() > 0
+    assert np.abs(second.bank["a"].codes - first["a"].codes).max() > 0
     saved = restore_checkpoint(run / CHECKPOINTS)
     assert saved is not None
     assert not any("bank" in saved.tree[part] for part in ("params", "ema"))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import Same
+from networks import NOTHING, Same
 
 from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.imaging.align import crop_faces
@@ -15,7 +15,6 @@ from deepfake_jax.models.fine_detail import MOST_GAIN, match_detail, measure_ene
 from deepfake_jax.runs.swapper import make_swapper
 
 COPY = Autoencoder(encoder=Same(), decoder=Same(), crop_size=64)
-NOTHING = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
 
 
 @pytest.fixture(scope="module")

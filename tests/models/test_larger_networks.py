@@ -13,11 +13,10 @@ from deepfake_jax.benchmarks.step import count_layers
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
     Drawing,
-    Params,
-    count_parameters,
     make_autoencoder,
 )
 from deepfake_jax.models.deep import grow_decoder
+from deepfake_jax.models.network import Network, Params, count_parameters
 from deepfake_jax.models.subpixels import shrink
 from deepfake_jax.train_config import ModelConfig
 
@@ -31,11 +30,11 @@ def make_model(name: str, **settings: Any) -> Autoencoder:
 
 
 @functools.cache
-def draw_params(name: str, seed: int = 0) -> Params:
+def draw_params(name: str, seed: int = 0) -> Network:
     return quick_jit(make_model(name).init)(jax.random.key(seed))
 
 
-def disturb(params: Params) -> Params:
+def disturb(params: Network) -> Network:
     """As after some training: nothing is alike within blocks, biases are not zero."""
     rng = np.random.default_rng(4)
     return jax.tree.map(
@@ -45,7 +44,7 @@ def disturb(params: Params) -> Params:
 
 
 @functools.cache
-def redraw(name: str, size: int) -> Callable[[Params, jax.Array], Drawing]:
+def redraw(name: str, size: int) -> Callable[[Network, jax.Array], Drawing]:
     model = make_model(name).at_size(size)
     return quick_jit(lambda params, x: model.draw(params, model.encode(params, x), "a"))
 
@@ -74,10 +73,10 @@ def test_parameters_and_products_are_those_specified(
     shapes = model.shapes()
     # The specification has two or three digits.
     assert count_parameters(shapes) == pytest.approx(learned, rel=0.01)
-    assert count_parameters(shapes["decoder_b"]) == pytest.approx(head, rel=0.01)
+    assert count_parameters(shapes.decoders["b"]) == pytest.approx(head, rel=0.01)
     crops = (1, model.crop_size, model.crop_size, 3)
-    encoder, code = count_layers(model.encoder, shapes["encoder"], crops)
-    decoder, _ = count_layers(model.decoder, shapes["decoder_b"], code)
+    encoder, code = count_layers(model.encoder, shapes.encoder, crops)
+    decoder, _ = count_layers(model.decoder, shapes.decoders["b"], code)
     # Counted are a product and a sum each.
     found = (sum(encoder) + sum(decoder)) / 2
     assert found == pytest.approx(products, rel=0.01)
@@ -159,15 +158,12 @@ def test_larger_crops_are_averaged_to_what_is_seen(
 
 def test_hd512_begins_with_what_hd256_drew(rng: np.random.Generator):
     small, fresh = disturb(draw_params("hd256")), draw_params("hd512", 1)
-    grown = {
-        "encoder": small["encoder"],
-        "decoder_a": grow_decoder(small["decoder_a"], fresh["decoder_a"]),
-    }
-    shapes = jax.tree.map(jnp.shape, fresh["decoder_a"])
-    assert jax.tree.map(jnp.shape, grown["decoder_a"]) == shapes
+    grown = grow_decoder(small.decoders["a"], fresh.decoders["a"])
+    shapes = jax.tree.map(jnp.shape, fresh.decoders["a"])
+    assert jax.tree.map(jnp.shape, grown) == shapes
     crops = draw_crops(rng, 1, 256)
     expected = redraw("hd256", 256)(small, crops)
-    found = redraw("hd512", 512)(grown, crops)
+    found = redraw("hd512", 512)(Network({"a": grown}, small.encoder), crops)
     # Winograd's transforms round other numbers; half a grey level is 2e-3.
     np.testing.assert_allclose(found.crops, double(expected.crops), atol=1e-4)
     assert found.mask_logits is not None and found.mask_logits.dtype == jnp.float32
@@ -185,27 +181,27 @@ def test_everything_of_a_side_learns_and_nothing_of_the_other(
 ):
     model, crops = make_model(name).at_size(size), draw_crops(rng, 1, size)
 
-    def loss(params: Params) -> jax.Array:
+    def loss(params: Network) -> jax.Array:
         drawn = model.draw(params, model.encode(params, crops), "b")
         assert drawn.mask_logits is not None
         return jnp.abs(drawn.crops - crops).mean() + drawn.mask_logits.mean()
 
     grads = quick_jit(jax.grad(loss))(draw_params(name))
-    for leaf in jax.tree.leaves(grads["decoder_a"]):
+    for leaf in jax.tree.leaves(grads.decoders["a"]):
         np.testing.assert_array_equal(leaf, 0)
-    for part in ("encoder", "decoder_b"):
-        for path, leaf in jax.tree.leaves_with_path(grads[part]):
+    for part in (grads.encoder, grads.decoders["b"]):
+        for path, leaf in jax.tree.leaves_with_path(part):
             assert np.all(np.isfinite(leaf)) and np.any(np.asarray(leaf) != 0), path
 
 
 def test_grown_level_learns(rng: np.random.Generator):
     model, crops = make_model("hd512"), draw_crops(rng, 1, 256)
     small, fresh = draw_params("hd256"), draw_params("hd512", 1)
-    decoder = grow_decoder(small["decoder_a"], fresh["decoder_a"])
+    decoder = grow_decoder(small.decoders["a"], fresh.decoders["a"])
     code = make_model("hd256").encode(small, crops)
 
     def loss(decoder: Params) -> jax.Array:
-        drawn = model.draw({"decoder_a": decoder}, code, "a")
+        drawn = model.draw(Network({"a": decoder}, {}), code, "a")
         assert drawn.mask_logits is not None
         wrong = jnp.square(drawn.crops - double(crops)).mean()
         return wrong + jnp.square(drawn.mask_logits - 1).mean()

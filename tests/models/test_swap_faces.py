@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from networks import Same
+from networks import NOTHING, Same, begin_params
 
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import Autoencoder, Params
+from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.network import SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs import swapper as swapper_module
 from deepfake_jax.runs.swapper import BATCH_SIZES, make_swapper
@@ -31,8 +32,8 @@ MODEL = Autoencoder(encoder=Layer(8), decoder=Layer(3), crop_size=64)
 
 
 @pytest.fixture(scope="module")
-def params() -> Params:
-    drawn = jax.jit(MODEL.init)(jax.random.key(0))
+def params() -> SwapParams:
+    drawn = begin_params(MODEL)
     return jax.tree.map(lambda leaf: 4 * leaf, drawn)  # outputs over much of the range
 
 
@@ -41,18 +42,20 @@ def crops(faces: np.ndarray) -> np.ndarray:
     return np.concatenate([crop_faces(faces, 64)] * 7)[:40]
 
 
-def test_swap_is_the_encoder_then_the_other_decoder(params: Params, crops: np.ndarray):
+def test_swap_is_the_encoder_then_the_other_decoder(
+    params: SwapParams, crops: np.ndarray
+):
     inputs = jnp.asarray(crops[:2].astype(np.float32) / 255)
-    code = MODEL.encode(params, inputs)
+    code = MODEL.encode(params.network, inputs)
     for to in ("a", "b"):
-        expected = MODEL.decode(params, code, to)
+        expected = MODEL.decode(params.network, code, to)
         found = swap_faces(MODEL, params, inputs, to=to)
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(swap_faces(MODEL, params, inputs), expected)
 
 
 @pytest.mark.parametrize("to", ["a", "b"])
-def test_swapper_rounds_to_uint8(params: Params, crops: np.ndarray, to: Any):
+def test_swapper_rounds_to_uint8(params: SwapParams, crops: np.ndarray, to: Any):
     out = make_swapper(MODEL, params, to=to)(crops[:2])
     assert out.dtype == np.uint8 and out.shape == (2, 64, 64, 3)
     inputs = jnp.asarray(crops[:2].astype(np.float32) / 255)
@@ -63,7 +66,7 @@ def test_swapper_rounds_to_uint8(params: Params, crops: np.ndarray, to: Any):
 
 
 def test_swap_of_a_face_does_not_depend_on_those_beside_it(
-    params: Params, crops: np.ndarray
+    params: SwapParams, crops: np.ndarray
 ):
     swapper = make_swapper(MODEL, params)
     whole = swapper(crops)
@@ -78,7 +81,7 @@ def test_swap_of_a_face_does_not_depend_on_those_beside_it(
     np.testing.assert_array_equal(swapper(crops[:2]), swapper(crops[:7])[:2])
 
 
-def test_number_of_faces_does_not_recompile(params: Params, crops: np.ndarray):
+def test_number_of_faces_does_not_recompile(params: SwapParams, crops: np.ndarray):
     swapper = make_swapper(MODEL, params)
     count: Callable[[], int] = vars(swapper_module)["_draw"]._cache_size
     for n in BATCH_SIZES:
@@ -89,13 +92,12 @@ def test_number_of_faces_does_not_recompile(params: Params, crops: np.ndarray):
     assert count() == compiled
 
 
-def test_no_faces_are_no_swaps(params: Params, crops: np.ndarray):
+def test_no_faces_are_no_swaps(params: SwapParams, crops: np.ndarray):
     out = make_swapper(MODEL, params)(crops[:0])
     assert out.shape == (0, 64, 64, 3) and out.dtype == np.uint8
 
 
 def test_network_that_draws_what_it_sees_gives_the_faces_back(crops: np.ndarray):
     model = Autoencoder(encoder=Same(), decoder=Same(), crop_size=64)
-    nothing: Params = {"encoder": {}, "decoder_a": {}, "decoder_b": {}}
-    swapped = make_swapper(model, nothing)(crops)
+    swapped = make_swapper(model, NOTHING)(crops)
     np.testing.assert_array_equal(swapped, crops)

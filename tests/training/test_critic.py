@@ -1,6 +1,7 @@
 """The critic: what it learns, what it makes of faces, and runs that have one."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.models.autoencoder import to_float
+from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
@@ -18,7 +20,9 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_from_dict
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.critic import (
+    Drawn,
     fooling_loss,
     init_critic,
     judging_loss,
@@ -28,12 +32,12 @@ from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import TrainState, init_state
 from deepfake_jax.training.step import jit_step, pmap_step
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, other_side
 
 RATE = 1e-3
 
 
-def make_faces(seed: int, *, n: int = 4, blurred: bool = False):
+def make_faces(seed: int, *, n: int = 4, blurred: bool = False) -> Drawn:
     """Noise as fine as pixels, or the same noise with none of it: 4x4 px patches."""
     rng = np.random.default_rng(seed)
     noise = rng.uniform(size=(2, n, 64, 64, 3)).astype(np.float32)
@@ -78,15 +82,15 @@ def test_fine_faces_fool_it_and_blurred_ones_do_not(taught):
     # To fool it better is to be less blurred: a step down the loss adds fine detail.
     gradient = jax.grad(lambda faces: fooling_loss(params, faces))(blurred)
     size = float(jnp.abs(gradient["a"]).max())
-    changed = {s: blurred[s] - 0.1 * gradient[s] / size for s in blurred}
+    changed: Drawn = {s: blurred[s] - 0.1 * gradient[s] / size for s in blurred}
     assert float(fooling_loss(params, changed)) < float(fooling_loss(params, blurred))
 
 
 def test_faces_are_judged_as_the_person_they_are_drawn_for(taught):
     # B's real faces are now flat: what is real of A is not of B.
     critic = taught[0]
-    real = make_faces(1) | {"b": jnp.full((4, 64, 64, 3), 0.5)}
-    drawn = {"a": real["b"], "b": real["a"]}
+    real: Drawn = {"a": make_faces(1)["a"], "b": jnp.full((4, 64, 64, 3), 0.5)}
+    drawn: Drawn = {"a": real["b"], "b": real["a"]}
     update = jax.jit(
         lambda critic: update_critic(
             critic, drawn, real, learning_rate=RATE, axis_name=None
@@ -117,10 +121,13 @@ def make_state(weight: float, start: int = 2, *, align: bool = True) -> TrainSta
     return init_state(jax.random.key(0), config_from_dict(tree))
 
 
-def make_batch(n: int = 4) -> dict[str, np.ndarray]:
+def make_batch(n: int = 4) -> Batch:
     rng = np.random.default_rng(0)
-    names = ("warped_a", "target_a", "warped_b", "target_b")
-    return {name: rng.integers(0, 256, (n, 64, 64, 3), np.uint8) for name in names}
+
+    def draw() -> np.ndarray:
+        return rng.integers(0, 256, (n, 64, 64, 3), np.uint8)
+
+    return {side: Pair(draw(), draw()) for side in SIDES}
 
 
 def test_steps_before_it_begins_are_those_without_it():
@@ -131,7 +138,7 @@ def test_steps_before_it_begins_are_those_without_it():
         plain, _ = step(plain, batch)
         state, metrics = step(state, batch)
         pairs = zip(
-            jax.tree.leaves(plain.params), jax.tree.leaves(state.params), strict=True
+            jax.tree.leaves(plain.network), jax.tree.leaves(state.network), strict=True
         )
         apart = max(float(jnp.abs(x - y).max()) for x, y in pairs)
         still = all(
@@ -152,20 +159,20 @@ def test_half_of_what_it_sees_are_swaps(align):
     state = make_state(0.5, 0, align=align)
     if align:  # codes of unlike people, so that they are moved
         rng = np.random.default_rng(1)
-        codes = jax.tree.map(
+        statistics = jax.tree.map(
             lambda x: jnp.asarray(rng.uniform(0.5, 2, x.shape), x.dtype),
-            state.params["codes"],
+            state.statistics,
         )
-        state = replace(state, params={**state.params, "codes": codes})
-    pairs = {name: to_float(jnp.asarray(x)) for name, x in make_batch(3).items()}
-    total, (metrics, _, drawn) = sum_losses(state.params, state, pairs)
-    model, params = state.model, state.params
-    ways: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
-    for to, source in ways:
-        code = model.encode(params, pairs[f"warped_{source}"], source=source, to=to)
-        swaps = model.decode(params, code, to)[::2]
-        own = model.encode(params, pairs[f"warped_{to}"])
-        expected = jnp.concatenate([swaps, model.decode(params, own, to)[1::2]])
+        state = replace(state, statistics=statistics)
+    pairs = jax.tree.map(lambda x: to_float(jnp.asarray(x)), make_batch(3))
+    total, (metrics, _, drawn) = sum_losses(state.network, state, pairs)
+    model, network = state.model, state.network
+    for to in SIDES:
+        warped = pairs[other_side(to)].warped
+        swaps = swap_faces(model, state.swap_params, warped, to=to)
+        own = model.encode(network, pairs[to].warped)
+        drawn_own = model.decode(network, own, to)
+        expected = jnp.concatenate([swaps[::2], drawn_own[1::2]])
         np.testing.assert_allclose(drawn[to], expected, atol=1e-5)
     assert state.critic is not None
     both = float(metrics["loss_a"] + metrics["loss_b"])
@@ -176,8 +183,8 @@ def test_half_of_what_it_sees_are_swaps(align):
 def test_four_devices_have_one_devices_critic():
     # Two faces a side and device: swaps are every other face, as on one device.
     batch, state, sgd = make_batch(8), make_state(0.5, 0), optax.sgd(0.1)
-    state = replace(state, tx=sgd, opt_state=sgd.init(state.params))
-    split = {name: part.reshape(4, 2, 64, 64, 3) for name, part in batch.items()}
+    state = replace(state, tx=sgd, opt_state=sgd.init(cast(Any, state.network)))
+    split = jax.tree.map(lambda part: part.reshape(4, 2, 64, 64, 3), batch)
     spread = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
     spread_step, step = pmap_step(), jit_step()
     for _ in range(3):
@@ -224,7 +231,7 @@ def test_two_halves_of_a_run_with_a_critic_are_the_whole(sets, tmp_path):
     losses = [line["loss_critic"] for line in read_metrics(whole / METRICS_NAME)]
     assert losses[:3] == [0, 0, 0] and all(loss > 0.1 for loss in losses[3:])
     # To swap, nobody needs it.
-    assert "critic" not in load_run(whole).params
+    assert "critic" not in vars(load_run(whole).params)
 
 
 def test_a_critic_and_an_average_come_to_a_run_and_leave_it(sets, tmp_path):

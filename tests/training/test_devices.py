@@ -22,6 +22,7 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import Devices, find_devices, setup_distributed
 from deepfake_jax.training.loop import train
 
@@ -98,19 +99,22 @@ def test_state_goes_to_each_device_and_comes_back():
 
 
 def test_batches_are_split_by_rows_and_stacked_by_steps():
-    batches = [{"warped_a": np.full((4, 2, 2, 3), 10 * k, np.uint8)} for k in range(3)]
-    for batch in batches:
-        batch["warped_a"] += np.arange(4, dtype=np.uint8)[:, None, None, None]
+    rows = np.arange(4, dtype=np.uint8)[:, None, None, None]
+    batches: list[Batch] = [
+        {"a": Pair(np.full((4, 2, 2, 3), 10 * k, np.uint8) + rows, rows)}
+        for k in range(3)
+    ]
     two = find_devices(2)
-    stacked = two.put_batches(batches, vote=15)
-    faces = np.asarray(stacked["warped_a"])
+    warped = two.put_batches(batches)["a"].warped
+    faces = np.asarray(warped)
     assert faces.shape == (2, 3, 2, 2, 2, 3)
     # Device 1's share of step 2: rows 2 and 3.
     np.testing.assert_array_equal(faces[1, 2, :, 0, 0, 0], [22, 23])
-    assert stacked["warped_a"].addressable_shards[1].data.shape[0] == 1
-    np.testing.assert_array_equal(stacked["vote"], [15, 15])
-    single = find_devices(1).put_batches(batches[:1], vote=15)
-    assert list(single) == ["warped_a"] and single["warped_a"].shape == (4, 2, 2, 3)
+    assert warped.addressable_shards[1].data.shape[0] == 1
+    np.testing.assert_array_equal(two.put_vote(15)["vote"], [15, 15])
+    single = find_devices(1).put_batches(batches[:1])
+    assert single["a"].warped.shape == (4, 2, 2, 3) and single["a"].shape is None
+    assert not find_devices(1).put_vote(15)
 
 
 def test_four_devices_train_the_run_of_one(sets: Sets, straight, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import tiny_config, write_face_set
-from networks import NO_FACTS
+from networks import NO_FACTS, begin_params
 
 from deepfake_jax.cli.main import run_command
-from deepfake_jax.face_sets.face_set import load_faces
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder, to_float
 from deepfake_jax.models.code_bank import build_bank
+from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.runs.checkpoint import restore_checkpoint, save_checkpoint
 from deepfake_jax.runs.held_out import HELD_NAME
@@ -39,6 +41,7 @@ from deepfake_jax.train_config import (
     config_to_yaml,
     load_preset,
 )
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import find_devices
 from deepfake_jax.training.distillation import count_model, distill, student_config
 from deepfake_jax.training.loop import train
@@ -50,10 +53,10 @@ from deepfake_jax.training.objective import (
 )
 from deepfake_jax.training.progress_pictures import plot_losses
 from deepfake_jax.training.session import describe_run, split_faces
-from deepfake_jax.training.state import Teacher, TrainState, init_state, state_arrays
+from deepfake_jax.training.state import Teacher, TrainState, init_state, state_to_tree
 from deepfake_jax.training.step import train_step
 from deepfake_jax.training.teacher import TEACHER_NAME
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 # What is lost and learned, on networks of a few parameters
 
@@ -80,31 +83,34 @@ class MeanColor(nn.Module):
 TINTS = Autoencoder(Tint(), Tint(), crop_size=16)
 
 
-def draw_params(seed: int) -> dict:
+def draw_params(seed: int) -> SwapParams:
     rng = np.random.default_rng(seed)
-    parts = ("encoder", "decoder_a", "decoder_b")
-    colors = {part: rng.normal(0, 0.1, 3).astype(np.float32) for part in parts}
-    return {part: {"color": jnp.asarray(colors[part])} for part in parts}
+    colors = rng.normal(0, 0.1, (3, 3)).astype(np.float32)
+    encoder, a, b = ({"color": jnp.asarray(color)} for color in colors)
+    return SwapParams(Network({"a": a, "b": b}, encoder))
 
 
 def make_state(seed: int, *, swap_weight: float = 1.0) -> TrainState:
     config = tiny_config(loss={"swap_weight": swap_weight})
     state = init_state(jax.random.key(0), config)
     params = draw_params(seed)
-    ema = jax.tree.map(jnp.copy, params)
+    network: Any = params.network
     return replace(
-        state, model=TINTS, params=params, opt_state=state.tx.init(params), ema=ema
+        state,
+        model=TINTS,
+        network=network,
+        opt_state=state.tx.init(network),
+        ema=jax.tree.map(jnp.copy, params),
     )
 
 
-def make_pairs(*, warped: bool = True) -> dict[str, jax.Array]:
+def make_pairs(*, warped: bool = True) -> Batch:
     rng = np.random.default_rng(5)
-    pairs = {}
-    for side in "ab":
-        target = rng.uniform(0, 1, (4, 16, 16, 3)).astype(np.float32)
-        other = rng.uniform(0, 1, target.shape).astype(np.float32)
-        pairs[f"target_{side}"] = jnp.asarray(target)
-        pairs[f"warped_{side}"] = jnp.asarray(other if warped else target)
+    pairs: Batch = {}
+    for side in SIDES:
+        target = jnp.asarray(rng.uniform(0, 1, (4, 16, 16, 3)), jnp.float32)
+        other = jnp.asarray(rng.uniform(0, 1, target.shape), jnp.float32)
+        pairs[side] = Pair(other if warped else target, target)
     return pairs
 
 
@@ -114,7 +120,7 @@ def flat(tree) -> np.ndarray:
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_of_it():
     state, pairs = make_state(1), make_pairs(warped=False)
-    same = Teacher(params=state.params, model=TINTS)
+    same = Teacher(params=state.swap_params, model=TINTS)
     _, metrics = train_step(state, pairs, teacher=same)
     assert float(metrics["loss_swap"]) == 0
     assert float(metrics["loss_a"]) > 0.01  # colors are added to its own faces
@@ -127,71 +133,74 @@ def test_a_teacher_recalls_by_the_shapes_of_a_batch():
     model = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
     rng = np.random.default_rng(3)
     # Untrained decoders draw grey; louder ones tell codes apart.
-    params = jax.tree.map(lambda part: 4 * part, model.init(jax.random.key(0)))
-    params["bank"] = {
+    params = jax.tree.map(lambda part: 4 * part, begin_params(model))
+    bank = {
         side: build_bank(
             rng.normal(0, 3, (20, 16)).astype(np.float32), rng.normal(100, 9, (20, 102))
         )
-        for side in "ab"
+        for side in SIDES
     }
+    params = replace(params, bank=bank)
     teacher = Teacher(params=params, model=model)
-    pairs = {
-        f"target_{side}": jnp.asarray(rng.uniform(0, 1, (3, 64, 64, 3)), jnp.float32)
-        for side in "ab"
-    }
+    pairs: Batch = {}
+    for side in SIDES:
+        target = jnp.asarray(rng.uniform(0, 1, (3, 64, 64, 3)), jnp.float32)
+        pairs[side] = Pair(target, target)
     shapes = jnp.asarray(rng.normal(0, 0.05, (3, 102)), jnp.float32)
-    plain = draw_swaps(teacher, pairs)["swapped_a"]
-    told = draw_swaps(teacher, pairs | {"shape_a": shapes})["swapped_a"]
+
+    def swap(shape: jax.Array | None) -> jax.Array:
+        told: Batch = {**pairs, "a": replace(pairs["a"], shape=shape)}
+        return draw_swaps(teacher, told)["a"].swapped
+
+    plain, told = swap(None), swap(shapes)
     assert CROP_SIDE == COVERAGE * FACE_SIZE
     expected = swap_faces(
         model,
         params,
-        pairs["target_a"],
+        pairs["a"].target,
         to="b",
         source="a",
-        landmarks=CROP_SIDE * shapes + params["bank"]["a"]["middle"][None],
+        landmarks=CROP_SIDE * shapes + bank["a"].middle[None],
     )
     np.testing.assert_allclose(told, expected, atol=1e-6)
     assert np.abs(told - plain).max() > 1e-3
     # Shapes of five points say nothing to a bank of 51.
-    few = draw_swaps(teacher, pairs | {"shape_a": shapes[:, :10]})["swapped_a"]
-    np.testing.assert_array_equal(few, plain)
+    np.testing.assert_array_equal(swap(shapes[:, :10]), plain)
 
 
 def test_swaps_are_drawn_as_a_conversion_draws_them():
     model = Autoencoder(MeanColor(), Tint(), crop_size=16, align_codes=True)
-    codes = {
-        "a": {"mean": jnp.full(3, 0.4), "variance": jnp.full(3, 1.0)},
-        "b": {"mean": jnp.full(3, 0.6), "variance": jnp.full(3, 2.0)},
+    statistics: dict[Side, CodeStatistics] = {
+        "a": CodeStatistics(jnp.full(3, 0.4), jnp.full(3, 1.0)),
+        "b": CodeStatistics(jnp.full(3, 0.6), jnp.full(3, 2.0)),
     }
-    taught = Teacher(
-        params={**draw_params(3), "encoder": {}, "codes": codes}, model=model
-    )
+    network = replace(draw_params(3).network, encoder={})
+    taught = Teacher(params=SwapParams(network, statistics), model=model)
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (2, 16, 16, 3), np.uint8)
     a, b = jnp.asarray(faces), jnp.asarray(faces[::-1])
-    targets = {"target_a": to_float(a), "target_b": to_float(b)}
+    targets: Batch = {"a": Pair(a, to_float(a)), "b": Pair(b, to_float(b))}
     drawn = jax.jit(draw_swaps)(taught, targets)
     to_b = make_swapper(model, taught.params, to="b")(faces)
     to_a = make_swapper(model, taught.params, to="a")(faces[::-1])
     # The swapper's are rounded to grey levels.
     level = 0.501 / 255
-    for name, expected in (("swapped_a", to_b), ("swapped_b", to_a)):
-        clipped = np.clip(drawn[name], 0, 1)
+    for side, expected in zip(SIDES, (to_b, to_a), strict=True):
+        clipped = np.clip(drawn[side].swapped, 0, 1)
         np.testing.assert_allclose(clipped, expected / 255, atol=level)
     assert np.abs(to_b.astype(int).mean((1, 2)) - to_a[::-1].mean((1, 2))).max() > 20
 
 
 def test_the_loss_is_that_of_the_warped_faces_swaps_times_the_weight():
     state, pairs = make_state(1, swap_weight=3.0), make_pairs()
-    pairs |= draw_swaps(Teacher(params=draw_params(2), model=TINTS), pairs)
-    total, (metrics, *_) = sum_losses(state.params, state, pairs)
+    pairs = draw_swaps(Teacher(params=draw_params(2), model=TINTS), pairs)
+    total, (metrics, *_) = sum_losses(state.network, state, pairs)
     losses = {}
     ways: list[tuple[Side, Side]] = [("a", "b"), ("b", "a"), ("a", "a"), ("b", "b")]
     for side, to in ways:
-        wanted = pairs[f"target_{side}" if side == to else f"swapped_{side}"]
-        faces = pairs[f"warped_{side}"]
-        drawn = swap_faces(TINTS, state.params, faces, to=to, source=side)
+        pair = pairs[side]
+        wanted = pair.target if side == to else pair.swapped
+        drawn = swap_faces(TINTS, state.swap_params, pair.warped, to=to, source=side)
         losses[side, to] = float(reconstruction_loss(state.loss, drawn, wanted))
     assert float(metrics["loss_a"]) == pytest.approx(losses["a", "a"], rel=1e-6)
     swaps = losses["a", "b"] + losses["b", "a"]
@@ -204,16 +213,16 @@ def test_a_student_learns_and_its_teacher_does_not():
     state, pairs = make_state(1), make_pairs()
     params = draw_params(2)
 
-    def loss_of(teacher_params, params):
+    def loss_of(teacher_params, network):
         taught = Teacher(params=teacher_params, model=TINTS)
-        return sum_losses(params, state, pairs | draw_swaps(taught, pairs))[0]
+        return sum_losses(network, state, draw_swaps(taught, pairs))[0]
 
-    teachers, own = jax.grad(loss_of, argnums=(0, 1))(params, state.params)
+    teachers, own = jax.grad(loss_of, argnums=(0, 1))(params, state.network)
     np.testing.assert_array_equal(flat(teachers), 0)
     assert np.abs(flat(own)).min() > 0
-    plain = jax.grad(lambda p: sum_losses(p, state, pairs)[0])(state.params)
+    plain = jax.grad(lambda n: sum_losses(n, state, pairs)[0])(state.network)
     # A's decoder learns of B's faces, too.
-    assert np.any(flat(own["decoder_a"]) != flat(plain["decoder_a"]))
+    assert np.any(flat(own.decoders["a"]) != flat(plain.decoders["a"]))
 
 
 def test_a_teacher_without_weight_changes_nothing():
@@ -222,30 +231,33 @@ def test_a_teacher_without_weight_changes_nothing():
     plain, metrics = train_step(state, pairs)
     assert set(metrics) == {"loss_a", "loss_b", "grad_norm", "skipped"}
     with_teacher, _ = train_step(state, pairs, teacher=taught)
-    np.testing.assert_array_equal(flat(with_teacher.params), flat(plain.params))
-    assert np.any(flat(plain.params) != flat(state.params))
+    np.testing.assert_array_equal(flat(with_teacher.network), flat(plain.network))
+    assert np.any(flat(plain.network) != flat(state.network))
 
 
 def test_a_swap_that_is_no_number_is_skipped():
     state, params = make_state(1, swap_weight=0.0), draw_params(2)
-    params["decoder_b"]["color"] = jnp.full(3, jnp.inf)
+    params.network.decoders["b"]["color"] = jnp.full(3, jnp.inf)
     taught = Teacher(params=params, model=TINTS)
     after, metrics = train_step(state, make_pairs(), teacher=taught)
     assert int(metrics["skipped"]) == 1 and int(after.step) == 1
-    np.testing.assert_array_equal(flat(after.params), flat(state.params))
+    np.testing.assert_array_equal(flat(after.network), flat(state.network))
 
 
 def test_four_devices_learn_from_a_teacher_as_one_does():
     rng = np.random.default_rng(8)
-    batches = [
-        {name: rng.integers(0, 256, (4, 16, 16, 3), np.uint8) for name in make_pairs()}
-        for _ in range(2)
+
+    def draw() -> np.ndarray:
+        return rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
+
+    batches: list[Batch] = [
+        {side: Pair(draw(), draw()) for side in SIDES} for _ in range(2)
     ]
     taught, found = Teacher(params=draw_params(2), model=TINTS), []
     for devices in (find_devices(1), find_devices(4)):
         state, teacher = devices.put_state(make_state(1)), devices.put_state(taught)
         step = devices.make_step(stacked=True)
-        state, metrics = step(state, devices.put_batches(batches, 0), teacher=teacher)
+        state, metrics = step(state, devices.put_batches(batches), teacher=teacher)
         found.append(devices.read_metrics(metrics))
         np.testing.assert_array_equal(flat(devices.get_state(teacher)), flat(taught))
     for name in ("loss_a", "loss_swap", "grad_norm"):
@@ -260,7 +272,7 @@ def untrained(model: ModelConfig) -> TrainedRun:
     network = make_autoencoder(model)
     return TrainedRun(
         model=network,
-        params=network.shapes(),
+        params=SwapParams(network.shapes()),
         step=1,
         facts=NO_FACTS,
     )
@@ -320,18 +332,20 @@ def student(steps: int, **settings) -> TrainConfig:
 def teacher(tmp_path_factory) -> Path:
     """A run as `train` leaves it, without its steps: compiling takes ten seconds."""
     folder = tmp_path_factory.mktemp("teacher")
-    a, b = (
-        load_faces(write_face_set(folder / side, 24, tint=tint))
-        for side, tint in (("a", (200, 150, 120)), ("b", (120, 160, 210)))
-    )
+    tints: dict[Side, Any] = {"a": (200, 150, 120), "b": (120, 160, 210)}
+    sets: dict[Side, FaceSet] = {
+        side: load_faces(write_face_set(folder / side, 24, tint=tint))
+        for side, tint in tints.items()
+    }
     run, config = folder / "run", run_config(2, holdout=0.3)
     run.mkdir()
     write_run_config(run, config)
-    write_sets(run, {"a": a, "b": b})
-    splits = split_faces(run, {"a": a, "b": b}, config, leads=True)
-    facts = describe_run(config, a, b, (splits["a"].train, splits["b"].train))
+    write_sets(run, sets)
+    splits = split_faces(run, sets, config, leads=True)
+    among: dict[Side, np.ndarray] = {side: splits[side].train for side in SIDES}
+    facts = describe_run(config, sets, among)
     facts = replace(facts, color_shift=(3.0, -2.0, 5.0))  # not what these faces give
-    tree = {**state_arrays(init_state(jax.random.key(5), config)), "step": 2}
+    tree = {**state_to_tree(init_state(jax.random.key(5), config)), "step": 2}
     save_checkpoint(run / CHECKPOINTS, 2, tree, facts=facts)
     return run
 

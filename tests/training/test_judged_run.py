@@ -132,7 +132,7 @@ def test_a_judged_run_has_figures_and_a_best_checkpoint(straight: Path):
     found = load_run(straight, checkpoint="best")
     assert found.step == best["step"]
     # A swap needs nothing of the optimizer; the color is that of the run.
-    assert set(found.params) == {"encoder", "decoder_a", "decoder_b", "bank"}
+    assert set(found.params.faces) == {"a", "b"}
     assert found.facts.color_shift == load_run(straight).facts.color_shift
     # Losses above, figures below.
     assert read_picture(straight / LOSSES_NAME).shape == (800, 700, 3)
@@ -213,17 +213,15 @@ def test_dispatches_end_where_a_judgement_may_be_due():
 def test_another_runs_networks_are_taken_over(straight, tmp_path, decoders):
     config = judged_config()
     fresh = init_state(jax.random.key(config.seed), config)
-    trained = load_run(straight).params
+    trained = load_run(straight).params.network
     start = load_parameters(tmp_path / "new", config, straight, decoders=decoders)
     state = start_with(fresh, start)
-    for part, old in fresh.params.items():
-        taken = decoders or part == "encoder"
-        expected = jax.tree.leaves(trained[part] if taken else old)
-        for params in (state.params, state.ema):
-            assert params is not None
-            leaves = jax.tree.leaves(params[part])
-            for leaf, same in zip(leaves, expected, strict=True):
-                np.testing.assert_array_equal(leaf, same)
+    expected = trained if decoders else replace(fresh.network, encoder=trained.encoder)
+    assert state.ema is not None
+    for network in (state.network, state.ema.network):
+        pairs = map(jax.tree.leaves, (network, expected))
+        for leaf, same in zip(*pairs, strict=True):
+            np.testing.assert_array_equal(leaf, same)
 
 
 def test_a_new_run_starts_where_another_is(sets, straight, flat, tmp_path, caplog):
@@ -232,7 +230,7 @@ def test_a_new_run_starts_where_another_is(sets, straight, flat, tmp_path, caplo
     assert warm[0]["loss_b"] < cold[0]["loss_b"]
     # A run that goes on has its own.
     caplog.set_level("INFO")
-    assert load_parameters(straight, judged_config(), flat[0], decoders=True) == {}
+    assert load_parameters(straight, judged_config(), flat[0], decoders=True) is None
     assert "--init is for new runs" in caplog.text
     wide = judged_config(model={"width": 16})
     with pytest.raises(RunError, match="width 8.*width 16"):

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,11 @@ import pytest
 
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.train_config import TrainConfig, config_from_dict
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import TrainState, init_state, make_optimizer
 from deepfake_jax.training.step import jit_step, pmap_step, train_step
+from deepfake_jax.types import SIDES, Side
 
 # Tests share these where they can: each other state is compiled anew.
 AVERAGED = {"ema_decay": 0.9, "learning_rate": 1e-2}
@@ -28,18 +30,27 @@ def tiny_config(**optimizer) -> TrainConfig:
     return config_from_dict(tree)
 
 
-def make_batch(seed: int = 0, n: int = 4) -> dict[str, np.ndarray]:
+def make_batch(seed: int = 0, n: int = 4) -> Batch:
     rng = np.random.default_rng(seed)
-    names = ("warped_a", "target_a", "warped_b", "target_b")
-    return {
-        name: rng.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8) for name in names
-    }
+
+    def draw() -> np.ndarray:
+        return rng.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
+
+    return {side: Pair(draw(), draw()) for side in SIDES}
+
+
+def make_floats() -> Batch:
+    return jax.tree.map(lambda part: (part / 255).astype(np.float32), make_batch())
+
+
+def change(batch: Batch, side: Side, **parts: Any) -> Batch:
+    return {**batch, side: replace(batch[side], **parts)}
 
 
 def sgd_state() -> TrainState:
     """Adam divides by the gradient's size, which turns rounding into whole steps."""
     state = init_state(jax.random.key(0), tiny_config())
-    return replace(state, tx=SGD, opt_state=SGD.init(state.params))
+    return replace(state, tx=SGD, opt_state=SGD.init(cast(Any, state.network)))
 
 
 def flat(tree) -> np.ndarray:
@@ -67,13 +78,13 @@ def test_four_devices_agree_with_one():
     devices = jax.local_devices()
     assert len(devices) == 4, "conftest asks for four virtual devices"
     batch, state = make_batch(), sgd_state()
-    split = {name: part.reshape(4, 1, 64, 64, 3) for name, part in batch.items()}
+    split = jax.tree.map(lambda part: part.reshape(4, 1, 64, 64, 3), batch)
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
     spread, spread_metrics = pmap_step()(copies, split)
     single, metrics = jit_step()(state, batch)
-    first = jax.tree.map(lambda leaf: leaf[0], spread.params)
+    first = jax.tree.map(lambda leaf: leaf[0], spread.network)
     # The mean of four means of float32 against one mean.
-    np.testing.assert_allclose(flat(first), flat(single.params), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(flat(first), flat(single.network), rtol=1e-4, atol=1e-6)
     assert float(spread_metrics["loss_b"][0]) == pytest.approx(
         float(metrics["loss_b"]), rel=1e-5
     )
@@ -85,37 +96,38 @@ def aligned_state() -> TrainState:
     model = replace(config.model, name="lite", align_codes=True)
     state = init_state(jax.random.key(0), replace(config, model=model))
     still = optax.sgd(0.0)
-    return replace(state, tx=still, opt_state=still.init(state.params))
+    return replace(state, tx=still, opt_state=still.init(cast(Any, state.network)))
 
 
 def test_running_moments_are_those_of_each_sides_codes():
     state, step = aligned_state(), jit_step()
     batches = [make_batch(seed) for seed in range(60)]
-    faces = np.concatenate([batch["warped_b"] for batch in batches])
+    faces = np.concatenate([batch["b"].warped for batch in batches])
     scaled = jnp.asarray(faces, jnp.float32) / 255
-    codes = np.asarray(jax.jit(state.model.compress)(state.params, scaled))
+    codes = np.asarray(jax.jit(state.model.compress)(state.network, scaled))
     for batch in batches:
-        batch["warped_a"] = batch["warped_a"] // 4  # another person: darker
+        # Another person: darker.
+        batch = change(batch, "a", warped=batch["a"].warped // 4)
         state, _ = step(state, batch)
-    found = state.params["codes"]
+    found = state.statistics
     deviation = codes.std(0)
     # Averages over about 50 batches of 4: means of 200 faces vary by 7 %, variances by
     # 10 %; the running ones give the latest more weight.
-    apart = np.abs(found["b"]["mean"] - codes.mean(0)) / deviation
+    apart = np.abs(found["b"].mean - codes.mean(0)) / deviation
     assert np.median(apart) < 0.1
-    ratio = np.asarray(found["b"]["variance"]) / deviation**2
+    ratio = np.asarray(found["b"].variance) / deviation**2
     assert 0.8 < np.median(ratio) < 1.2
-    assert np.median(np.abs(found["a"]["mean"] - codes.mean(0)) / deviation) > 0.4
+    assert np.median(np.abs(found["a"].mean - codes.mean(0)) / deviation) > 0.4
 
 
 def test_four_devices_have_one_devices_moments():
     batch, state = make_batch(), aligned_state()
-    split = {name: part.reshape(4, 1, 64, 64, 3) for name, part in batch.items()}
+    split = jax.tree.map(lambda part: part.reshape(4, 1, 64, 64, 3), batch)
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
     spread, _ = pmap_step()(copies, split)
     single, _ = jit_step()(state, batch)
-    first = jax.tree.map(lambda leaf: leaf[0], spread.params["codes"])
-    np.testing.assert_allclose(flat(first), flat(single.params["codes"]), rtol=1e-3)
+    first = jax.tree.map(lambda leaf: leaf[0], spread.statistics)
+    np.testing.assert_allclose(flat(first), flat(single.statistics), rtol=1e-3)
 
 
 # Updates that must not happen
@@ -136,27 +148,28 @@ def assert_identical(tree, other) -> None:
 def test_a_step_without_finite_numbers_changes_nothing_but_the_count(jitted, where):
     config = tiny_config(ema_decay=0.9, warmup_steps=3, clip_norm=1.0)
     state = init_state(jax.random.key(0), config)
-    floats = {k: (v / 255).astype(np.float32) for k, v in make_batch().items()}
+    floats = make_floats()
     state, metrics = jitted(state, floats)
     assert int(metrics["skipped"]) == 0
-    broken = dict(floats)
+    broken = floats
     if where == "target":  # one pixel of one side
-        broken["target_a"] = floats["target_a"].copy()
-        broken["target_a"][0, 0, 0, 0] = np.nan
+        target = floats["a"].target.copy()
+        target[0, 0, 0, 0] = np.nan
+        broken = change(floats, "a", target=target)
     elif where == "parameter":
-        expand = state.params["encoder"]["expand"]
+        expand = state.network.encoder["expand"]
         expand["bias"] = expand["bias"].at[0].set(jnp.inf)
     else:  # a finite loss whose gradient is not
-        broken["warped_a"] = floats["warped_a"] * np.float32(1e38)
+        broken = change(floats, "a", warped=floats["a"].warped * np.float32(1e38))
     after, metrics = jitted(state, broken)
     assert int(metrics["skipped"]) == 1
     assert int(after.step) == int(state.step) + 1
-    for name in ("params", "opt_state", "ema"):
+    for name in ("network", "statistics", "opt_state", "ema"):
         assert_identical(getattr(after, name), getattr(state, name))
     if where != "parameter":
         again, metrics = jitted(after, floats)
         assert int(metrics["skipped"]) == 0
-        assert np.any(flat(again.params) != flat(after.params))
+        assert np.any(flat(again.network) != flat(after.network))
 
 
 # The run-time checks refuse the stand-ins for arrays that `lower` puts into a state.
@@ -189,7 +202,7 @@ def test_stacked_steps_are_the_same_steps():
     for batch in batches:
         one, metrics = step(one, batch)
         losses.append(float(metrics["loss_a"]))
-    stacked = {k: np.stack([batch[k] for batch in batches]) for k in batches[0]}
+    stacked = jax.tree.map(lambda *parts: np.stack(parts), *batches)
     two, metrics = compile_for_users(jit_step(stacked=True), two, stacked)(two, stacked)
     assert int(two.step) == 3
     # To the bit on a CPU: the loop's body is compiled as the step alone is. (Older
@@ -200,12 +213,12 @@ def test_stacked_steps_are_the_same_steps():
 
 def count_kept_bytes(state: TrainState, n: int) -> int:
     """What the forward pass keeps for the backward pass, parameters included."""
-    pairs = {name: jnp.zeros((n, 64, 64, 3)) for name in make_batch()}
+    pairs: Batch = {side: Pair(*[jnp.zeros((n, 64, 64, 3))] * 2) for side in SIDES}
 
-    def run_forward(params):
-        return jax.vjp(lambda p: sum_losses(p, state, pairs), params, has_aux=True)[1]
+    def run_forward(network):
+        return jax.vjp(lambda n: sum_losses(n, state, pairs), network, has_aux=True)[1]
 
-    kept = jax.tree.leaves(jax.eval_shape(run_forward, state.params))
+    kept = jax.tree.leaves(jax.eval_shape(run_forward, state.network))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
 
 
@@ -215,7 +228,7 @@ def test_remat_gives_the_same_gradients_and_keeps_less():
     second, again = step(replace(sgd_state(), remat=True), batch)
     # The same sums, but XLA may fuse them otherwise: float32 rounding.
     np.testing.assert_allclose(
-        flat(first.params), flat(second.params), rtol=1e-5, atol=1e-6
+        flat(first.network), flat(second.network), rtol=1e-5, atol=1e-6
     )
     assert float(metrics["loss_a"]) == pytest.approx(float(again["loss_a"]), rel=1e-6)
     # Only faces and codes, of all layers. What XLA makes of it is its own affair: on a
@@ -228,7 +241,7 @@ def test_both_precisions_learn_alike():
     # Smooth pictures, so that there is something to learn in forty steps.
     coarse = rng.integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
     faces = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
-    batch = {name: faces for name in make_batch()}
+    batch: Batch = {side: Pair(faces, faces) for side in SIDES}
     curves = {}
     for precision in ("float32", "bfloat16"):
         tree = {
@@ -241,7 +254,7 @@ def test_both_precisions_learn_alike():
             state, metrics = step(state, batch)
             curve.append(metrics["loss_a"])
         curves[precision] = np.array(curve)
-        arrays = jax.tree.leaves((state.params, state.opt_state, metrics["loss_a"]))
+        arrays = jax.tree.leaves((state.network, state.opt_state, metrics["loss_a"]))
         assert {leaf.dtype for leaf in arrays if leaf.ndim} == {np.dtype(np.float32)}
         assert metrics["loss_a"].dtype == np.float32
     single, half = curves["float32"], curves["bfloat16"]
@@ -257,9 +270,11 @@ def test_both_precisions_learn_alike():
 def test_losses_are_those_of_the_parameters_before_the_update():
     state = init_state(jax.random.key(1), tiny_config(**PLAIN))
     batch = make_batch()
-    warped = jnp.asarray(batch["warped_b"], jnp.float32) / 255
-    target = jnp.asarray(batch["target_b"], jnp.float32) / 255
-    output = jax.jit(partial(swap_faces, state.model, to="b"))(state.params, warped)
+    warped = jnp.asarray(batch["b"].warped, jnp.float32) / 255
+    target = jnp.asarray(batch["b"].target, jnp.float32) / 255
+    output = jax.jit(partial(swap_faces, state.model, to="b"))(
+        state.swap_params, warped
+    )
     expected = float(jnp.mean(jnp.abs(output - target)))
     _, metrics = jit_step()(state, batch)
     assert float(metrics["loss_b"]) == pytest.approx(expected, rel=1e-5)
@@ -267,13 +282,13 @@ def test_losses_are_those_of_the_parameters_before_the_update():
 
 def test_float_and_uint8_batches_agree():
     batch = make_batch()
-    scaled = {k: (v / 255).astype(np.float32) for k, v in batch.items()}
+    scaled = make_floats()
     step = jit_step()
     from_bytes, _ = step(sgd_state(), batch)
     from_floats, _ = step(sgd_state(), scaled)
     # x * (1/255) and x / 255 differ in the last bit.
     np.testing.assert_allclose(
-        flat(from_bytes.params), flat(from_floats.params), rtol=1e-4, atol=1e-6
+        flat(from_bytes.network), flat(from_floats.network), rtol=1e-4, atol=1e-6
     )
 
 
@@ -319,10 +334,10 @@ def test_clipping_bounds_the_gradient():
 
 def test_moving_average_follows_the_parameters():
     state = init_state(jax.random.key(0), tiny_config(**AVERAGED))
-    before = flat(state.params)
+    before = flat(state.network)
     after, _ = jit_step()(state, make_batch())
     # At step 0 the decay is min(0.9, 1 / 10): nine tenths of the way.
-    expected = 0.1 * before + 0.9 * flat(after.params)
+    expected = 0.1 * before + 0.9 * flat(after.network)
     np.testing.assert_allclose(flat(after.ema), expected, rtol=1e-5, atol=1e-7)
     assert after.swap_params is after.ema
 
@@ -330,13 +345,13 @@ def test_moving_average_follows_the_parameters():
 def test_without_average_swaps_use_the_parameters():
     state = init_state(jax.random.key(0), tiny_config())
     assert state.ema is None
-    assert state.swap_params is state.params
+    assert state.swap_params.network is state.network
 
 
 def test_seed_decides_the_parameters():
     config = tiny_config()
-    first = flat(init_state(jax.random.key(3), config).params)
-    again = flat(init_state(jax.random.key(3), config).params)
-    other = flat(init_state(jax.random.key(4), config).params)
+    first = flat(init_state(jax.random.key(3), config).network)
+    again = flat(init_state(jax.random.key(3), config).network)
+    other = flat(init_state(jax.random.key(4), config).network)
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)

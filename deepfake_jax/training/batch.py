@@ -1,0 +1,35 @@
+"""What a training step is given: pairs of pictures of both sides.
+
+The loader fills it with NumPy arrays, the devices take it as it is, and the step reads
+it: one pytree all the way. Pictures are uint8, or float32 in [0, 1].
+"""
+
+from typing import Any
+
+from flax import struct
+
+from deepfake_jax.types import Side
+
+
+@struct.dataclass
+class Pair:
+    """The training pairs of one side in a batch.
+
+    Stacked batches have an axis of steps in front, batches of several devices one of
+    devices.
+
+    Attributes:
+        warped: [n, h, w, 3], what the network sees.
+        target: [n, h, w, 3], what it is to draw.
+        shape: [n, m], where the targets' landmarks lie, see `data.cut_shapes`; None
+            where nobody asks.
+        swapped: [n, h, w, 3], the targets as a teacher swaps them; None without one.
+    """
+
+    warped: Any
+    target: Any
+    shape: Any = None
+    swapped: Any = None
+
+
+Batch = dict[Side, Pair]
