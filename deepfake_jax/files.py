@@ -65,7 +65,7 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _refuse_existing(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial_path(path)
+    partial = partial_path(path)
     try:
         yield partial
         sync_path(partial)
@@ -97,7 +97,7 @@ def write_whole_folder(path: Path, *, known: Collection[str] = ()) -> Iterator[P
         OSError: a folder cannot be made, moved or removed.
     """
     check_known(path, known)
-    partial = _partial_path(path)
+    partial = partial_path(path)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -332,7 +332,8 @@ def _split_name(path: Path) -> tuple[str, str]:
     return _shorten(path.name.removesuffix(suffix)), suffix
 
 
-def _partial_path(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
+    """A hidden name beside ``path`` that is nobody else's."""
     stem, suffix = _split_name(path)
     own = f"{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f".{stem}.{own}.partial{suffix}")

@@ -178,7 +178,8 @@ def _convert_picture(
         raise explain_no_face(job.source, 1, swapper.config)
     assert isinstance(shown, np.ndarray)
     tags = provenance_metadata(provenance)
-    write_picture(job.out, shown, metadata=tags, overwrite=swapper.config.overwrite)
+    overwrite = swapper.config.overwrite
+    write_picture(job.out, shown, metadata=tags, overwrite=overwrite, like=job.source)
     write_sidecar(job.place, provenance)
     return conversion.finish(1, 1, job.place, [])
 

@@ -63,7 +63,7 @@ def convert_folder(
                     facts = {**provenance, "source": path.name}
                     facts["source_sha256"] = hashes[path.name]
                     tags = provenance_metadata(facts)
-                    write(partial / path.name, shown, metadata=tags)
+                    write(partial / path.name, shown, metadata=tags, like=path)
                 else:
                     shutil.copy2(path, partial / path.name)
                 written.append(path.name)

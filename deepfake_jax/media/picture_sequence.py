@@ -1,5 +1,6 @@
 """Write a folder of pictures, one a frame, with the times beside them."""
 
+import json
 import logging
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from deepfake_jax.files import write_json
+from deepfake_jax.files import partial_path, write_json
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import (
@@ -94,15 +95,18 @@ class SequenceWriter(FrameWriter):
     def _lend_partial(self) -> Iterator[Path]:
         folder = self._path
         self._refuse_full()
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = partial_path(folder)
         try:
             partial.mkdir(parents=True)
             yield partial
             self._refuse_full()
             if folder.exists():
+                stale = self._list_written()
                 for path in partial.iterdir():
                     path.replace(folder / path.name)
+                    stale.discard(path.name)
+                for name in stale:
+                    (folder / name).unlink(missing_ok=True)
             else:
                 partial.rename(folder)
         finally:
@@ -127,6 +131,17 @@ class SequenceWriter(FrameWriter):
             for number, pts in enumerate(self._stamps)
         }
         write_json(self._partial / TIMES_FILE, times, indent=0)
+
+    def _list_written(self) -> set[str]:
+        """Pictures of an earlier output that the new one would have named so, too."""
+        try:
+            times = json.loads((self._path / TIMES_FILE).read_bytes())
+            names = set(times) if isinstance(times, dict) else set()
+        except (OSError, ValueError):
+            return set()
+        before, after = _NUMBER.split(self._pattern)
+        shape = re.compile(re.escape(before) + "[0-9]+" + re.escape(after))
+        return {name for name in names if shape.fullmatch(name)}
 
     def _refuse_full(self) -> None:
         folder = self._path

@@ -6,6 +6,7 @@ Every error is a `PictureError` that names the file and the usual fix.
 """
 
 import json
+import logging
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -24,8 +25,15 @@ from deepfake_jax.media.file_kinds import (
     is_picture,
     natural_key,
 )
+from deepfake_jax.media.picture_extras import (
+    PictureExtras,
+    add_extras,
+    apply_extras,
+    gather_extras,
+)
 from deepfake_jax.types import Frame
 
+_log = logging.getLogger("deepfake_jax")
 # Pillow can open more, among them EPS by starting Ghostscript: only raster formats
 # that are safe to open from a stranger are let through. JPEG includes phones' MPO.
 _READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
@@ -125,6 +133,7 @@ def write_picture(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = True,
     quality: int = 95,
+    like: Path | None = None,
 ) -> None:
     """Write a picture; the file appears whole or not at all.
 
@@ -138,6 +147,9 @@ def write_picture(
         overwrite: whether ``path`` may exist already.
         quality: 1 to 100, for JPEG (always 4:4:4), WebP and AVIF; PNG, BMP and TIFF are
             lossless.
+        like: the picture that it was made of, whose transparency, greyness, color
+            profile, EXIF, XMP and texts are kept; what the format cannot hold is named
+            in one line of the log.
 
     Raises:
         PictureError: an unknown suffix, a frame of another shape or type, metadata
@@ -157,9 +169,20 @@ def write_picture(
     if not 1 <= quality <= 100:
         raise PictureError(f"{path}: quality is {quality}; it must be 1 to 100")
     file_format = _WRITE_FORMATS[path.suffix.lower()]
-    options = _choose_options(path, file_format, dict(metadata or {}), quality)
+    metadata = dict(metadata or {})
+    options: dict[str, Any] = {}
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    if like is not None:
+        extras, metadata = read_extras(like), dict(metadata)
+        alpha = file_format in ("PNG", "WEBP", "AVIF", "TIFF")
+        image = apply_extras(frame, read_picture(like), extras, alpha=alpha)
+        lost = add_extras(options, extras, file_format, image.mode)
+        if file_format == "PNG":
+            metadata = {**extras.texts, **metadata}
+        if lost:
+            _log.warning("%s cannot hold %s of %s", path, ", ".join(lost), like.name)
+    options = _choose_options(path, file_format, metadata, quality, options)
     try:
-        image = Image.fromarray(np.ascontiguousarray(frame))
         with write_whole(path, overwrite=overwrite) as partial:
             image.save(partial, format=file_format, **options)
     except OSError as error:
@@ -175,6 +198,20 @@ def write_picture(
         raise PictureError(
             f"{path}: {file_format} cannot hold this picture ({error})"
         ) from error
+
+
+def read_extras(path: Path) -> PictureExtras:
+    """Read what a picture holds beside its colors.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    with open_image(path) as image:
+        try:
+            image.load()
+            return gather_extras(image)
+        except Exception as error:
+            raise PictureError(f"{path}: the picture is damaged ({error})") from error
 
 
 def open_image(path: Path) -> Image.Image:
@@ -261,9 +298,13 @@ def convert_image(image: Image.Image) -> Image.Image:
 
 
 def _choose_options(
-    path: Path, file_format: str, metadata: dict[str, str], quality: int
+    path: Path,
+    file_format: str,
+    metadata: dict[str, str],
+    quality: int,
+    kept: dict[str, Any],
 ) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+    options = dict(kept)
     if file_format == "JPEG":
         options |= {"quality": quality, "subsampling": 0}
     if file_format in ("WEBP", "AVIF"):
@@ -272,9 +313,15 @@ def _choose_options(
         options["compression"] = "tiff_lzw"
     if not metadata or file_format == "BMP":
         # Which holds none; what an output is stands in the file beside it, too.
+        if "exif" in options:
+            options["exif"] = options["exif"].tobytes()
         return options
     if file_format == "PNG":
         return options | {"pnginfo": _make_png_text(path, metadata)}
+    exif = options.get("exif", Image.Exif())
+    before = exif.get(ExifTags.Base.ImageDescription)
+    if before:
+        metadata = {**metadata, "ImageDescription": str(before)}
     # ASCII escapes, because the tag ImageDescription is defined as ASCII.
     description = json.dumps(metadata)
     if len(description) > _EXIF_ROOM:
@@ -282,9 +329,13 @@ def _choose_options(
             f"{path}: the metadata takes {len(description)} bytes and {file_format} "
             f"holds {_EXIF_ROOM}; shorten it or write a .png"
         )
-    exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = description
-    return options | {"exif": exif}
+    if len(exif.tobytes()) > 65_000:
+        _log.warning("%s: the EXIF block is too large and left out", path)
+        exif = Image.Exif()
+        exif[ExifTags.Base.ImageDescription] = description
+    # As bytes, because Pillow's TIFF cannot write blocks inside of a block otherwise.
+    return options | {"exif": exif.tobytes()}
 
 
 def _make_png_text(path: Path, metadata: dict[str, str]) -> PngImagePlugin.PngInfo:

@@ -480,3 +480,18 @@ def test_writer_by_class_keeps_no_extras_unless_asked(tmp_path: Path) -> None:
     with av.open(tmp_path / "b.mkv") as container, av.open(source) as rich:
         assert len(container.streams) == 1 and not container.chapters()
         assert len(rich.streams) == 3
+
+
+def test_shorter_sequence_leaves_no_stale_pictures(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4")
+    out = tmp_path / "seq" / "%06d.png"
+    convert(source, out)
+    (tmp_path / "seq" / "000099.png").write_bytes(b"mine")
+    (tmp_path / "seq" / "notes.txt").write_text("mine")
+    convert(source, out, end=0.2, overwrite=True)
+    left = {path.name for path in (tmp_path / "seq").iterdir()}
+    assert left == {f"{k:06d}.png" for k in (0, 1, 2, 3, 4, 99)} | {
+        "notes.txt",
+        "times.json",
+    }
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
