@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepfake_jax.cli.demo import DemoError, run_demo
+from deepfake_jax.cli.demo import _KNOWN, DemoError, run_demo
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import sidecar_path
@@ -14,6 +14,7 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.faces.weights import AssetError
+from deepfake_jax.files import ForeignFilesError, check_known
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import read_frames
@@ -89,6 +90,12 @@ def test_the_demo_writes_what_it_says(carphone, tmp_path):
     shape = read_picture(out / "comparison.png").shape
     assert shape == (32 + 2 * 2 * 144, 5 * 2 * 176, 3)
     assert sidecar_path(out / "swapped.mp4").exists()
+    # Another demo may take its place, but nothing of anybody else's.
+    check_known(out, _KNOWN)
+    (out / "run" / "notes.txt").write_text("do not touch")
+    with pytest.raises(ForeignFilesError, match="run/notes.txt"):
+        run_demo(out)
+    assert names == {path.name for path in out.iterdir()}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
     with pytest.raises(DemoError, match="no earlier demo"):

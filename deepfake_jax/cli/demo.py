@@ -22,11 +22,13 @@ from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.conversion.provenance import NOTICE
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
+from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import extract_faces, own_version
-from deepfake_jax.files import write_json
+from deepfake_jax.files import remove_known, write_json
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.runs import run_folder
 from deepfake_jax.runs.run_folder import (
     LOSSES_NAME,
     PREVIEW_NAME,
@@ -36,6 +38,14 @@ from deepfake_jax.training.loop import train
 from deepfake_jax.types import Frame, spread
 
 _REPORT = "report.json"
+_MARKER = ".deepfake-jax-demo"
+_KNOWN = (
+    *(_MARKER, _REPORT, "preview.png", "loss.png", "comparison.png"),
+    *("swapped.mp4", "swapped.mp4.json"),
+    *(f"run/{name}" for name in run_folder.KNOWN),
+    *(f"faces_?/{name}" for name in set_files.KNOWN),
+    *(".faces_?.*/*", ".faces_?.*/*/*"),  # of a search that was interrupted
+)
 _COLUMNS = 5
 
 
@@ -134,7 +144,7 @@ def run_demo(out: str | Path, *, minutes: float = 7.0) -> DemoResult:
 
 def _clear(out: Path) -> None:
     """Empties the folder of an earlier demo; leaves anything else alone."""
-    marker = out / ".deepfake-jax-demo"
+    marker = out / _MARKER
     if out.exists() and not out.is_dir():
         raise DemoError(f"--out {out} is a file; name a folder")
     if out.is_dir() and any(out.iterdir()):
@@ -142,7 +152,7 @@ def _clear(out: Path) -> None:
             raise DemoError(
                 f"--out {out} is not empty and no earlier demo; name a new folder"
             )
-        shutil.rmtree(out)
+        remove_known(out, _KNOWN)
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
 

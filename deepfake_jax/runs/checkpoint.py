@@ -37,7 +37,7 @@ from deepfake_jax.runs.run_facts import RunFacts
 
 MANIFEST_NAME = "manifest.json"
 # All that a checkpoint's folder may hold; orbax's is a few folders deep.
-_KNOWN = (MANIFEST_NAME, *("state" + depth * "/*" for depth in range(1, 6)))
+KNOWN = (MANIFEST_NAME, *("state" + depth * "/*" for depth in range(1, 6)))
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -120,10 +120,10 @@ def save_checkpoint(
     if shutil.disk_usage(folder).free < sum(x.nbytes for x in jax.tree.leaves(arrays)):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     try:
-        check_known(final, _KNOWN)
+        check_known(final, KNOWN)
     except ForeignFilesError:
         _set_aside(final)
-    with write_whole_folder(final, known=_KNOWN) as partial:
+    with write_whole_folder(final, known=KNOWN) as partial:
         with _open_orbax() as checkpointer:
             checkpointer.save(partial.absolute() / "state", arrays)
         manifest = {
@@ -145,7 +145,7 @@ def _rotate(folder: Path, saved: int, keep: int) -> None:
         path = checkpoint_path(folder, step)
         if kept == keep:
             try:
-                remove_known(path, _KNOWN)
+                remove_known(path, KNOWN)
             except (ForeignFilesError, OSError) as error:
                 _log.warning("old checkpoint not removed: %s", error)
             continue
@@ -190,6 +190,31 @@ def verify_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: what is missing or differs.
     """
+    checkpoint = _read_manifest(path)
+    for name, expected in checkpoint.files.items():
+        try:
+            found = hash_file(path / name)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
+        if found != expected:
+            raise CheckpointError(f"{path}: {name} is damaged (its SHA-256 differs)")
+    return checkpoint
+
+
+def read_facts(folder: Path) -> RunFacts | None:
+    """What the newest checkpoint of a folder remembers; its arrays are not looked at.
+
+    None where no checkpoint has a good manifest.
+    """
+    for step in list_checkpoints(folder)[::-1]:
+        try:
+            return _read_manifest(checkpoint_path(folder, step)).facts
+        except CheckpointError:
+            continue
+    return None
+
+
+def _read_manifest(path: Path) -> Checkpoint:
     try:
         manifest = _MANIFEST.validate_json((path / MANIFEST_NAME).read_bytes())
         facts = RunFacts.from_json(manifest["extra"])
@@ -199,13 +224,6 @@ def verify_checkpoint(path: Path) -> Checkpoint:
     found = line_check(dict(manifest))
     if manifest.get("check", found) != found or f"{manifest['step']:08d}" != path.name:
         raise CheckpointError(f"{path}: {MANIFEST_NAME} was changed")
-    for name, expected in manifest["files"].items():
-        try:
-            found = hash_file(path / name)
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot read {name} ({error})") from None
-        if found != expected:
-            raise CheckpointError(f"{path}: {name} is damaged (its SHA-256 differs)")
     return Checkpoint(manifest["step"], facts, manifest["files"])
 
 

@@ -8,9 +8,11 @@ second where the run alone is.
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from deepfake_jax.face_sets.face_set import (
     RECORD_NAME,
@@ -18,7 +20,11 @@ from deepfake_jax.face_sets.face_set import (
     FaceSetError,
     read_record,
 )
+from deepfake_jax.faces.identity import SAME_PERSON
 from deepfake_jax.files import write_json
+from deepfake_jax.runs.checkpoint import read_facts
+from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
+from deepfake_jax.types import DIRECTIONS, Side
 
 SETS_NAME = "sets.json"  # in a run's folder
 _log = logging.getLogger("deepfake_jax")
@@ -36,6 +42,58 @@ def write_sets(run: Path, sets: Mapping[Any, FaceSet]) -> None:
             "absolute": str(place),
         }
     write_json(run / SETS_NAME, found)
+
+
+def check_people(run: Path, sets: Mapping[Side, FaceSet]) -> None:
+    """Checks that two face sets show whom a run was trained on; warns of one person.
+
+    Raises:
+        RunError: A and B are exchanged.
+    """
+    faces = {s: own.header["identity"] for s, own in sets.items() if _knows(own)}
+    one = sets["a"].folder.resolve() == sets["b"].folder.resolve()
+    if one or (len(faces) == 2 and _compare_faces(*faces.values()) > SAME_PERSON):
+        _log.warning(
+            "A (%s) and B (%s) look like one person: nothing can be swapped then; "
+            "check --a and --b",
+            sets["a"].folder,
+            sets["b"].folder,
+        )
+        return
+    facts = read_facts(run / CHECKPOINTS)
+    known = {} if facts is None else facts.identities
+    alike = {
+        (now, then): _compare_faces(faces[now], known[then])
+        for now in faces
+        for then in known
+    }
+    crossed = [alike[pair] for pair in DIRECTIONS if pair in alike]
+    if crossed and min(crossed) > SAME_PERSON:
+        raise RunError(
+            f"{run} was trained with these two people the other way around; exchange "
+            f"them: --a {sets['b'].folder} --b {sets['a'].folder}. To swap the other "
+            "way, the same run converts `--to a`"
+        )
+    for side in sets:
+        if alike.get((side, side), 1.0) < SAME_PERSON:
+            _log.warning(
+                "%s (%s) looks like another person than the one that %s was trained on "
+                "as %s; the run goes on with both mixed",
+                side.upper(),
+                sets[side].folder,
+                run,
+                side.upper(),
+            )
+
+
+def _knows(faces: FaceSet) -> bool:
+    return "identity" in faces.header
+
+
+def _compare_faces(one: Sequence[float], other: Sequence[float]) -> float:
+    """Cosine of two embeddings."""
+    lengths = np.linalg.norm(one) * np.linalg.norm(other)
+    return float(np.dot(one, other) / max(lengths, 1e-12))
 
 
 def find_set(run: Path, side: str) -> Path:

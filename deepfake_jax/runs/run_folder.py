@@ -14,7 +14,9 @@ from pathlib import Path
 import yaml
 
 from deepfake_jax.files import write_whole
+from deepfake_jax.runs import checkpoint
 from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.metrics_file import DAMAGED_NAME
 from deepfake_jax.train_config import (
     ModelConfig,
     TrainConfig,
@@ -29,6 +31,23 @@ METRICS_NAME = "metrics.jsonl"
 PREVIEW_NAME = "preview.png"
 LOSSES_NAME = "loss.png"
 LOCK_NAME = ".lock"  # held while a process trains
+# All that a run's folder may hold, as patterns; see `files.check_known`.
+KNOWN = (
+    CONFIG_NAME,
+    METRICS_NAME,
+    DAMAGED_NAME,
+    PREVIEW_NAME,
+    LOSSES_NAME,
+    LOCK_NAME,
+    "holdout.json",
+    "sets.json",
+    "teacher.json",
+    *(
+        f"{place}/*/{name}"
+        for place in (CHECKPOINTS, BEST)
+        for name in checkpoint.KNOWN
+    ),
+)
 _log = logging.getLogger("deepfake_jax")
 
 

@@ -27,7 +27,7 @@ from deepfake_jax.runs.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.runs.face_bank import gather_examples, remember
-from deepfake_jax.runs.recorded_sets import write_sets
+from deepfake_jax.runs.recorded_sets import check_people, write_sets
 from deepfake_jax.runs.run_folder import (
     BEST,
     CHECKPOINTS,
@@ -241,6 +241,7 @@ class _Session:
         self._begin_judging(sets)
         if devices.leads:
             self.journal.memory = self._make_memory(sets, shift)
+            check_people(run, sets)
             write_sets(run, sets)
 
     def _begin_judging(self, sets: dict[Side, FaceSet]) -> None:

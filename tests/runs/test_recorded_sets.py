@@ -2,21 +2,33 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
+from networks import NO_FACTS
 
 from deepfake_jax.cli.run_commands import Evaluate
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import (
+    FaceSet,
     FaceSetError,
     load_faces,
     read_record,
     write_record,
 )
-from deepfake_jax.runs.recorded_sets import SETS_NAME, find_set, write_sets
+from deepfake_jax.runs.checkpoint import MANIFEST_NAME, save_checkpoint
+from deepfake_jax.runs.recorded_sets import (
+    SETS_NAME,
+    check_people,
+    find_set,
+    write_sets,
+)
+from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.training.loop import train
+from deepfake_jax.types import Side
 
 
 @pytest.fixture
@@ -88,3 +100,45 @@ def test_training_records_its_sets_and_evaluation_asks_for_them(tmp_path: Path):
         evaluate(run, write_face_set(tmp_path / "new", 2))
     command = Evaluate(run=run)
     assert command.a is None and command.b is None
+
+
+def someone(number: int) -> list[float]:
+    """One person's embedding; others' are at a right angle to it."""
+    return np.eye(128)[number].tolist()
+
+
+def show(run: Path, a: list[float] | None, b: list[float] | None) -> None:
+    """Checks sets of these people on a run."""
+    sets: dict[Side, FaceSet] = {}
+    people: dict[Side, list[float] | None] = {"a": a, "b": b}
+    for side, identity in people.items():
+        known = {} if identity is None else {"identity": identity}
+        faces = load_faces(run.parent / {"a": "man", "b": "Änne"}[side])
+        sets[side] = replace(faces, header=faces.header | known)
+    check_people(run, sets)
+
+
+def test_exchanged_people_are_refused(run: Path, caplog):
+    show(run, someone(0), someone(1))  # a run that begins
+    facts = replace(NO_FACTS, identities={"a": someone(0), "b": someone(1)})
+    save_checkpoint(run / CHECKPOINTS, 3, {"x": np.zeros(2)}, facts=facts)
+    newest = save_checkpoint(run / CHECKPOINTS, 4, {"x": np.zeros(2)}, facts=facts)
+    (newest / MANIFEST_NAME).write_text("{}")
+    show(run, someone(0), someone(1))
+    show(run, None, someone(1))
+    show(run, None, None)
+    assert not caplog.text
+    for a, b in ((1, 0), (1, None), (None, 0)):
+        people = [None if n is None else someone(n) for n in (a, b)]
+        with pytest.raises(RunError, match="other way around.*--a .*Änne --b .*man"):
+            show(run, *people)
+
+
+def test_other_people_and_one_person_are_warned_of(run: Path, caplog):
+    show(run, someone(3), someone(3))
+    assert "look like one person" in caplog.text
+    facts = replace(NO_FACTS, identities={"a": someone(0), "b": someone(1)})
+    save_checkpoint(run / CHECKPOINTS, 3, {"x": np.zeros(2)}, facts=facts)
+    caplog.clear()
+    show(run, someone(0), someone(5))
+    assert caplog.text.count("looks like another person") == 1 and "B (" in caplog.text
