@@ -183,6 +183,9 @@ class ConvertConfig(SearchConfig):
     h264_nvenc."""
     crf: Annotated[int, Field(ge=0, le=63)] = 18
     """Video quality: lower is better and larger."""
+    pixel_format: str = ""
+    """Pixel format of the video, such as yuv444p; empty for the source's where the
+    encoder has it."""
     sound: Literal["copy", "encode", "none"] = "copy"
     """Sound of a video: copy (as it is where the output takes it, else coded anew),
     encode (always coded anew) or none."""

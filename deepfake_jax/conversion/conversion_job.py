@@ -20,6 +20,8 @@ from deepfake_jax.media.outputs import check_output
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.sources import SourceError, holds_picture, list_folder
 
+_LONGEST_NAME = 255  # bytes, on all common disks
+
 
 @dataclass(frozen=True)
 class ConversionJob:
@@ -150,6 +152,11 @@ def _check_parents(place: Path) -> None:
         raise ConvertError(f"--out {place}: {parent} is a file, not a folder")
     if not os.access(parent, os.W_OK):
         raise ConvertError(f"--out {place}: you may not write into {parent}")
+    if len(os.fsencode(sidecar_path(place).name)) > _LONGEST_NAME:
+        raise ConvertError(
+            f"--out {place}: a name may have {_LONGEST_NAME} bytes, and .json is added "
+            "to this one for the file beside it; name the output shorter"
+        )
 
 
 def _read_facts(sidecar: Path) -> dict[str, Any]:

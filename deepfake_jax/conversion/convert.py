@@ -116,6 +116,7 @@ def _convert_film(
         frame_rate=info.frame_rate,
         codec=config.encoder,
         crf=config.crf,
+        pixel_format=config.pixel_format,
         like=info,
         sound=config.sound,
         metadata=provenance_metadata(provenance),

@@ -56,7 +56,12 @@ def provenance_metadata(provenance: dict[str, Any]) -> dict[str, str]:
 
     ``comment`` is the tag that players and file browsers show.
     """
-    tags = {key: str(value) for key, value in provenance.items() if key != "notice"}
+    tags = {
+        # A file's name that is no UTF-8 has parts that no metadata can hold.
+        key: str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for key, value in provenance.items()
+        if key != "notice"
+    }
     tags["synthetic"] = "true"
     return {"comment": provenance["notice"], **tags}
 

@@ -4,6 +4,7 @@ A writer is a context manager made of an `OutputSpec`. It writes to a hidden pla
 which gets its name when the block ends well and is removed when the block raises.
 """
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -26,6 +27,14 @@ from deepfake_jax.types import Frame
 
 # beartype has no `Self` for methods that it checks one by one.
 _Writer = TypeVar("_Writer", bound="FrameWriter")
+# Errors that more space, other rights or another place cure.
+_DISK = {
+    getattr(errno, name, None)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EACCES", "EPERM", "EROFS"),
+        *("ENOENT", "ENOTDIR", "ENAMETOOLONG", "EEXIST", "EMFILE", "ENFILE", "EBUSY"),
+    )
+}
 SoundMode = Literal["copy", "encode", "none"]
 
 
@@ -43,6 +52,7 @@ class OutputSpec:
             hevc, av1 or vp9.
         crf: quality of a video from 0, best, to 51 (libvpx-vp9 and libsvtav1: 63);
             ffv1 is lossless at any.
+        pixel_format: of a video, as FFmpeg calls it; the best for ``like`` if empty.
         like: the source, whose colors, pixel format, pixel aspect, subtitles, chapters,
             names and languages are kept where the output can hold them; None for
             BT.709, limited range, 4:2:0 of 8 bits and nothing else.
@@ -67,6 +77,7 @@ class OutputSpec:
     frame_rate: Fraction = Fraction(25)
     codec: str = "h264"
     crf: int = 18
+    pixel_format: str = ""
     like: VideoInfo | None = None
     sound: SoundMode = "copy"
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -225,6 +236,12 @@ class FrameWriter(ABC):
             # Raised by write_whole, with a text of its own.
             return VideoError(str(error))
         reason = error.strerror or str(error)
+        if error.errno not in _DISK:
+            return VideoError(
+                f"{self._path}: the {self.noun} could not be written: FFmpeg refuses "
+                f"it ({reason}). Name the output .mkv, which holds nearly all, or "
+                "leave the sound out (--sound none)"
+            )
         return VideoError(
             f"{self._path}: the {self.noun} could not be written ({reason}); check the "
             "free space and the rights of the folder, or name the output elsewhere"

@@ -186,9 +186,7 @@ def convert_native(
     return native.reformat(format=pixel_format, interpolation=_EXACT, **options)
 
 
-def choose_pixel_format(
-    offered: list[str], source: str | None, *, height: int, width: int, even: bool
-) -> str:
+def choose_pixel_format(offered: list[str], source: str | None) -> str:
     """Choose the encoder's pixel format that keeps most of the source's.
 
     Alpha is dropped. RGB and grey sources become 4:2:0, which every player shows,
@@ -197,15 +195,11 @@ def choose_pixel_format(
     Args:
         offered: the encoder's pixel formats.
         source: the source's pixel format; None for RGB frames.
-        height: pixels.
-        width: pixels.
-        even: whether this encoder's subsampled sides must be even; odd ones then
-            take 4:4:4.
 
     Returns:
         One of ``offered``.
     """
-    like = VideoFormat(source or "rgb24", width or 1, height or 1)
+    like = VideoFormat(source or "rgb24")
     depth = max(component.bits for component in like.components)
     if "bgr0" in offered and like.is_rgb and depth == 8:
         return "bgr0"
@@ -213,9 +207,7 @@ def choose_pixel_format(
     if not like.is_rgb and len(like.components) > 2:
         across, down = like.chroma_width(16), like.chroma_height(16)
         chroma = {(16, 16): "444", (8, 16): "422"}.get((across, down), "420")
-    if even and (width % 2 or (height % 2 and chroma == "420")):
-        chroma = "444"
-    elif like.name.startswith("yuv") and len(like.components) == 3:
+    if like.name.startswith("yuv") and len(like.components) == 3:
         if like.name in offered:
             return like.name
     start = "yuvj" if like.name.startswith("yuvj") else "yuv"

@@ -1,5 +1,6 @@
 """Choose and open an encoder: names, quality, pixel format and color tags."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,9 @@ from deepfake_jax.media.pixel_formats import (
     choose_pixel_format,
     is_convertible,
 )
+from deepfake_jax.media.yuv_planes import chroma_steps
 
+_log = logging.getLogger("deepfake_jax")
 # Each software encoder's highest crf.
 _SOFTWARE = {
     "libx264": 51,
@@ -171,9 +174,7 @@ def check_device(path: Path, codec: str, crf: int) -> None:
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = 256, 256
     context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
-    context.pix_fmt = choose_pixel_format(
-        _list_formats(codec), None, height=256, width=256, even=True
-    )
+    context.pix_fmt = choose_pixel_format(_list_formats(codec), None)
     context.options = _make_options(codec, crf)
     try:
         context.open()
@@ -204,19 +205,12 @@ def add_encoder(
         os.environ.setdefault("SVT_LOG", "1")
     rate = 1 / (1 / spec.frame_rate).limit_denominator(_MOST_TICKS)
     options = _make_options(codec, spec.crf)
+    pixel_format = _pick_format(codec, spec)
+    height, width = _pad_size(codec, spec, pixel_format)
     stream = container.add_stream(
-        codec, rate=rate, options=options, width=spec.width, height=spec.height
+        codec, rate=rate, options=options, width=width, height=height
     )
     assert isinstance(stream, VideoStream)
-    offered = _list_formats(codec)
-    hardware = codec in _HARDWARE_CODECS
-    pixel_format = choose_pixel_format(
-        offered,
-        like.pixel_format if like else None,
-        height=spec.height,
-        width=spec.width,
-        even=codec in ("libx264", "libx265") or (hardware and "yuv444p" in offered),
-    )
     tags = _choose_tags(codec, pixel_format, like)
     context = stream.codec_context
     context.pix_fmt = pixel_format
@@ -236,6 +230,40 @@ def add_encoder(
         # Apple's players show H.265 under this tag only.
         context.codec_tag = "hvc1"
     return stream, tags
+
+
+def _pick_format(codec: str, spec: OutputSpec) -> str:
+    offered = _list_formats(codec)
+    if not spec.pixel_format:
+        like = spec.like.pixel_format if spec.like else None
+        return choose_pixel_format(offered, like)
+    if spec.pixel_format not in offered:
+        raise VideoError(
+            f"{spec.path}: {codec} has no pixel format {spec.pixel_format!r}; use one "
+            f"of {', '.join(offered)}"
+        )
+    return spec.pixel_format
+
+
+def _pad_size(codec: str, spec: OutputSpec, pixel_format: str) -> tuple[int, int]:
+    """Height and width that the encoder can code; says so if they are others."""
+    if codec not in ("libx264", "libx265", *_HARDWARE_CODECS):
+        return spec.height, spec.width
+    across, down = chroma_steps(av.VideoFormat(pixel_format))
+    height, width = (-(-spec.height // down) * down, -(-spec.width // across) * across)
+    if (height, width) != (spec.height, spec.width):
+        _log.warning(
+            "%s: %dx%d becomes %dx%d, because %s with %s has no odd sides; the edge is "
+            "repeated. --pixel-format yuv444p keeps the size, but few players show it",
+            spec.path,
+            spec.width,
+            spec.height,
+            width,
+            height,
+            codec,
+            pixel_format,
+        )
+    return height, width
 
 
 def _fits(codec: str, container: str) -> bool:

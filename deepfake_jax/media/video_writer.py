@@ -26,6 +26,7 @@ from deepfake_jax.media.video_encoders import (
     check_choices,
     resolve_codec,
 )
+from deepfake_jax.media.yuv_planes import pad_native
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
@@ -36,9 +37,10 @@ class VideoWriter(FrameWriter):
     """Write a video; a context manager.
 
     Time stamps are kept exactly in MP4 and MOV, and rounded to milliseconds in MKV and
-    WebM, which count nothing finer. The size is kept exactly: H.264 and H.265 take odd
-    sides in 4:4:4. A native frame is encoded without a trip through RGB and, where its
-    pixel format and color tags are the output's, with its exact samples.
+    WebM, which count nothing finer. The size is kept but for an odd side where the
+    encoder takes none: it becomes a pixel longer. A native frame is encoded without a
+    trip through RGB and, where its pixel format and color tags are the output's, with
+    its exact samples.
     """
 
     noun = "video"
@@ -158,8 +160,10 @@ class VideoWriter(FrameWriter):
     def _convert(self, frame: Frame | VideoFrame) -> VideoFrame:
         pixel_format = self._stream.codec_context.pix_fmt or ""
         if isinstance(frame, VideoFrame):
-            return convert_native(frame, pixel_format, self._tags)
-        return convert_from_rgb(frame, pixel_format, self._tags)
+            native = convert_native(frame, pixel_format, self._tags)
+        else:
+            native = convert_from_rgb(frame, pixel_format, self._tags)
+        return pad_native(native, self._stream.height, self._stream.width)
 
     def _encode(self, native: VideoFrame) -> None:
         context = self._stream.codec_context

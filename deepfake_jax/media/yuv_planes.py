@@ -86,6 +86,21 @@ def view_part(
     return parts
 
 
+def pad_native(native: VideoFrame, height: int, width: int) -> VideoFrame:
+    """Make a frame of planar YUV larger by repeating its last row and column."""
+    if (native.height, native.width) == (height, width):
+        return native
+    padded = VideoFrame(width, height, native.format.name)
+    for index, (target, plane) in enumerate(
+        zip(padded.planes, native.planes, strict=True)
+    ):
+        source = view_plane(plane, native.format, index)
+        wide = view_plane(target, native.format, index)
+        below, right = wide.shape[0] - source.shape[0], wide.shape[1] - source.shape[1]
+        wide[:] = np.pad(source, ((0, below), (0, right), (0, 0)), mode="edge")
+    return padded
+
+
 def planes_to_rgb(planes: Sequence[Samples], *, matrix: int, full: bool) -> Frame:
     """Convert planar YUV of 8 bits, chroma interpolated linearly.
 

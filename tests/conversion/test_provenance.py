@@ -1,6 +1,7 @@
 """Provenance: every output says that it is synthetic, beside it and inside it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,11 @@ def test_metadata_stays_in_a_picture(tmp_path: Path, suffix: str):
     tags = provenance_metadata(FACTS)
     write_picture(path, np.zeros((16, 16, 3), np.uint8), metadata=tags)
     assert read_picture_tags(path) == tags
+
+
+def test_name_that_is_no_utf8_fits_into_metadata():
+    tags = provenance_metadata({**FACTS, "source": os.fsdecode(b"Ren\xe9.mp4")})
+    assert tags["source"].encode() == "Ren\ufffd.mp4".encode()
 
 
 def test_sidecar_lies_beside_the_output_and_is_replaced_whole(tmp_path: Path):

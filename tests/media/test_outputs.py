@@ -42,8 +42,8 @@ from deepfake_jax.types import Frame
 def test_formats_by_name_in_every_container(
     tmp_path: Path, codec: str, suffix: str
 ) -> None:
-    # 4:2:0 of 10 bits and full range are what phones record; the sides are odd where
-    # the format has a way to keep them.
+    # 4:2:0 of 10 bits and full range are what phones record; odd sides become even
+    # where the encoder takes no others.
     out = tmp_path / f"b{suffix}"
     # QuickTime has no name for AV1 and VP9, WebM holds nothing else.
     fits = (codec in ("av1", "vp9")) != (suffix == ".mov")
@@ -62,7 +62,10 @@ def test_formats_by_name_in_every_container(
     )
     convert(source, out, codec=codec, crf=10)
     frames = list(read_frames(out))
-    assert [timed.frame.shape for timed in frames] == [(67, 65, 3)] * 3
+    odd = codec in ("av1", "vp9")
+    assert [timed.frame.shape for timed in frames] == [
+        (67, 65, 3) if odd else (68, 66, 3)
+    ] * 3
     found = probe_video(out)
     assert found.codec.removeprefix("lib").startswith(
         {"h264": "h264", "h265": "hevc", "av1": ("dav1d", "av1"), "vp9": "vp"}[codec]
@@ -72,7 +75,7 @@ def test_formats_by_name_in_every_container(
     for timed in frames:
         # Coding loss of a smooth picture; wrong colors are off by tens.
         expected = make_frame(timed.index, height=67, width=65).astype(int)
-        assert np.abs(timed.frame - expected).mean() < 4
+        assert np.abs(timed.frame[:67, :65] - expected).mean() < 4
 
 
 def test_full_range_survives_every_codec(tmp_path: Path) -> None:

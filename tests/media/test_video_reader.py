@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
+from av.error import ArgumentError
 from av.video.stream import VideoStream
 from videos import TICK, VFR, encode_sound, make_frame, make_video, read_packets
 
@@ -424,20 +425,54 @@ def test_sound_from_a_transport_stream_goes_into_mp4(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("height", "width"), [(47, 65), (48, 63), (1, 1)])
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "ffv1"])
 def test_every_size_is_kept(
-    tmp_path: Path, height: int, width: int, codec: str
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    height: int,
+    width: int,
+    codec: str,
 ) -> None:
     path = tmp_path / "b.mkv"
     with open_writer(path, width=width, height=height, codec=codec) as writer:
         for index in range(3):
             writer.write(make_frame(index, height=height, width=width), pts=24 * index)
     frames = list(read_frames(path))
-    assert [timed.frame.shape for timed in frames] == [(height, width, 3)] * 3
+    assert len(frames) == 3
     for timed in frames:
         frame = make_frame(timed.index, height=height, width=width)
+        if codec == "libx264":
+            # 4:2:0, which every player shows, has even sides only.
+            odd = ((0, height % 2), (0, width % 2), (0, 0))
+            frame = np.pad(frame, odd, mode="edge")
+            assert probe_video(path).pixel_format == "yuv420p"
+        assert timed.frame.shape == frame.shape
         if codec == "ffv1":
             assert np.array_equal(timed.frame, frame)
         # As above, and mpeg4 at its 3 of 31.
         assert np.abs(timed.frame.astype(int) - frame).mean() < 4
+    told = [r.message for r in caplog.records if "no odd sides" in r.message]
+    assert len(told) == (codec == "libx264")
+
+
+def test_pixel_format_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "b.mp4"
+    with open_writer(path, width=65, height=47, pixel_format="yuv444p") as writer:
+        writer.write(make_frame(0, height=47, width=65), pts=0)
+    assert next(read_frames(path)).frame.shape == (47, 65, 3)
+    with pytest.raises(VideoError, match="no pixel format 'rgb48'; use one of yuv420p"):
+        with open_writer(tmp_path / "c.mp4", pixel_format="rgb48"):
+            pass
+
+
+def test_refusal_of_a_muxer_does_not_blame_the_disk(tmp_path: Path) -> None:
+    class Refused(VideoWriter):
+        def _finish(self) -> None:
+            raise ArgumentError(22, "Invalid argument")
+
+    spec = OutputSpec(path=tmp_path / "b.mp4", width=64, height=48, time_base=TICK)
+    with pytest.raises(VideoError, match="FFmpeg refuses it") as caught:
+        with Refused(spec) as writer:
+            writer.write(make_frame(0), pts=0)
+    assert "space" not in str(caught.value)
 
 
 def test_size_that_the_encoder_refuses_is_named(tmp_path: Path) -> None:
