@@ -19,7 +19,7 @@ _INNER = slice(17, 68)  # the jaw's points slide along the outline, and are not 
 _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 _UPPER_LIP, _LOWER_LIP = [61, 62, 63], [67, 66, 65]  # inner edges, facing each other
 
-Points = Float64[np.ndarray, "n 68 2"]
+Shapes = Float64[np.ndarray, "n 68 2"]
 Gazes = Float64[np.ndarray, "n 2"]
 
 
@@ -54,7 +54,7 @@ class Expression:
 
 
 def measure_expression(
-    swapped: Points, source: Points, *, swapped_gaze: Gazes, source_gaze: Gazes
+    swapped: Shapes, source: Shapes, *, swapped_gaze: Gazes, source_gaze: Gazes
 ) -> Expression:
     """Compares the landmarks and gazes of swapped faces with their sources'.
 
@@ -101,15 +101,15 @@ def _correlate(
     return float((one * other).sum()) / size if size > 1e-6 * one.size else 0.0
 
 
-def eye_distance(points: Points) -> Float64[np.ndarray, "n"]:
+def eye_distance(landmarks: Shapes) -> Float64[np.ndarray, "n"]:
     """Distance of the middles of the eyes, pixels."""
-    left = points[:, _LEFT_EYE].mean(axis=1)
-    return np.linalg.norm(points[:, _RIGHT_EYE].mean(axis=1) - left, axis=1)
+    left = landmarks[:, _LEFT_EYE].mean(axis=1)
+    return np.linalg.norm(landmarks[:, _RIGHT_EYE].mean(axis=1) - left, axis=1)
 
 
-def mouth_opening(points: Points) -> Float64[np.ndarray, "n"]:
+def mouth_opening(landmarks: Shapes) -> Float64[np.ndarray, "n"]:
     """Mean distance of the lips' inner edges, pixels; 0 is closed."""
-    between = points[:, _LOWER_LIP] - points[:, _UPPER_LIP]
+    between = landmarks[:, _LOWER_LIP] - landmarks[:, _UPPER_LIP]
     return np.linalg.norm(between, axis=2).mean(axis=1)
 
 
@@ -122,7 +122,7 @@ def find_shape(landmarker: Landmarker, face: Face, near: Landmarks) -> Shape:
     return landmarker(Region(face, 0, 0), window_of_landmarks(near))
 
 
-def find_gaze(face: Face, points: Landmarks) -> Float64[np.ndarray, "2"]:
+def find_gaze(face: Face, landmarks: Landmarks) -> Float64[np.ndarray, "2"]:
     """Where the eyes look: the dark of iris and pupil against the middle of the eye.
 
     The mean over both eyes of the darkness's centre, each in its eye's own axes: along
@@ -130,7 +130,7 @@ def find_gaze(face: Face, points: Landmarks) -> Float64[np.ndarray, "2"]:
 
     Args:
         face: an aligned face.
-        points: its 68 landmarks.
+        landmarks: its 68 landmarks.
 
     Returns:
         (along, across) as shares of the eye's width; about 0 for a look straight ahead,
@@ -139,7 +139,7 @@ def find_gaze(face: Face, points: Landmarks) -> Float64[np.ndarray, "2"]:
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float64)
     looks = []
     for part in (_LEFT_EYE, _RIGHT_EYE):
-        eye = points[part]
+        eye = landmarks[part]
         inside = np.zeros(grey.shape, np.uint8)
         cv2.fillConvexPoly(
             inside, np.rint(cv2.convexHull(eye.astype(np.float32))).astype(np.int32), 1

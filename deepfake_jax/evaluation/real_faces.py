@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.evaluation.expression import (
+    Gazes,
+    Shapes,
     find_gaze,
     find_shape,
 )
@@ -49,8 +51,6 @@ _BORDER = 0.06  # of the crop: no hard edge that an embedding could take for a f
 
 Faces = UInt8[np.ndarray, "count face_size face_size 3"]
 Crops = UInt8[np.ndarray, "count crop_size crop_size 3"]
-Shapes = Float64[np.ndarray, "_ 68 2"]
-Gazes = Float64[np.ndarray, "_ 2"]
 
 
 @dataclass(frozen=True)

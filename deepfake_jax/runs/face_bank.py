@@ -48,7 +48,7 @@ class Examples:
 def gather_examples(
     sets: Mapping[Side, FaceSet],
     among: Mapping[Side, Int64[np.ndarray, "_"]],
-    face_size: int,
+    crop_size: int,
     *,
     color_shift: Float64[Any, "3"],
     most: int = MOST_FACES,
@@ -58,7 +58,7 @@ def gather_examples(
     Args:
         sets: of both sides, ``"a"`` and ``"b"``, in their own colors.
         among: which faces of each may be taken: those that are trained on.
-        face_size: side of the network's faces, pixels.
+        crop_size: side of what the network is given, pixels.
         color_shift: added to A's faces in training.
         most: how many faces of a side.
 
@@ -75,20 +75,20 @@ def gather_examples(
         pictures = np.asarray(faces.faces[picked[side]])
         if side == "a":
             pictures = shift_color(pictures, color_shift)
-        crops = crop_faces(pictures, face_size)
+        crops = crop_faces(pictures, crop_size)
         crops = np.concatenate([crops, crops[:, :, ::-1]])
         known = None if landmarks is None else _mirror(landmarks[side])
         examples[side] = Examples(crops, known)
     return examples
 
 
-def _mirror(points: Float64[np.ndarray, "k p 2"]) -> Float64[np.ndarray, "n m"]:
+def _mirror(landmarks: Float64[np.ndarray, "k p 2"]) -> Float64[np.ndarray, "n m"]:
     """Flat landmarks of faces and of their mirror images."""
-    count = points.shape[1]
-    mirrored = points[:, list(MIRRORED[count])].copy()
+    count = landmarks.shape[1]
+    mirrored = landmarks[:, list(MIRRORED[count])].copy()
     mirrored[..., 0] = FACE_SIZE - 1 - mirrored[..., 0]
     numbers = INNER if count == 68 else FIVE
-    flat = [flatten_landmarks(each, numbers) for each in (*points, *mirrored)]
+    flat = [flatten_landmarks(each, numbers) for each in (*landmarks, *mirrored)]
     return np.stack([each for each in flat if each is not None])
 
 
