@@ -169,7 +169,7 @@ def place_faces(
                         matrix = face.frame_to_face
                         packed = pack_landmarks(face.landmarks, matrix)
                         place = (found.source, found.timed.index, face.track, 0)
-                        yield *place, face.box[2], matrix, packed
+                        yield *place, face.width, matrix, packed
 
     table = stack_rows(rows())
     people = search.sort_people()

@@ -23,7 +23,7 @@ class Quality:
     """What can be told from a face and its picture.
 
     Attributes:
-        width: of the face's box in its frame.
+        width: of the face's box in its frame, as it is shown.
         alignment: the landmarks' confidence.
         sharpness: fine detail over contrast; about 0.2 for a soft picture, 1 for a
             sharp one.
@@ -52,7 +52,7 @@ def measure_quality(face: TrackedFace, picture: Face) -> Quality:
     to_crop = compose_affine(crop_matrix(_SIDE), face.frame_to_face)
     points = apply_affine(to_crop, face.landmarks)
     return Quality(
-        width=round(float(face.box[2]), 1),
+        width=round(face.width, 1),
         alignment=round(face.confidence, 3),
         sharpness=measure_sharpness(crop),
         occlusion=guess_occlusion(crop, points) if len(points) == 68 else 0.0,

@@ -34,6 +34,7 @@ from deepfake_jax.faces.search_journal import (
     frame_from_json,
     frame_to_json,
 )
+from deepfake_jax.faces.square_pixels import square_frame, to_frame_pixels
 from deepfake_jax.faces.steady_tracks import (
     RADIUS,
     SURE,
@@ -141,7 +142,7 @@ class FootageSearch:
         with Progress(label, total=total, unit="frame") as progress:
             for number, source in enumerate(sources):
                 with closing(self._read(source, alone=len(sources) == 1)) as stream:
-                    for timed, _, found in stream:
+                    for timed, found in stream:
                         self.last_frames[number] = timed.index
                         self.damaged[number] += timed.damaged
                         yield SearchedFrame(number, timed, found)
@@ -154,18 +155,19 @@ class FootageSearch:
 
     def _read(
         self, source: Source, *, alone: bool
-    ) -> Generator[tuple[TimedFrame, FrameFaces, list[TrackedFace]]]:
+    ) -> Generator[tuple[TimedFrame, list[TrackedFace]]]:
         film = source.kind == "video" and self._every <= _MOST_APART
         decoded = self.watch.follow("decode", self._decode(source, alone=alone))
         with (
             closing(run_ahead(decoded, ahead=_AHEAD)) as frames,
             closing(run_ahead(self._find(frames), ahead=_AHEAD)) as found,
         ):
-            yield from steady_stream(
+            for timed, _, faces in steady_stream(
                 found,
                 radius=RADIUS if film and self._steady else 0,
                 meter=self.meter if film else None,
-            )
+            ):
+                yield timed, to_frame_pixels(timed, faces)
 
     def _decode(self, source: Source, *, alone: bool) -> Iterator[TimedFrame]:
         """Frames asked for; what is damaged is noted where the rest can be used."""
@@ -196,7 +198,7 @@ class FootageSearch:
             self.frames += 1
             found = self._take(timed)
             if found is None:
-                found = self._finder.find(timed)
+                found = self._finder.find(square_frame(timed))
                 if self._journal is not None:
                     self._journal.append(frame_to_json(found))
                 if self._finder.state.frames % EMBED_EVERY == 0:
@@ -233,7 +235,7 @@ class FootageSearch:
         line_after = self._journal.peek()
         if line_after is not None and "state" in line_after and not line_after["end"]:
             self._journal.take()
-            self._restore(line_after, timed)
+            self._restore(line_after, square_frame(timed))
         return frame_from_json(line)
 
     def _take_end(self) -> bool:

@@ -81,6 +81,7 @@ class TrackedFace:
     Attributes:
         track: number of its track.
         box: as found, or between those of its neighbours.
+        width: of the box as it is shown, in square pixels.
         score: of the detection; 0 in a gap.
         confidence: of the landmarks; in a gap the lower of those around it.
         landmarks: steadied.
@@ -91,6 +92,7 @@ class TrackedFace:
 
     track: int
     box: Float64[np.ndarray, "4"]
+    width: float
     score: float
     confidence: float
     landmarks: Landmarks
@@ -265,6 +267,7 @@ def _steady_spot(
     face = TrackedFace(
         track=track,
         box=spot.face.box,
+        width=float(spot.face.box[2]),
         score=0.0 if spot.filled else spot.face.score,
         confidence=spot.face.confidence,
         landmarks=landmarks,
