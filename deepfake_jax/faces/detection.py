@@ -40,7 +40,7 @@ class Detection:
 
 
 Detector = Callable[[Frame], list[Detection]]
-SizedDetector = Callable[[TimedFrame, int], list[Detection]]
+SizedDetector = Callable[[TimedFrame, int, int], list[Detection]]
 
 
 def make_detector(*, min_score: float = 0.7) -> Detector:
@@ -65,7 +65,7 @@ def make_detector(*, min_score: float = 0.7) -> Detector:
 
 
 def detect_at_sides(
-    detect: SizedDetector, timed: TimedFrame, sides: Sequence[int]
+    detect: SizedDetector, timed: TimedFrame, sides: Sequence[int], *, turn: int = 0
 ) -> list[Detection]:
     """The faces at the first of some sides that shows any; no size is tried twice."""
     tried: set[tuple[int, int]] = set()
@@ -74,7 +74,7 @@ def detect_at_sides(
         if size in tried:
             continue
         tried.add(size)
-        detections = detect(timed, side)
+        detections = detect(timed, side, turn)
         if detections:
             return detections
     return []
@@ -83,8 +83,8 @@ def detect_at_sides(
 def make_sized_detector(*, min_score: float = 0.7) -> SizedDetector:
     """As `make_detector`, of a function that looks once, at the side it is told.
 
-    The function takes a frame and the side in pixels to which the frame's longer side
-    is reduced.
+    The function takes a frame, the side in pixels to which the frame's longer side is
+    reduced, and by how many quarters it is turned counter-clockwise before the look.
     """
     if not 0 <= min_score <= 1:
         raise ValueError(f"min_score must be in [0, 1], got {min_score}")
@@ -92,10 +92,10 @@ def make_sized_detector(*, min_score: float = 0.7) -> SizedDetector:
         str(get_weights("yunet")), "", (320, 320), min_score, 0.3, 200
     )
 
-    def detect(timed: TimedFrame, side: int) -> list[Detection]:
+    def detect(timed: TimedFrame, side: int, turn: int) -> list[Detection]:
         if min(timed.size) < MIN_FRAME_SIDE:
             return []
-        return _detect_at(network, timed, _search_size(timed.size, side))
+        return _detect_at(network, timed, _search_size(timed.size, side), turn)
 
     return detect
 
@@ -108,12 +108,15 @@ def _search_size(frame_size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _detect_at(
-    network: cv2.FaceDetectorYN, timed: TimedFrame, size: tuple[int, int]
+    network: cv2.FaceDetectorYN, timed: TimedFrame, size: tuple[int, int], turn: int
 ) -> list[Detection]:
     height, width = timed.size
     frame = reduce_frame(timed, height=size[1], width=size[0])
-    network.setInputSize(size)
-    rows = network.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
+    frame = np.rot90(frame, turn)
+    network.setInputSize(frame.shape[1::-1])
+    rows = network.detect(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR))[
+        1
+    ]
     if rows is None:
         return []
     scale = np.array([width / size[0], height / size[1]])
@@ -121,11 +124,27 @@ def _detect_at(
     for row in rows.astype(np.float64):
         if not np.all(np.isfinite(row)) or row[2] < 1 or row[3] < 1:
             continue
+        box, landmarks = _turn_back(row[:4], row[4:14].reshape(5, 2), turn, size)
         # Pixel centres at integers: shift by half a pixel around the scaling.
-        landmarks = (row[4:14].reshape(5, 2) + 0.5) * scale - 0.5
+        landmarks = (landmarks + 0.5) * scale - 0.5
         if np.ptp(landmarks, axis=0).max() < 1:
             continue  # collapsed points: no transform can be fitted
-        box = row[:4] * np.tile(scale, 2)
+        box = box * np.tile(scale, 2)
         detections.append(Detection(box=box, score=float(row[14]), landmarks=landmarks))
     detections.sort(key=lambda found: -float(found.box[2] * found.box[3]))
     return detections
+
+
+def _turn_back(
+    box: Float64[np.ndarray, "4"],
+    landmarks: Float64[np.ndarray, "5 2"],
+    turn: int,
+    size: tuple[int, int],
+) -> tuple[Float64[np.ndarray, "4"], Float64[np.ndarray, "5 2"]]:
+    """What was found in a picture of a (width, height), after it was turned."""
+    for quarter in range(turn, 0, -1):
+        width = size[(quarter - 1) % 2]  # before this quarter
+        x, y, across, down = box
+        box = np.array([width - y - down, x, down, across])
+        landmarks = np.stack([width - 1 - landmarks[:, 1], landmarks[:, 0]], axis=1)
+    return box, landmarks

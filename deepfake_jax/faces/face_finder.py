@@ -16,18 +16,20 @@ from deepfake_jax.faces.detection import Detection, SizedDetector, detect_at_sid
 from deepfake_jax.faces.identity import CropEmbedder, Embedding, cut_embedding_crop
 from deepfake_jax.faces.landmark_fitting import Fitting, region_of
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
-from deepfake_jax.faces.steady_tracks import MAX_GAP, FoundFace, FrameFaces
+from deepfake_jax.faces.steady_tracks import MAX_GAP, SURE, FoundFace, FrameFaces
 from deepfake_jax.faces.track_state import (
     FULL_EVERY,
     FinderState,
     RunningTrack,
     Taken,
     differs,
+    drop_doubles,
     link_tracks,
     make_face,
     move_track,
     part_doubles,
 )
+from deepfake_jax.faces.upright import find_turn, fit_upright
 from deepfake_jax.imaging.face_template import five_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.video_reader import TimedFrame
@@ -163,23 +165,37 @@ class FaceFinder:
 
     def _detect(self, timed: TimedFrame) -> list[Detection]:
         """Detections that are large enough."""
-        state = self.state
+        state, tracks = self.state, self.state.tracks
         state.rounds += 1
-        sides = [_BASE_SIDE]
-        if state.tracks and state.rounds % _WIDE_EVERY:
-            sides = [self._side_for(timed), _BASE_SIDE]
+        wide = not tracks or state.rounds % _WIDE_EVERY == 0
+        sides = [_BASE_SIDE] if wide else [self._side_for(timed), _BASE_SIDE]
         state.since_full += 1
-        if not state.tracks and state.since_full >= FULL_EVERY:
-            sides += [_SIDES[-1], 256]
+        full = state.since_full >= FULL_EVERY
+        full = full and not any(track.confidence >= SURE for track in tracks)
+        if full:
             state.since_full = 0
+            sides += [] if tracks else [_SIDES[-1], 256]
+        # Where faces lie on their side the frame is turned for them; upright newcomers
+        # are looked for now and then, and turned ones where nobody stands upright.
+        turns = {find_turn(np.array(track.landmarks)) for track in tracks}
+        if wide or not turns:
+            turns.add(0)
 
-        def detect(timed: TimedFrame, side: int) -> list[Detection]:
-            found = self._detector(timed, side)
+        def detect(timed: TimedFrame, side: int, turn: int) -> list[Detection]:
+            found = self._detector(timed, side, turn)
             sure = any(d.score >= self._min_score for d in found)
-            return found if sure or state.tracks else []
+            return found if sure or tracks else []
 
-        detections = detect_at_sides(detect, timed, sides)
-        return [found for found in detections if found.box[2] >= MIN_SIZE]
+        found = [
+            detection
+            for turn in sorted(turns)
+            for detection in detect_at_sides(detect, timed, sides, turn=turn)
+        ]
+        if full and not (found and not tracks):
+            for turn in {1, 2, 3} - turns:
+                found += detect(timed, _BASE_SIDE, turn)
+        found = [detection for detection in found if detection.box[2] >= MIN_SIZE]
+        return drop_doubles(found) if len(turns) > 1 or full else found
 
     def _side_for(self, timed: TimedFrame) -> int:
         """The least side at which the smallest face in sight is found safely."""
@@ -191,7 +207,8 @@ class FaceFinder:
         track = RunningTrack(self.state.next_track, detection.box.tolist(), 0.0, [])
         self.state.next_track += 1
         self.state.tracks.append(track)
-        return track, detection, self._fitting.fit(timed, detection)
+        detector, fit = self._detector, self._fitting.fit
+        return track, *fit_upright(detector, fit, timed, detection)
 
     def _settle(
         self, timed: TimedFrame, taken: Sequence[Taken], *, cut: bool

@@ -33,6 +33,7 @@ class RunningTrack:
     box: list[float]
     score: float
     landmarks: list[list[float]]
+    confidence: float = 0.0
     velocity: tuple[float, float] = (0.0, 0.0)
     missing: int = 0
     unseen: int = 0
@@ -141,6 +142,15 @@ def _box_now(item: Taken) -> Float64[np.ndarray, "4"]:
     return moved_box(track, shape.landmarks)
 
 
+def drop_doubles(detections: Sequence[Detection]) -> list[Detection]:
+    """Of detections of one face, as those after different turns, the surest."""
+    kept: list[Detection] = []
+    for detection in sorted(detections, key=lambda d: -d.score):
+        if all(box_overlap(detection.box, d.box) < _SAME_FACE for d in kept):
+            kept.append(detection)
+    return kept
+
+
 def differs(detection: Detection, track: RunningTrack) -> bool:
     """Whether a detection is of another face than a track's."""
     return box_overlap(detection.box, np.array(track.box)) < _SAME_FACE
@@ -171,6 +181,7 @@ def move_track(track: RunningTrack, face: FoundFace) -> None:
         shift = face.landmarks.mean(axis=0) - before.mean(axis=0)
     track.velocity = (round(float(shift[0]), 3), round(float(shift[1]), 3))
     track.box, track.score = face.box.tolist(), face.score
+    track.confidence = face.confidence
     track.landmarks = face.landmarks.tolist()
 
 
