@@ -7,16 +7,14 @@ writes the rest to disk, so an array may be larger than memory.
 
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, UInt8
 
 from deepfake_jax.files import get_cache_dir
 from deepfake_jax.train_config import MEMORY_LIMIT_MB
-from deepfake_jax.types import Side
 
 _BLOCK = 1 << 24  # bytes written at once where a file cannot be reserved in one call
 
@@ -73,27 +71,6 @@ def _reserve(file: IO[bytes], size: int) -> None:
     for start in range(0, size, _BLOCK):
         file.write(bytes(min(_BLOCK, size - start)))
     file.flush()
-
-
-def mean_color_shift(
-    faces: Mapping[Side, UInt8[Any, "_ h w 3"]],
-    *,
-    among: Mapping[Side, Int64[np.ndarray, "_"]] | None = None,
-) -> Float64[np.ndarray, "3"]:
-    """What to add to A's faces to give them B's mean colour, grey levels a channel.
-
-    Args:
-        faces: of both sides.
-        among: which of them count; all if None.
-    """
-    means: dict[Side, Float64[np.ndarray, 3]] = {}
-    for side, own in faces.items():
-        chosen = range(len(own)) if among is None else among[side]
-        # A face at a time: chosen ones of a mapped file would be copied into memory.
-        # Whole numbers, so the sum is exact in any order.
-        total = sum(own[i].sum(axis=(0, 1), dtype=np.int64) for i in chosen)
-        means[side] = total / (len(chosen) * own.shape[1] * own.shape[2])
-    return means["b"] - means["a"]
 
 
 def shift_color(

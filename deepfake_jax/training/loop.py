@@ -274,7 +274,7 @@ class _Session:
         self.journal.resume(restored.step, facts)
         self.observed_seconds = facts.seconds
         if facts.color_shift != self.facts.color_shift:
-            _log.warning("the face sets have changed; the run keeps its colour shift")
+            _log.info("the run keeps the shift of color that it began with")
             self.facts = replace(self.facts, color_shift=facts.color_shift)
         _log.info("going on at step %d", restored.step)
         return state_from_tree(tree, state)

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64, Int
 
-from deepfake_jax.face_sets.face_arrays import mean_color_shift
+from deepfake_jax.face_sets.face_colors import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import stack_landmarks
 from deepfake_jax.files import lock_output
@@ -167,15 +166,14 @@ def describe_run(
     Args:
         config: the run's.
         sets: of both sides.
-        among: which faces are trained on; their mean colors are matched.
+        among: which faces are trained on; the skins' mean colors are matched.
         teacher: of a student, which sees A's faces in the teacher's colors.
     """
     shift = np.zeros(3)
     if teacher is not None:
         shift = teacher.trained.facts.shift
     elif config.match_color:
-        faces: dict[Side, Any] = {side: own.faces for side, own in sets.items()}
-        shift = mean_color_shift(faces, among=among)
+        shift = mean_color_shift(sets, among=among)
     red, green, blue = shift.tolist()
     return RunFacts(
         model=config.model,
