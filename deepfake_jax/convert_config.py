@@ -153,6 +153,9 @@ class ConvertConfig(SearchConfig):
     """Make the mask smaller by this share of the face's side; negative: larger."""
     feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.18
     """Width of the mask's soft border, as a share of the face."""
+    cover: bool = True
+    """Cover the eyes, brows and mouth of the source wholly where the mask shows them,
+    whatever --erode and --feather would take of them."""
     guard: bool = False
     """Keep the original where the swap disagrees wildly with it, as where a hand or
     microphone is before the mouth."""

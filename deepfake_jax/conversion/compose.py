@@ -56,7 +56,7 @@ class Patch(NamedTuple):
 def finish_face(face: SwappedFace, config: ConvertConfig) -> FinishedFace:
     """Matches, sharpens and feathers what is pasted for a face."""
     new = match_color(face.new, face.old_color, face.new_color, config.color)
-    mask = finish_mask(face.mask, mask_options(config))
+    mask = finish_mask(face.mask, mask_options(config), cover=face.cover)
     return FinishedFace(sharpen_face(new, config.sharpen), mask)
 
 

@@ -57,6 +57,7 @@ class SwappedFace:
         old: the crop that the network saw, before any shift of color.
         new: the network's answer.
         mask: what of `new` is shown, before its border is feathered.
+        cover: what of it is shown at least; None where nothing is to be.
         old_color: `measure_color` of `old` under the mask.
         new_color: likewise of `new`.
         light: mean of `old` less mean of `new`, grey levels.
@@ -68,6 +69,7 @@ class SwappedFace:
     old: Face
     new: Face
     mask: Mask
+    cover: Mask | None
     old_color: Float64[np.ndarray, "n"]
     new_color: Float64[np.ndarray, "n"]
     light: Float64[np.ndarray, "3"]
@@ -202,7 +204,7 @@ class FrameSwapper:
         if _is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
-        mask = self._draw(cut.placed, old, new)
+        mask, cover = self._draw(cut.placed, old, new)
         weights = self._look.weigh(mask, len(old))
         colors = measure_pair(old, new, self.config.color, mask=weights)
         return SwappedFace(
@@ -214,12 +216,16 @@ class FrameSwapper:
             old=old,
             new=new,
             mask=mask,
+            cover=cover,
             old_color=colors[0],
             new_color=colors[1],
             light=np.subtract(cv2.mean(old), cv2.mean(new))[:3],
         )
 
-    def _draw(self, placed: PlacedFace, old: Face, new: Face) -> Mask:
+    def _draw(
+        self, placed: PlacedFace, old: Face, new: Face
+    ) -> tuple[Mask, Mask | None]:
+        """A face's mask, and what it has to cover."""
         size = self._look.mask_size
         landmarks = crop_landmarks(placed.landmarks, size)
         drawn = draw_mask(self._masks, face=old, landmarks=landmarks, mask_size=size)
@@ -228,8 +234,10 @@ class FrameSwapper:
                 self._told.add(reason)
                 _log.warning("%s", reason)
         if not self.config.guard:
-            return drawn.mask
-        return drawn.mask * _resize_mask(occlusion_mask(old, new), size)
+            return drawn.mask, drawn.cover
+        free = _resize_mask(occlusion_mask(old, new), size)
+        cover = None if drawn.cover is None else drawn.cover * free
+        return drawn.mask * free, cover
 
 
 def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapper:

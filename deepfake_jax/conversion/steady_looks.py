@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.pipeline import windows
-from deepfake_jax.types import Face
+from deepfake_jax.types import Face, Mask
 
 _COLOR_SIGMA = 3.5  # frames
 _MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
@@ -67,17 +67,25 @@ def _average(face: SwappedFace, around: list[tuple[int, SwappedFace]]) -> Swappe
     colors /= colors.sum()
     masks = np.exp(-0.5 * (away / _MASK_SIGMA) ** 2)
     masks = np.where(masks < _LEAST, 0, masks / masks.sum())
-    mask = np.zeros_like(face.mask)
-    for weight, (_, other) in zip(masks / masks.sum(), around, strict=True):
-        if weight > 0:
-            mask += np.float32(weight) * other.mask
+    masks /= masks.sum()
+    others = [other for _, other in around]
+    covers = [other.cover for other in others if other.cover is not None]
     return replace(
         face,
-        new=_even_out(face, away, [other for _, other in around]),
-        mask=np.minimum(mask, 1),
-        old_color=colors @ np.array([other.old_color for _, other in around]),
-        new_color=colors @ np.array([other.new_color for _, other in around]),
+        new=_even_out(face, away, others),
+        mask=_mix([other.mask for other in others], masks),
+        cover=_mix(covers, masks) if covers else None,
+        old_color=colors @ np.array([other.old_color for other in others]),
+        new_color=colors @ np.array([other.new_color for other in others]),
     )
+
+
+def _mix(masks: list[Mask], weights: Float64[np.ndarray, "n"]) -> Mask:
+    mixed = np.zeros_like(masks[0])
+    for weight, mask in zip(weights, masks, strict=True):
+        if weight > 0:
+            mixed += np.float32(weight) * mask
+    return np.minimum(mixed, 1)
 
 
 def _even_out(

@@ -22,6 +22,7 @@ from deepfake_jax.types import Landmarks, Mask
 _BROWS = slice(17, 27)
 _EYES = slice(36, 48)
 _NOSE = slice(27, 36)
+_NOSTRILS = slice(31, 36)
 _LIPS = slice(48, 68)
 # How far brows are raised, in heights of the forehead: a flat arch over the face. At
 # the middle a quarter of the forehead is left out, for fringes and the hairline.
@@ -29,6 +30,7 @@ _LIFT = np.array([0.36, 0.56, 0.68, 0.74, 0.76, 0.76, 0.74, 0.68, 0.56, 0.36])
 # Skin around eyes and lips, in distances of the eyes: they move with it, and a soft
 # border, which runs inwards, must not eat them.
 _MARGIN = 0.25
+_BROW = 0.05  # half the height of a brow, in distances of the eyes
 _SHIFT = 4  # binary digits of the corners' fractions as OpenCV draws them
 _JOIN = 0.02  # rounding where eyes and nose meet, as a share of the side
 
@@ -109,6 +111,27 @@ def eyes_mouth_mask(landmarks: Landmarks, mask_size: int) -> Mask:
     return np.clip((blurred - 0.5) * gain + 0.5, 0, 1)
 
 
+def features_mask(landmarks: Landmarks, mask_size: int, *, margin: float = 0.0) -> Mask:
+    """Eyes with brows, and mouth up to the nostrils: what tells whose face it is.
+
+    Args:
+        landmarks: 68, in the mask's pixels.
+        mask_size: side of the mask.
+        margin: pixels that both parts are grown by.
+
+    Raises:
+        ValueError: landmarks are not 68.
+    """
+    landmarks = _check_landmarks(landmarks)
+    brows = landmarks[_BROWS]
+    # Landmarks run along the middle of the brows.
+    thick = np.array([0.0, _BROW * _eye_distance(landmarks)])
+    upper = np.concatenate([brows - thick, brows + thick, landmarks[_EYES]])
+    lower = np.concatenate([landmarks[_NOSTRILS], landmarks[_LIPS]])
+    parts = [fill_hull(part, mask_size, margin=margin) for part in (upper, lower)]
+    return np.maximum(*parts)
+
+
 def fill_hull(
     points: Float[Any, "n 2"], mask_size: int, *, margin: float = 0.0
 ) -> Mask:
@@ -152,8 +175,12 @@ def fill_hull(
 
 
 def _margin(landmarks: Landmarks) -> float:
+    return _MARGIN * _eye_distance(landmarks)
+
+
+def _eye_distance(landmarks: Landmarks) -> float:
     distance = landmarks[36:42].mean(axis=0) - landmarks[42:48].mean(axis=0)
-    return _MARGIN * float(np.linalg.norm(distance))
+    return float(np.linalg.norm(distance))
 
 
 def _check_landmarks(landmarks: Landmarks) -> Landmarks:

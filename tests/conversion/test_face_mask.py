@@ -10,8 +10,13 @@ from deepfake_jax.conversion.face_mask import (
     finish_mask,
 )
 from deepfake_jax.convert_config import MASKS
-from deepfake_jax.imaging.landmark_masks import hull_mask, mean_landmarks
-from deepfake_jax.imaging.mask import classic_mask, feather_mask
+from deepfake_jax.imaging.landmark_masks import (
+    eyes_mask,
+    features_mask,
+    hull_mask,
+    mean_landmarks,
+)
+from deepfake_jax.imaging.mask import classic_mask, erode_mask, feather_mask
 from deepfake_jax.imaging.mask_shapes import oval_mask, rectangle_mask
 from deepfake_jax.imaging.skin_mask import skin_mask
 
@@ -83,7 +88,55 @@ def test_skin_needs_the_face_of_any_size(skin_face: np.ndarray):
     with pytest.raises(ValueError, match="skin needs.*face.*None"):
         draw_mask(options, face=None, landmarks=None, mask_size=SIDE)
     large = draw_mask(options, face=skin_face, landmarks=None, mask_size=2 * SIDE)
-    assert large.mask.shape == (2 * SIDE, 2 * SIDE) and large.mask.max() == 1
+    assert large.mask.shape == (2 * SIDE, 2 * SIDE) and large.mask.max() > 0.99
+
+
+def open_mouth(share: float) -> np.ndarray:
+    """The mean face with its jaw and lower lip lowered by a share of the side."""
+    landmarks = LANDMARKS.copy()
+    landmarks[5:12, 1] += share * SIDE
+    landmarks[[55, 56, 57, 58, 59, 65, 66, 67], 1] += share * SIDE
+    return landmarks
+
+
+@pytest.mark.parametrize("mask", ["hull", "extended", "oval", "rectangle"])
+@pytest.mark.parametrize("opened", [0.0, 0.08])
+def test_features_of_the_source_are_covered(mask: str, opened: float):
+    landmarks = open_mouth(opened)
+    features = features_mask(landmarks, SIDE)
+
+    def leak(*, cover: bool) -> float:
+        options = MaskOptions(names=(mask,), erode=0.06, feather=0.18, cover=cover)
+        built = build_mask(options, face=None, landmarks=landmarks, mask_size=SIDE)
+        return float((features * (1 - built.mask)).sum() / features.sum())
+
+    # A hull without forehead ends in the middle of the brows.
+    assert leak(cover=False) > 0.15
+    assert leak(cover=True) < (0.15 if mask == "hull" else 0.02)
+
+
+def test_cover_shows_no_more_than_the_mask_does():
+    options = MaskOptions(names=("eyes",), erode=0.06, feather=0.18, cover=True)
+    built = build_mask(options, face=None, landmarks=LANDMARKS, mask_size=SIDE)
+    mouth = LANDMARKS[48:68].astype(int)
+    assert not built.mask[mouth[:, 1], mouth[:, 0]].any()
+    # What a mask is made of fades out within a tenth of the side beyond it.
+    beyond = erode_mask(eyes_mask(LANDMARKS, SIDE), -0.04) == 0
+    assert not built.mask[beyond].any()
+    classic = MaskOptions(names=("classic",), cover=True)
+    drawn = draw_mask(classic, face=None, landmarks=LANDMARKS, mask_size=SIDE)
+    assert drawn.cover is None
+
+
+def test_cover_follows_its_landmarks_without_jumps():
+    options = MaskOptions(names=("extended",), cover=True)
+    masks = [
+        build_mask(
+            options, face=None, landmarks=LANDMARKS + offset, mask_size=SIDE
+        ).mask
+        for offset in (0.0, 0.02, 0.04)
+    ]
+    assert np.abs(np.diff(masks, axis=0)).max() < 0.02
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def make_face(
         old=FACE,
         new=FACE,
         mask=np.full((4, 4), mask, np.float32),
+        cover=np.full((4, 4), mask / 2, np.float32),
         old_color=np.full(3, color),
         new_color=np.full(3, 2 * color),
         light=np.full(3, light),
@@ -83,6 +84,8 @@ def test_masks_are_averaged_over_fewer_frames_than_colors():
     faces = [[make_face(0.0, mask=float(i == 20))] for i in range(41)]
     steadied = list(steady_looks(make_frames(*faces), radius=12))
     levels = np.array([frame.faces[0].mask[0, 0] for frame in steadied])
+    covers = [frame.faces[0].cover for frame in steadied]
+    np.testing.assert_allclose([c[0, 0] for c in covers if c is not None], levels / 2)
     assert levels.sum() == pytest.approx(1, abs=1e-3)
     assert (levels > 0.01).sum() <= 9 and levels.argmax() == 20
     np.testing.assert_allclose(levels, levels[::-1], atol=1e-6)
