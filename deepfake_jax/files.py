@@ -165,7 +165,7 @@ def lock_output(path: Path, *, lock: Path | None = None) -> Iterator[None]:
         ) from None
     try:
         with suppress(OSError):  # Windows lets nobody write to a locked file
-            lock.write_text(_name_process(), encoding="utf-8")
+            lock.write_text(_name_process(), "utf-8", "backslashreplace")
         _clear_leftovers(path)
         yield
     finally:

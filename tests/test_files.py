@@ -202,3 +202,19 @@ def test_a_kill_while_replacing_leaves_one_whole_folder(tmp_path, moves):
     with lock_output(old):
         assert names(old) == (["c.png", "d.png"] if moves == 3 else ["a.png", "b.png"])
     assert [n for n in names(tmp_path) if n.startswith(".")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are UTF-8")
+def test_a_name_that_is_no_utf8_is_held_and_named(tmp_path):
+    path = tmp_path / os.fsdecode(b"ren\xe9.mp4")
+    process = hold(path)
+    try:
+        with pytest.raises(OutputBusyError, match=rf"ren.*, {process.pid} on "):
+            with lock_output(path):
+                pass
+    finally:
+        process.kill()
+        process.wait()
+    with lock_output(path), write_whole(path, overwrite=False) as partial:
+        partial.write_text("whole")
+    assert names(tmp_path) == [path.name]
