@@ -48,6 +48,20 @@ def probe_animation(path: Path) -> Animation:
         return Animation(*image.size, frames=len(times), seconds=sum(times) / 1000)
 
 
+def read_loops(path: Path) -> int:
+    """How often an animation, GIF included, is repeated, as FFmpeg's GIF writer counts.
+
+    0 is for ever, as for what is no animation, and -1 never.
+    """
+    try:
+        with open_image(path) as image:
+            if image.format == "GIF":
+                return int(image.info.get("loop", -1))
+            return int(image.info.get("loop", 0))
+    except (PictureError, TypeError, ValueError):
+        return 0
+
+
 def read_animation(path: Path) -> Iterator[tuple[Frame, int]]:
     """Each frame with its duration in milliseconds.
 

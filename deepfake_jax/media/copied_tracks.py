@@ -1,4 +1,4 @@
-"""A file's sound, subtitles and cover picture on their way into another.
+"""A file's sound and subtitles on their way into another.
 
 Packets are copied as they are, in step with the pictures, so that the writer never
 holds more than a moment of sound. What the output cannot hold is coded anew where that
@@ -19,7 +19,7 @@ from av import Packet
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.error import FFmpegError
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
 from deepfake_jax.media.file_metadata import pick_names
@@ -49,7 +49,7 @@ class _Track:
 
 
 class TrackCopy:
-    """Sound, subtitle and cover streams of a file on their way into a container."""
+    """Sound and subtitle streams of a file on their way into a container."""
 
     def __init__(
         self,
@@ -85,7 +85,6 @@ class TrackCopy:
             if sound != "none":
                 self._add_sound(sound)
             self._add_subtitles()
-            self._add_covers()
         except BaseException:
             self.close()
             raise
@@ -221,19 +220,6 @@ class TrackCopy:
                     )
             self._keep(stream, _Track(copy, codec, recoded))
 
-    def _add_covers(self) -> None:
-        for stream in self._container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                continue
-            if self._output.format.name not in ("mp4", "mov"):
-                # Matroska holds them as attachments (file_metadata).
-                continue
-            try:
-                copy = self._output.add_stream_from_template(stream)
-            except ValueError:
-                continue
-            self._keep(stream, _Track(copy, "cover"))
-
     def _keep(self, stream: Stream, track: _Track) -> None:
         track.copy.metadata.update(pick_names(stream))
         track.copy.disposition = stream.disposition
@@ -247,10 +233,6 @@ class TrackCopy:
         clock = SourceClock(self._container)
         for packet in read_packets(self._container, clock, streams, []):
             track = self._tracks[packet.stream_index]
-            if track.codec == "cover":
-                packet.pts = packet.dts = 0
-                yield packet
-                continue
             if track.encoder is not None:
                 length = (packet.duration or 0) * (packet.time_base or _NOTHING)
                 at = (packet.pts or 0) * (packet.time_base or _NOTHING) - self._origin

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from av.container import OutputContainer
-from av.stream import Stream
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition, Stream
 
 from deepfake_jax.media.media_probe import VideoInfo, open_source, pick_video_stream
 
 # Of the container, not of what it holds; the output has its own.
+_KEEP_HDR = ("libx264", "libx265", "libsvtav1")
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
@@ -38,7 +39,10 @@ class Extras:
         video_disposition: FFmpeg's flags of the video stream.
         chapters: in order.
         attachments: name, MIME type and content of files inside it, such as fonts of
-            subtitles.
+            subtitles; cover pictures, too.
+        covers: how many of these are cover pictures.
+        data_tracks: names of tracks that are no sound, pictures or subtitles.
+        timecode: hh:mm:ss:ff of the first frame; "" for none.
     """
 
     metadata: Mapping[str, str]
@@ -46,6 +50,9 @@ class Extras:
     video_disposition: int
     chapters: tuple[Chapter, ...]
     attachments: tuple[tuple[str, str, bytes], ...]
+    covers: int = 0
+    data_tracks: tuple[str, ...] = ()
+    timecode: str = ""
 
 
 def read_extras(info: VideoInfo) -> Extras:
@@ -64,6 +71,9 @@ def read_extras(info: VideoInfo) -> Extras:
             )
             for chapter in container.chapters()
         ]
+        data = [held for held in container.streams if held.type == "data"]
+        codes = [held.metadata.get("timecode", "") for held in [stream, *data]]
+        covers = _read_covers(container)
         return Extras(
             metadata={
                 name: text
@@ -73,11 +83,81 @@ def read_extras(info: VideoInfo) -> Extras:
             video_metadata=pick_names(stream),
             video_disposition=int(stream.disposition),
             chapters=tuple(chapters),
-            attachments=tuple(
-                (held.name or "attachment", held.mimetype or "", held.data or b"")
-                for held in container.streams.attachments
+            attachments=(
+                *(
+                    (held.name or "attachment", held.mimetype or "", held.data or b"")
+                    for held in container.streams.attachments
+                ),
+                *covers,
             ),
+            covers=len(covers),
+            data_tracks=tuple(
+                name
+                for held in data
+                if "timecode" not in held.metadata
+                and not _names_chapters(
+                    name := held.metadata.get("handler_name", "unnamed")
+                )
+            ),
+            timecode=next(filter(None, codes), ""),
         )
+
+
+def _names_chapters(handler: str) -> bool:
+    """Whether a track of data is an MP4's names of chapters, which are kept."""
+    return any(word in handler.lower() for word in ("subtitle", "text", "chapter"))
+
+
+def _read_covers(container: InputContainer) -> list[tuple[str, str, bytes]]:
+    covers = []
+    for stream in container.streams.video:
+        if stream.disposition & Disposition.attached_pic:
+            # FFmpeg gives them out first, whatever lies where in the file.
+            packet = next(iter(container.demux(stream)))
+            end = "png" if stream.codec_context.name == "png" else "jpeg"
+            name = stream.metadata.get("filename") or f"cover.{end.replace('e', '')}"
+            kind = stream.metadata.get("mimetype") or f"image/{end}"
+            covers.append((name, kind, bytes(packet)))
+            container.seek(0)
+    return covers
+
+
+def list_losses(
+    info: VideoInfo, extras: Extras | None, *, suffix: str, codec: str, cut: bool
+) -> list[str]:
+    """What of a source an output does not hold, but for tracks, which tell themselves.
+
+    Args:
+        info: the source.
+        extras: of it; None for what FFmpeg does not open.
+        suffix: of the output.
+        codec: FFmpeg's encoder.
+        cut: whether the output starts later.
+    """
+    names = info.side_data
+    lost = ["transparency"] if info.transparent else []
+    if "A53_CC" in names:
+        lost.append("closed captions")
+    hdr = "MASTERING_DISPLAY_METADATA" in names or "CONTENT_LIGHT_LEVEL" in names
+    if hdr and codec not in _KEEP_HDR:
+        lost.append("HDR10's data of screen and brightness")
+    if any(name.startswith("DOVI") for name in names):
+        lost.append("Dolby Vision")
+    if any("DYNAMIC_HDR" in name for name in names):
+        lost.append("HDR10+")
+    if extras is None:
+        return lost
+    if extras.covers and suffix != ".mkv":
+        # FFmpeg writes either a cover or tags of any name into an MP4.
+        lost.append("the cover picture")
+    if extras.timecode and (cut or suffix not in (".mp4", ".m4v", ".mov")):
+        lost.append(f"the timecode {extras.timecode}")
+    if extras.data_tracks:
+        lost.append(f"tracks of data ({', '.join(extras.data_tracks)})")
+    fonts = len(extras.attachments) - extras.covers
+    if fonts and suffix != ".mkv":
+        lost.append(f"{fonts} attached files")
+    return lost
 
 
 def pick_names(stream: Stream) -> dict[str, str]:

@@ -13,6 +13,7 @@ from av import Packet, VideoFormat, VideoFrame
 from av.filter import Graph
 from av.video.stream import VideoStream
 
+from deepfake_jax.media.animations import read_loops
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec, abandon
 from deepfake_jax.types import Frame
 
@@ -54,7 +55,11 @@ class GifWriter(FrameWriter):
         self._last_packet = b""
 
     def _open(self, stack: ExitStack) -> None:
-        self._container = av.open(f"file:{self._partial}", "w", format="gif")
+        like = self._spec.like
+        loops = {} if like is None else {"loop": str(read_loops(like.path))}
+        self._container = av.open(
+            f"file:{self._partial}", "w", format="gif", options=loops
+        )
         stack.callback(abandon, self._container)
         stream = self._container.add_stream(
             "gif", rate=100, width=self._spec.width, height=self._spec.height

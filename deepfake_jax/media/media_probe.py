@@ -3,7 +3,8 @@
 Every error is a `VideoError` that names the file and the usual fix.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +25,13 @@ from deepfake_jax.media.file_kinds import (
 )
 from deepfake_jax.media.frame_decoder import decode_frames
 from deepfake_jax.media.pictures import MOST_PIXELS, PictureError
-from deepfake_jax.media.pixel_formats import ColorTags, read_rotation, read_tags
+from deepfake_jax.media.pixel_formats import (
+    ColorTags,
+    is_transparent,
+    read_rotation,
+    read_side_data,
+    read_tags,
+)
 from deepfake_jax.media.truncation import check_whole
 
 
@@ -74,6 +81,8 @@ class VideoInfo:
             follow each other at ``frame_rate``.
         origin: when the first frame is shown on the file's own clock, seconds.
         lead: how long there is sound before the first frame, seconds.
+        transparent: whether the first frame is not opaque everywhere.
+        side_data: what the first frame carries beside its samples, by FFmpeg's names.
     """
 
     path: Path
@@ -93,6 +102,8 @@ class VideoInfo:
     timeless: bool
     origin: Fraction
     lead: Fraction
+    transparent: bool = False
+    side_data: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def animation(self) -> bool:
@@ -279,6 +290,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
         timeless=timeless,
         origin=origin,
         lead=_measure_lead(container, origin),
+        transparent=is_transparent(first) or stream.metadata.get("alpha_mode") == "1",
+        side_data=read_side_data(first),
     )
 
 

@@ -9,6 +9,7 @@ part in the arithmetic. Of an HDR source the RGB values are its transfer-coded s
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 from av import VideoFormat, VideoFrame
@@ -218,6 +219,20 @@ def choose_pixel_format(offered: list[str], source: str | None) -> str:
     # What graphics cards call 4:2:0 of 10 and 8 bits.
     wishes += ["p010le"] * bool(deep) + ["yuv420p", "nv12"]
     return next((wish for wish in wishes if wish in offered), "yuv420p")
+
+
+def is_transparent(native: VideoFrame) -> bool:
+    """Say whether a frame has an opacity and is not opaque everywhere."""
+    if not any(component.is_alpha for component in native.format.components):
+        return False
+    return bool((native.to_ndarray(format="rgba")[..., 3] < 255).any())
+
+
+def read_side_data(native: VideoFrame) -> dict[str, bytes]:
+    """What a frame carries beside its samples, by FFmpeg's names."""
+    # PyAV's types know only what it has a class for.
+    held = cast(Any, native.side_data)
+    return {data.type.name: bytes(data) for data in held}
 
 
 def read_rotation(native: VideoFrame) -> tuple[int, str]:

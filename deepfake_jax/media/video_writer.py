@@ -16,7 +16,12 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from deepfake_jax.media.copied_tracks import TrackCopy
-from deepfake_jax.media.file_metadata import Extras, read_extras, write_chapters
+from deepfake_jax.media.file_metadata import (
+    Extras,
+    list_losses,
+    read_extras,
+    write_chapters,
+)
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec, abandon
 from deepfake_jax.media.media_probe import VideoError, frame_step
 from deepfake_jax.media.pixel_formats import convert_from_rgb, convert_native
@@ -78,6 +83,7 @@ class VideoWriter(FrameWriter):
             self._extras = read_extras(self._spec.like)
             self._container.metadata.update(self._extras.metadata)
         self._container.metadata.update(self._spec.metadata)
+        self._tell_losses()
         self._stream, self._tags = add_encoder(self._container, self._spec)
         self._stream.time_base = self._time_base
         self._add_tracks(stack)
@@ -107,6 +113,9 @@ class VideoWriter(FrameWriter):
         )
         stack.callback(self._tracks.close)
         self._stream.metadata.update(self._extras.video_metadata)
+        if self._extras.timecode and not self._spec.cut_start:
+            # Of which MP4 and MOV make a track.
+            self._stream.metadata["timecode"] = self._extras.timecode
         self._stream.disposition = Disposition(self._extras.video_disposition)
         if self._path.suffix.lower() == ".mkv":
             for name, kind, content in self._extras.attachments:
@@ -123,6 +132,21 @@ class VideoWriter(FrameWriter):
             "video_track_timescale": str(ticks),
             "movie_timescale": str(movie if movie < 2**31 else ticks),
         }
+
+    def _tell_losses(self) -> None:
+        like, suffix = self._spec.like, self._path.suffix.lower()
+        if like is None:
+            return
+        lost = list_losses(
+            like,
+            self._extras,
+            suffix=suffix,
+            codec=self._codec,
+            cut=self._spec.cut_start,
+        )
+        if lost:
+            said = ", ".join(lost)
+            _log.warning("%s: left out of %s: %s", self._path, like.path.name, said)
 
     def _choose_start(self, pts: int) -> int:
         """The time of the source that is 0 in the output, in ``time_base``."""
