@@ -131,8 +131,9 @@ def _make_picture_job(source: Path, out: Path) -> ConversionJob:
 def _make_film_job(source: Path, out: Path, config: ConvertConfig) -> ConversionJob:
     if is_picture(out) and not is_sequence(out):
         raise ConvertError(
-            f"{source.name} is a video, so --out must name one too, or numbered "
-            f"pictures such as {out.with_name('%06d' + out.suffix)}; got {out.name}"
+            f"{source.name} is a video or an animation, so --out must name a video, a "
+            f"GIF, or numbered pictures such as {out.with_name('%06d' + out.suffix)}; "
+            f"got {out.name}"
         )
     if check_output(out, codec=config.encoder, crf=config.crf) != "sequence":
         return ConversionJob(source, "film", out, out)

@@ -14,13 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, TypeVar
 
+import cv2
 import numpy as np
 from av import VideoFrame
 from av.container import OutputContainer
 from av.error import FFmpegError
+from jaxtyping import UInt8
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.media.media_probe import VideoError, VideoInfo
+from deepfake_jax.media.media_probe import VideoError, VideoInfo, square_size
 from deepfake_jax.media.pixel_formats import BT709, ColorTags, convert_to_rgb
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.types import Frame
@@ -103,6 +105,12 @@ class OutputSpec:
     def color(self) -> ColorTags:
         """The color tags of RGB frames: the source's."""
         return self.like.color if self.like else BT709
+
+    @property
+    def square_size(self) -> tuple[int, int]:
+        """Height and width in square pixels, for outputs that know no others."""
+        aspect = self.like.pixel_aspect if self.like else Fraction(1)
+        return square_size(self.height, self.width, aspect)
 
     @property
     def has_sound(self) -> bool:
@@ -226,10 +234,16 @@ class FrameWriter(ABC):
                 "display"
             )
 
-    def _show(self, frame: Frame | VideoFrame) -> Frame:
-        """The RGB picture of a frame; HDR is tone-mapped."""
+    def _show(
+        self, frame: Frame | VideoFrame
+    ) -> UInt8[np.ndarray, "square_height square_width 3"]:
+        """The RGB picture of a frame in square pixels; HDR is tone-mapped."""
         rgb = convert_to_rgb(frame) if isinstance(frame, VideoFrame) else frame
-        return tone_map(rgb, self._spec.color)
+        shown = tone_map(rgb, self._spec.color)
+        height, width = self._spec.square_size
+        if shown.shape[:2] == (height, width):
+            return shown
+        return cv2.resize(shown, (width, height), interpolation=cv2.INTER_CUBIC)
 
     def _explain(self, error: FFmpegError | OSError) -> VideoError:
         if error.errno is None:

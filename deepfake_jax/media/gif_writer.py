@@ -61,9 +61,8 @@ class GifWriter(FrameWriter):
             f"file:{self._partial}", "w", format="gif", options=loops
         )
         stack.callback(abandon, self._container)
-        stream = self._container.add_stream(
-            "gif", rate=100, width=self._spec.width, height=self._spec.height
-        )
+        height, width = self._spec.square_size
+        stream = self._container.add_stream("gif", rate=100, width=width, height=height)
         assert isinstance(stream, VideoStream)
         stream.pix_fmt = "pal8"
         stream.codec_context.time_base = _CLOCK
@@ -101,9 +100,10 @@ class GifWriter(FrameWriter):
 
     def _make_graph(self) -> Graph:
         graph = Graph()
+        height, width = self._spec.square_size
         source = graph.add_buffer(
-            width=self._spec.width,
-            height=self._spec.height,
+            width=width,
+            height=height,
             format=VideoFormat("rgb24"),
             time_base=_CLOCK,
         )

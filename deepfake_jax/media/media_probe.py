@@ -113,9 +113,14 @@ class VideoInfo:
     @property
     def square_size(self) -> tuple[int, int]:
         """Height and width in square pixels; the longer way is stretched."""
-        if self.pixel_aspect >= 1:
-            return self.height, round(self.width * self.pixel_aspect)
-        return round(self.height / self.pixel_aspect), self.width
+        return square_size(self.height, self.width, self.pixel_aspect)
+
+
+def square_size(height: int, width: int, aspect: Fraction) -> tuple[int, int]:
+    """Height and width in square pixels of what has pixels of ``aspect``."""
+    if aspect >= 1:
+        return height, round(width * aspect)
+    return round(height / aspect), width
 
 
 def probe_video(path: Path) -> VideoInfo:

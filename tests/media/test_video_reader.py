@@ -13,7 +13,15 @@ import pytest
 from av.audio.stream import AudioStream
 from av.error import ArgumentError
 from av.video.stream import VideoStream
-from videos import TICK, VFR, encode_sound, make_frame, make_video, read_packets
+from videos import (
+    TICK,
+    VFR,
+    copy_spec,
+    encode_sound,
+    make_frame,
+    make_video,
+    read_packets,
+)
 
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import (
@@ -22,6 +30,8 @@ from deepfake_jax.media.media_probe import (
     VideoInfo,
     probe_video,
 )
+from deepfake_jax.media.outputs import open_writer as open_output
+from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import BT709, convert_from_rgb, convert_to_rgb
 from deepfake_jax.media.video_encoders import list_codecs
 from deepfake_jax.media.video_reader import read_frames
@@ -556,6 +566,15 @@ def test_pixel_aspect_is_kept(tmp_path: Path) -> None:
         container.mux(stream.encode(native) + stream.encode(None))
     copy_video(tmp_path / "a.mp4", tmp_path / "b.mp4", native=False)
     assert probe_video(tmp_path / "b.mp4").pixel_aspect == Fraction(16, 15)
+    # Pictures and GIFs know square pixels only.
+    spec = copy_spec(tmp_path / "a.mp4", tmp_path / "c.gif")
+    for path in (tmp_path / "c.gif", tmp_path / "frames"):
+        with open_output(replace(spec, path=path)) as writer:
+            for timed in read_frames(tmp_path / "a.mp4"):
+                assert timed.pixel_aspect == Fraction(16, 15)
+                writer.write(timed.frame, pts=timed.pts)
+    assert next(read_frames(tmp_path / "c.gif")).frame.shape == (48, 68, 3)
+    assert read_picture(tmp_path / "frames" / "000000.png").shape == (48, 68, 3)
 
 
 # --- choices that cannot work, and files that cannot be finished --------------
