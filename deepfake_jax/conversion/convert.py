@@ -26,7 +26,6 @@ from deepfake_jax.conversion.search import (
     Conversion,
     ConvertError,
     ConvertResult,
-    explain_no_face,
 )
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
@@ -131,7 +130,7 @@ def _convert_film(
         if not len(conversion.placement):
             if conversion.searched == 0:
                 next(read_frames(source, start=start, end=end))  # says what is wrong
-            raise explain_no_face(source, conversion.searched or expected, config)
+            raise conversion.explain_no_face(source, conversion.searched or expected)
         write = conversion.watch.wrap("encode", writer.write)
         stream = swap_stream(
             read_frames(source, start=start, end=end),
@@ -153,7 +152,7 @@ def _convert_film(
                 problems.append(str(error))
                 _log.warning("%s", error)
         if not swapped:
-            raise explain_no_face(source, count, config)
+            raise conversion.explain_no_face(source, count)
     write_sidecar(job.place, provenance)
     return conversion.finish(count, swapped, job.place, problems)
 
@@ -176,7 +175,7 @@ def _convert_picture(
     with closing(stream):
         ((_, shown, faces),) = stream
     if not faces:
-        raise explain_no_face(job.source, 1, swapper.config)
+        raise conversion.explain_no_face(job.source, 1)
     assert isinstance(shown, np.ndarray)
     tags = provenance_metadata(provenance)
     overwrite = swapper.config.overwrite

@@ -13,7 +13,7 @@ from deepfake_jax.conversion.conversion_job import ConversionJob
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.provenance import provenance_metadata, write_sidecar
 from deepfake_jax.conversion.saved_faces import FaceLog
-from deepfake_jax.conversion.search import Conversion, ConvertResult, explain_no_face
+from deepfake_jax.conversion.search import Conversion, ConvertResult
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.files import hash_file, write_whole_folder
 from deepfake_jax.media.pictures import (
@@ -69,7 +69,7 @@ def convert_folder(
                 written.append(path.name)
                 progress.update_to(len(written), f"{len(hashes)} swapped")
         if not hashes:
-            raise explain_no_face(job.source, len(written), swapper.config)
+            raise conversion.explain_no_face(job.source, len(written))
     facts = {**provenance, "source_sha256": hashes, "pictures": written}
     write_sidecar(job.place, facts)
     return conversion.finish(len(written), len(hashes), job.place, problems)

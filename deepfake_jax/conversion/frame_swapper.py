@@ -33,7 +33,7 @@ from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
+from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask, other_side
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
@@ -121,7 +121,8 @@ class FrameSwapper:
         crop_size: that size, pixels.
         config: how faces are masked and matched.
         shift: grey levels to add to a crop for the network, RGB.
-        identity: whom the network was trained on; None where nobody knows.
+        identity: whose faces it swaps; None where nobody knows.
+        other: likewise whose faces it draws.
     """
 
     def __init__(
@@ -132,8 +133,10 @@ class FrameSwapper:
         *,
         shift: Float64[np.ndarray, "3"] | None = None,
         identity: Embedding | None = None,
+        other: Embedding | None = None,
     ):
-        self.config, self.crop_size, self.identity = config, crop_size, identity
+        self.config, self.crop_size = config, crop_size
+        self.identity, self.other = identity, other
         self._network, self._shift = network, shift
         self._masks = mask_options(config)
         self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
@@ -147,6 +150,7 @@ class FrameSwapper:
             config,
             shift=self._shift,
             identity=self.identity,
+            other=self.other,
         )
 
     def warm_up(self) -> None:
@@ -243,8 +247,11 @@ class FrameSwapper:
 def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapper:
     """The swapper of a run, to the person that the config names."""
     # The network saw A's faces in B's mean color, and B's as they are.
-    origin = "a" if config.to == "b" else "b"
-    identity = trained.facts.identities.get(origin)
+    origin = other_side(config.to)
+    identities = {
+        side: np.asarray(vector, np.float32)
+        for side, vector in trained.facts.identities.items()
+    }
     return FrameSwapper(
         make_swapper(
             trained.model,
@@ -258,7 +265,8 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
         trained.model.crop_size,
         config,
         shift=trained.facts.shift if origin == "a" else None,
-        identity=None if identity is None else np.asarray(identity, np.float32),
+        identity=identities.get(origin),
+        other=identities.get(config.to),
     )
 
 

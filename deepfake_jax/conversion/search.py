@@ -14,12 +14,13 @@ from deepfake_jax.conversion.placement import (
     place_faces,
 )
 from deepfake_jax.conversion.recorded_placement import read_placement
-from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.footage_search import FootageSearch
+from deepfake_jax.faces.identity import match_persons
 from deepfake_jax.faces.people import PersonError
 from deepfake_jax.imaging.face_template import COVERAGE
 from deepfake_jax.media.sources import Source
 from deepfake_jax.pipeline import Stopwatch
+from deepfake_jax.types import other_side
 
 _log = logging.getLogger("deepfake_jax")
 _ENLARGED = 1.5  # frame pixels a network pixel from which a swap looks soft
@@ -102,6 +103,30 @@ class Conversion:
             network_pixels=self.swapper.crop_size,
         )
 
+    def explain_no_face(self, source: Path, count: int | None) -> ConvertError:
+        """The error of a source without the face, saying who is there instead.
+
+        Args:
+            source: the footage.
+            count: its frames that were looked through, where that is known.
+        """
+        swapper, config = self.swapper, self.swapper.config
+        who, fix = "", f"Lower --min-score (now {config.min_score})"
+        if config.person == "auto":
+            who = " of the person the run was trained on"
+            people = {} if self._search is None else self._search.sort_people().means
+            if swapper.other is not None and match_persons(people, swapper.other[None]):
+                wanted, there = other_side(config.to), config.to
+                who = f" of the run's {wanted.upper()}"
+                fix = f"Its {there.upper()} is there: give --to {wanted} to swap them"
+            elif people:
+                fix = "Somebody else is there: give --person largest to swap them"
+        part = " between --start and --end" if config.start or config.end else ""
+        searched = f"{count} frames" if count else "the frames"
+        return ConvertError(
+            f"no face{who} in {searched} of {source}{part}; nothing was written. {fix}"
+        )
+
     def _warn(self) -> None:
         network = self.swapper.crop_size
         if self._face_pixels > _ENLARGED * network:
@@ -130,17 +155,3 @@ def _place(
         )
     except PersonError as error:
         raise ConvertError(str(error)) from error
-
-
-def explain_no_face(
-    source: Path, count: int | None, config: ConvertConfig
-) -> ConvertError:
-    """The error of a source without the face."""
-    who = "" if config.person != "auto" else " of the person the run was trained on"
-    fix = "" if config.person != "auto" else ", or give --person largest"
-    part = " between --start and --end" if config.start or config.end else ""
-    searched = f"{count} frames" if count else "the frames"
-    return ConvertError(
-        f"no face{who} in {searched} of {source}{part}; nothing was written. Lower "
-        f"--min-score (now {config.min_score}){fix}"
-    )

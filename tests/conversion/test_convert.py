@@ -21,6 +21,7 @@ from deepfake_jax.conversion.convert import ConvertError, convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
 from deepfake_jax.conversion.placement import place_faces
 from deepfake_jax.conversion.provenance import sidecar_path
+from deepfake_jax.conversion.search import Conversion
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
@@ -134,6 +135,25 @@ def test_the_person_is_told_from_others(portrait, tmp_path):
     back = ConvertConfig(to="a")
     other = identity_run(identities={"b": vector.tolist()})
     assert swap_one(other, portrait, tmp_path, back) is not portrait
+
+
+def test_whoever_is_there_instead_is_said(portrait, tmp_path):
+    path = tmp_path / "face.png"
+    write_picture(path, portrait)
+    vector = make_embedder()(portrait, make_detector()(portrait)[0])
+    cases = [
+        ({"a": -vector, "b": vector}, "no face of the run's A .* give --to a to swap"),
+        ({"a": -vector}, "the person the run was trained on .*--person largest"),
+    ]
+    for vectors, words in cases:
+        identities: Any = {side: v.tolist() for side, v in vectors.items()}
+        swapper = make_frame_swapper(
+            identity_run(identities=identities), ConvertConfig()
+        )
+        conversion = Conversion([Source(path, "picture", 1)], swapper)
+        assert not len(conversion.placement)
+        with pytest.raises(ConvertError, match=words):
+            raise conversion.explain_no_face(path, 1)
 
 
 def test_poisson_and_colour_choices_differ(portrait, tmp_path):
