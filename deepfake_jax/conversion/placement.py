@@ -173,7 +173,8 @@ def place_faces(
 
     table = stack_rows(rows())
     people = search.sort_people()
-    table["person"] = [people.person_of.get(t, 0) for t in table["track"].tolist()]
+    places = zip(table["track"].tolist(), table["frame"].tolist(), strict=True)
+    table["person"] = [people.find_person(*place) for place in places]
     chosen = choose_faces(table, people, config, identity, wanted)
     return Placement(chosen, largest=config.person != "all")
 

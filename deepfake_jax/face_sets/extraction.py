@@ -11,6 +11,7 @@ import logging
 import shutil
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def _extract(
     dropped = Counter(writer.dropped)
     films = {n for n, source in enumerate(sources) if source.kind == "video"}
     short = _find_short(search, writer, films, config)
-    dropped["short track"] += sum(writer.kept_of[track] for track in short)
+    dropped["short track"] += sum(len(writer.kept_of.get(track, ())) for track in short)
     people = search.sort_people()
     kept = _count_kept(people, writer.kept_of, short)
     if not kept:
@@ -282,12 +283,15 @@ def _find_short(
     }
 
 
-def _count_kept(people: People, kept_of: Counter[int], short: set[int]) -> Counter[int]:
+def _count_kept(
+    people: People, kept_of: Mapping[int, Sequence[int]], short: set[int]
+) -> Counter[int]:
     """How many faces there are to store of each person who has any."""
     kept: Counter[int] = Counter()
-    for track, person in people.person_of.items():
+    for track, frames in kept_of.items():
         if track not in short:
-            kept[person] += kept_of[track]
+            kept.update(people.find_person(track, frame) for frame in frames)
+    del kept[0]  # whose faces nobody can tell
     return +kept
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ class FaceWriter:
     """Writes each face's picture and its line; what an earlier run wrote is reused.
 
     Attributes:
-        kept_of: how many faces of each track were written.
+        kept_of: the frames of each track of which faces were written.
         dropped: faces left out, by reason; they have a line and no picture.
         source_of: number of the source that each track is of.
     """
@@ -49,7 +50,7 @@ class FaceWriter:
         sources: Sequence[str],
         watch: Stopwatch,
     ):
-        self.kept_of: Counter[int] = Counter()
+        self.kept_of: dict[int, array[int]] = {}
         self.dropped: Counter[str] = Counter()
         self.source_of: dict[int, int] = {}
         self._folder, self._config, self._sources = folder, config, sources
@@ -81,7 +82,9 @@ class FaceWriter:
             if record.dropped:
                 self.dropped[record.dropped] += 1
             else:
-                self.kept_of[face.track] += 1
+                self.kept_of.setdefault(face.track, array("l")).append(
+                    found.timed.index
+                )
 
     def _make(self, name: str, found: SearchedFrame, face: TrackedFace) -> FaceRecord:
         timed = found.timed

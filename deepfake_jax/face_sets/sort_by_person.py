@@ -69,7 +69,7 @@ def sort_out(
     # From a copy of the name, so that a kill in between leaves all lines somewhere.
     for _, line in read_lines(unsorted):
         record = make_record(line)
-        person = people.person_of.get(record.track, 0)
+        person = people.find_person(record.track, record.frame)
         if person not in places or record.track in short:
             if not record.dropped:
                 (folder / record.file).unlink(missing_ok=True)

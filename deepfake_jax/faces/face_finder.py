@@ -8,15 +8,14 @@ an interrupted run goes on exactly as it would have.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from deepfake_jax.faces.detection import Detection, SizedDetector, detect_at_sides
-from deepfake_jax.faces.identity import CropEmbedder, Embedding, cut_embedding_crop
-from deepfake_jax.faces.landmark_fitting import Fitting, region_of
+from deepfake_jax.faces.identity import CropEmbedder
+from deepfake_jax.faces.landmark_fitting import Fitting
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
-from deepfake_jax.faces.steady_tracks import MAX_GAP, SURE, FoundFace, FrameFaces
+from deepfake_jax.faces.steady_tracks import MAX_GAP, SURE, FrameFaces
 from deepfake_jax.faces.track_state import (
     FULL_EVERY,
     FinderState,
@@ -29,11 +28,9 @@ from deepfake_jax.faces.track_state import (
     move_track,
     part_doubles,
 )
+from deepfake_jax.faces.track_views import TrackEmbedding, TrackViews
 from deepfake_jax.faces.upright import find_turn, fit_upright
-from deepfake_jax.imaging.face_template import five_landmarks
-from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.types import Face
 
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4
@@ -41,29 +38,9 @@ EMBED_EVERY = 32  # frames between embeddings of a track
 # Pixels of a box's width; a smaller face would neither teach a run nor gain by a swap.
 MIN_SIZE = 16.0
 _WIDE_EVERY = 4  # detections between those at full width, for newcomers
-_MANY_EMBEDDINGS = 4  # of a track, from where on only every fourth time is used
 _BASE_SIDE = 640
 _SIDES = (320, 384, 448, 512, 640, 960, 1280, 1920)
 _FACE_AT_SEARCH = 36  # pixels; YuNet is sure of faces this wide
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """The best view of a track since the last embedding."""
-
-    crop: Face
-    weight: float
-    frame: int
-
-
-@dataclass(frozen=True)
-class TrackEmbedding:
-    """Who a track shows, seen at one frame; `weight` says how good the view was."""
-
-    track: int
-    frame: int
-    weight: float
-    vector: Embedding
 
 
 class FaceFinder:
@@ -85,21 +62,21 @@ class FaceFinder:
         min_score: float,
     ):
         self.state = FinderState()
-        self._detector, self._fitting, self._embed = detect, fitting, embed
+        self._detector, self._fitting = detect, fitting
         self._min_score = min_score
         self._thumbnail: Thumbnail | None = None
-        self._candidates: dict[int, _Candidate] = {}
+        self._views = TrackViews(embed)
 
     def start_source(self) -> None:
         """Ends all tracks: what follows has nothing to do with what was before."""
         self._thumbnail = None
-        self._candidates.clear()
+        self._views.clear()
         self.state = FinderState(next_track=self.state.next_track)
 
     def restore(self, state: FinderState, last: TimedFrame | None) -> None:
         """Goes on from a state; `last` is the frame that it was taken after."""
         self.state = state
-        self._candidates.clear()
+        self._views.clear()
         self._thumbnail = None if last is None else make_thumbnail(last)
 
     def find(self, timed: TimedFrame) -> FrameFaces:
@@ -131,23 +108,9 @@ class FaceFinder:
         return self._settle(timed, taken, cut=cut)
 
     def flush(self) -> list[TrackEmbedding]:
-        """Embeds the best view of each track since the last time."""
-        state = self.state
-        state.flushes += 1
-        tracks = {track.number: track for track in state.tracks}
-        results = []
-        for number, candidate in self._candidates.items():
-            track = tracks.get(number)
-            many = track is not None and track.embeddings >= _MANY_EMBEDDINGS
-            if many and state.flushes % 4:
-                continue
-            if track is not None:
-                track.embeddings += 1
-            vector = self._embed(candidate.crop)
-            weight = candidate.weight
-            results.append(TrackEmbedding(number, candidate.frame, weight, vector))
-        self._candidates.clear()
-        return results
+        """Who each track has shown since the last time."""
+        self.state.flushes += 1
+        return self._views.embed()
 
     def _see_cut(self, timed: TimedFrame) -> bool:
         before, self._thumbnail = self._thumbnail, make_thumbnail(timed)
@@ -223,24 +186,6 @@ class FaceFinder:
             face = make_face(track, detection, shape)
             move_track(track, face)
             faces.append(face)
-            self._consider(timed, face)
+            self._views.add(timed, face, track)
         state.frames += 1
         return FrameFaces(timed.index, round(timed.time, 6), cut, tuple(faces))
-
-    def _consider(self, timed: TimedFrame, face: FoundFace) -> None:
-        """Keeps a face's picture for the next embedding if none was better."""
-        landmarks = face.landmarks
-        pose = estimate_pose(landmarks)
-        facing = max(
-            0.05, np.cos(np.radians(pose.yaw)) * np.cos(np.radians(pose.pitch))
-        )
-        size = min(1.0, face.box[2] / 80)
-        size *= 0.1 if timed.damaged else 1.0
-        weight = float(face.score * (0.1 + face.confidence) * facing**2 * size)
-        best = self._candidates.get(face.track)
-        # A little better is not worth another cut.
-        if best is not None and weight <= 1.1 * best.weight:
-            return
-        five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
-        crop = cut_embedding_crop(region_of(timed, landmarks), five)
-        self._candidates[face.track] = _Candidate(crop, round(weight, 4), timed.index)

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 from deepfake_jax.extract_config import SearchConfig
@@ -22,11 +21,10 @@ from deepfake_jax.faces.face_finder import (
     EMBED_EVERY,
     LINK_SCORE,
     FaceFinder,
-    TrackEmbedding,
 )
 from deepfake_jax.faces.identity import make_crop_embedder
 from deepfake_jax.faces.landmark_fitting import make_fitting
-from deepfake_jax.faces.people import People, sort_people
+from deepfake_jax.faces.people import People, TrackParts, sort_people
 from deepfake_jax.faces.search_journal import (
     SearchJournal,
     embedding_from_json,
@@ -44,6 +42,7 @@ from deepfake_jax.faces.steady_tracks import (
     steady_stream,
 )
 from deepfake_jax.faces.track_state import FinderState
+from deepfake_jax.faces.track_views import TrackEmbedding
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, parse_part, read_source
@@ -112,7 +111,9 @@ class FootageSearch:
         self.problems: list[str] = []
         self.meter, self.watch = JitterMeter(), Stopwatch()
         self._embeddings: list[TrackEmbedding] = []
-        self._together: set[tuple[int, int]] = set()
+        self._parts = TrackParts()
+        # Found since the last checkpoint, which tells in which part of its track.
+        self._uncounted: list[FrameFaces] = []
         self._journal = journal
         detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
         film = every <= _MOST_APART
@@ -151,7 +152,7 @@ class FootageSearch:
 
     def sort_people(self) -> People:
         """Who is who, of all that was searched so far."""
-        return sort_people(self._embeddings, self.frames_of, self._together)
+        return sort_people(self._embeddings, self._parts)
 
     def _read(
         self, source: Source, *, alone: bool
@@ -199,21 +200,28 @@ class FootageSearch:
             found = self._take(timed)
             if found is None:
                 found = self._finder.find(square_frame(timed))
+                self._uncounted.append(found)
                 if self._journal is not None:
                     self._journal.append(frame_to_json(found))
                 if self._finder.state.frames % EMBED_EVERY == 0:
                     self._checkpoint(end=False)
-            self._count(found)
             yield timed, found
         if not self._take_end():
             self._checkpoint(end=True)
 
-    def _count(self, found: FrameFaces) -> None:
-        # A face whose landmarks are guesses has an embedding that says little: such
-        # ones resemble each other and would be one person, seen more than anybody.
-        sure = sorted(face.track for face in found.faces if face.confidence >= SURE)
-        self.frames_of.update(sure)
-        self._together.update(combinations(sure, 2))
+    def _note_views(self, views: list[dict[str, Any]]) -> None:
+        """Takes in who the tracks show, and counts the frames since the last time."""
+        for view in map(embedding_from_json, views):
+            self._embeddings.append(view)
+            if view.begins >= 0:
+                self._parts.cuts.setdefault(view.track, []).append(view.begins)
+        for found in self._uncounted:
+            # A face whose landmarks are guesses has an embedding that says little: such
+            # ones resemble each other and would be one person, seen more than anybody.
+            sure = sorted(f.track for f in found.faces if f.confidence >= SURE)
+            self.frames_of.update(sure)
+            self._parts.count(found.index, sure)
+        self._uncounted.clear()
 
     def _checkpoint(self, *, end: bool) -> None:
         views = [embedding_to_json(view) for view in self._finder.flush()]
@@ -221,7 +229,7 @@ class FootageSearch:
             trim_heap()
         state = self._finder.state.to_json()
         # Read back as an interrupted run would, so that both come to the same.
-        self._embeddings += [embedding_from_json(view) for view in views]
+        self._note_views(views)
         if self._journal is not None:
             line = {"embeddings": views, "end": end, "state": state}
             self._journal.append(line, sync=True)
@@ -232,11 +240,13 @@ class FootageSearch:
         if self._journal is None or line is None or "faces" not in line:
             return None
         self._journal.take()
+        found = frame_from_json(line)
+        self._uncounted.append(found)
         line_after = self._journal.peek()
         if line_after is not None and "state" in line_after and not line_after["end"]:
             self._journal.take()
             self._restore(line_after, square_frame(timed))
-        return frame_from_json(line)
+        return found
 
     def _take_end(self) -> bool:
         line = self._journal.peek() if self._journal is not None else None
@@ -247,7 +257,7 @@ class FootageSearch:
         return True
 
     def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
-        self._embeddings += [embedding_from_json(view) for view in line["embeddings"]]
+        self._note_views(line["embeddings"])
         self._finder.restore(FinderState.from_json(line["state"]), last)
 
 

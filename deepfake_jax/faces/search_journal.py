@@ -7,13 +7,14 @@ the embeddings since the last. What stands after the last good checkpoint is don
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepfake_jax.faces.face_finder import TrackEmbedding
 from deepfake_jax.faces.steady_tracks import FoundFace, FrameFaces
+from deepfake_jax.faces.track_views import TrackEmbedding
 from deepfake_jax.files import encode_line, parse_checked
 
 JOURNAL_NAME = "journal.jsonl"
@@ -138,17 +139,13 @@ def frame_from_json(values: dict[str, Any]) -> FrameFaces:
     return FrameFaces(values["frame"], values["time"], values["cut"], faces)
 
 
-def embedding_to_json(embedding: TrackEmbedding) -> dict[str, Any]:
+def embedding_to_json(view: TrackEmbedding) -> dict[str, Any]:
     """An embedding as plain values."""
-    return {
-        "track": embedding.track,
-        "frame": embedding.frame,
-        "weight": embedding.weight,
-        "vector": [round(float(value), 5) for value in embedding.vector],
-    }
+    values = [round(float(value), 5) for value in view.vector]
+    return {**asdict(view), "vector": values}
 
 
 def embedding_from_json(values: dict[str, Any]) -> TrackEmbedding:
     """What `embedding_to_json` was given, rounded."""
     vector = np.array(values["vector"], np.float32)
-    return TrackEmbedding(values["track"], values["frame"], values["weight"], vector)
+    return TrackEmbedding(**{**values, "vector": vector})

@@ -27,7 +27,11 @@ _SAME_FACE = 0.4  # overlap from which two finds in one frame are one face
 
 @dataclass
 class RunningTrack:
-    """A track that is still running."""
+    """A track that is still running.
+
+    Where its face becomes another person's a new part begins, whose `identity` is the
+    mean of its embeddings.
+    """
 
     number: int
     box: list[float]
@@ -37,8 +41,9 @@ class RunningTrack:
     velocity: tuple[float, float] = (0.0, 0.0)
     missing: int = 0
     unseen: int = 0
-    embeddings: int = 0
     doubts: int = 0
+    part: int = 0
+    identity: list[float] = field(default_factory=list)
 
 
 @dataclass

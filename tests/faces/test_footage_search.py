@@ -1,11 +1,18 @@
 """Times, cuts, regions and people: the parts of a scan on made-up footage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from deepfake_jax.faces.face_finder import TrackEmbedding
-from deepfake_jax.faces.people import PersonError, choose_persons, sort_people
+from deepfake_jax.faces.people import (
+    PersonError,
+    TrackParts,
+    choose_persons,
+    sort_people,
+)
 from deepfake_jax.faces.scene_cuts import is_cut, make_thumbnail
+from deepfake_jax.faces.track_views import TrackEmbedding
 from deepfake_jax.media.pixel_formats import ColorTags
 from deepfake_jax.media.sources import parse_time
 from deepfake_jax.media.tone_mapping import HLG, PQ, tone_map
@@ -56,25 +63,71 @@ def views(rng, owners: list[int]) -> list[TrackEmbedding]:
     vectors = people[owners] + noise
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [
-        TrackEmbedding(track, 0, 1.0, vector.astype(np.float32))
+        TrackEmbedding(track, 0, -1, 1.0, vector.astype(np.float32))
         for track, vector in enumerate(vectors)
     ]
 
 
+def parts_of(frames: dict[int, int]) -> TrackParts:
+    parts = TrackParts()
+    for track, count in frames.items():
+        for frame in range(count):
+            parts.count(frame + 100 * track, [track])
+    return parts
+
+
 def test_tracks_become_people_by_how_much_is_seen(rng):
     embeddings = views(rng, [2, 0, 0, 1])
-    people = sort_people(embeddings, {0: 50, 1: 10, 2: 10, 3: 5}, set())
-    assert people.person_of == {0: 1, 1: 2, 2: 2, 3: 3}
+    people = sort_people(embeddings, parts_of({0: 50, 1: 10, 2: 10, 3: 5}))
+    assert [people.find_person(track, 0) for track in range(5)] == [1, 2, 2, 3, 0]
     assert people.frames == {1: 50, 2: 20, 3: 5}
     # Two faces in one frame are two people, however alike.
-    apart = sort_people(embeddings, {1: 10, 2: 9}, {(1, 2)})
-    assert apart.person_of == {1: 1, 2: 2}
-    assert sort_people([], {}, set()).person_of == {}
+    apart = parts_of({1: 10, 2: 9})
+    apart.together.add(((1, 0), (2, 0)))
+    people = sort_people(embeddings, apart)
+    assert people.person_of == {(1, 0): 1, (2, 0): 2}
+    assert sort_people([], TrackParts()).person_of == {}
+
+
+def test_a_track_that_passes_to_somebody_else_is_two_people(rng):
+    """Track 0 shows one and then the other, who is track 1 after that."""
+    first, second, other = views(rng, [0, 1, 1])
+    passing = [
+        replace(first, track=0),
+        replace(second, track=0, part=1, begins=20),
+        replace(other, track=1),
+    ]
+    parts = TrackParts({0: [20]})
+    for frame in range(50):
+        parts.count(frame, [0])
+    for frame in range(60, 80):
+        parts.count(frame, [1])
+    people = sort_people(passing, parts)
+    assert people.frames == {1: 50, 2: 20}
+    assert people.find_person(0, 19) == 2
+    assert people.find_person(0, 20) == people.find_person(1, 70) == 1
+
+
+def test_a_face_that_turns_away_stays_itself(rng):
+    """Its own view from the side is unlike the others, but like nobody else."""
+    front, side, other = (view.vector for view in views(rng, [0, 1, 2]))
+    side = 0.25 * front + np.sqrt(1 - 0.25**2) * side
+    passing = [
+        TrackEmbedding(0, 0, -1, 1.0, front),
+        TrackEmbedding(0, 1, 30, 0.3, side.astype(np.float32)),
+        TrackEmbedding(1, 0, -1, 1.0, other),
+    ]
+    parts = TrackParts({0: [30]})
+    for frame in range(40):
+        parts.count(frame, [0, 1])
+    people = sort_people(passing, parts)
+    assert people.find_person(0, 10) == people.find_person(0, 35)
+    assert sorted(people.frames) == [1, 2]
 
 
 def test_people_are_chosen_by_number_and_likeness(rng):
     embeddings = views(rng, [0, 1, 2])
-    people = sort_people(embeddings, {0: 3, 1: 2, 2: 1}, set())
+    people = sort_people(embeddings, parts_of({0: 3, 1: 2, 2: 1}))
     like = np.stack([embeddings[1].vector])
     assert choose_persons(people, "each", NONE, NONE) == [1, 2, 3]
     assert choose_persons(people, "main", NONE, NONE) == [1]
