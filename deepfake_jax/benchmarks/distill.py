@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality import QualityError
+from deepfake_jax.benchmarks.quality_curve import keep_numbers
 from deepfake_jax.evaluation.evaluate import find_splits
 from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import RealFaces, load_judge, prepare_sets
@@ -211,7 +211,7 @@ def _time_swaps(
 def _describe(
     run: TrainedRun, found: FaceFigures, rate: float, minutes: float | None
 ) -> Contestant:
-    both: list[dict[str, Any]] = [vars(found.a_to_b), vars(found.b_to_a)]
+    both = [keep_numbers(vars(found.a_to_b)), keep_numbers(vars(found.b_to_a))]
 
     def mean(name: str) -> float:
         return statistics.mean(swaps[name] for swaps in both)

@@ -19,6 +19,7 @@ from deepfake_jax.benchmarks.quality_curve import (
     Line,
     find_retrieval_minutes,
     format_curve,
+    keep_numbers,
     mean_of_directions,
     plot_curves,
     take_median,
@@ -285,7 +286,8 @@ def _sum_up(
                 "minutes_to_retrieval": find_retrieval_minutes(run),
             }
         )
-        ends.append({name: end[name] for name in ("a", "b", "a_to_b", "b_to_a")})
+        names = ("a", "b", "a_to_b", "b_to_a")
+        ends.append({name: keep_numbers(end[name]) for name in names})
         lines += run
     plot_curves(lines, out / PLOT_NAME)
     return QualityFigures(

@@ -5,16 +5,15 @@ A *line* is a dict: ``seed``, ``minutes`` of training, ``step``, and ``a``, ``b`
 stand together, in the order of their steps.
 """
 
-import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import format_json, write_whole
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_lines
 
@@ -59,7 +58,7 @@ class Curve:
             self._write()
 
     def _write(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        text = "".join(format_json(line) + "\n" for line in self.lines)
         with write_whole(self._path, overwrite=True) as path:
             path.write_text(text, encoding="utf-8")
 
@@ -97,6 +96,11 @@ def take_median(values: Sequence[Any]) -> Any:
         return all(values)
     middle = statistics.median(math.inf if value is None else value for value in values)
     return None if math.isinf(middle) else middle
+
+
+def keep_numbers(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures without their parts and what is borrowed, which not every run has."""
+    return {k: value for k, value in figures.items() if isinstance(value, int | float)}
 
 
 def format_curve(lines: Sequence[Line]) -> str:

@@ -1,12 +1,17 @@
 """How good a run's swaps are: figures of both directions and of a clip, as text."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deepfake_jax.evaluation.clip_figures import ClipFigures, measure_clip
-from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
+from deepfake_jax.evaluation.judge import (
+    FaceFigures,
+    SwapFigures,
+    evaluate_faces,
+)
 from deepfake_jax.evaluation.real_faces import MOST_FACES, load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.held_out import Split, find_held
@@ -89,15 +94,33 @@ def describe(evaluation: Evaluation) -> str:
             f"{side.cos_of_real:.2f}); {side.faces} faces{seen}"
         )
     for name, swap in (("A to B", evaluation.a_to_b), ("B to A", evaluation.b_to_a)):
-        lines.append(
-            f"{name}: identity transfer {swap.identity_transfer:.2f}, cosine "
-            f"{swap.cos_to_target:.2f}, nearer to the target {swap.retrieval:.0%}, "
-            f"expression error {swap.expression_error:.3f}, following "
-            f"{swap.following:.2f}, sharpness "
-            f"{swap.sharpness:.2f} (as drawn {swap.drawn_sharpness:.2f})"
-        )
+        lines.append(f"{name}: {_describe_swaps(swap)}")
+        if parts := swap.following_parts:
+            told = (
+                f"{n.replace('_', ' ')} {p.correlation:.2f} x{p.slope:.1f}"
+                for n, p in parts.items()
+            )
+            lines.append(f"  follows (correlation x slope): {', '.join(told)}")
+        if swap.borrowed is not None:
+            lines.append(
+                f"  with what `convert` borrows: {_describe_swaps(swap.borrowed)}"
+            )
     if evaluation.clip is not None:
         clip = evaluation.clip
         flicker = "" if clip.flicker is None else f", flicker {clip.flicker:.2f}"
         lines.append(f"clip: seam {clip.seam:.2f} Delta E{flicker}")
     return "\n".join(lines)
+
+
+def _describe_swaps(swap: SwapFigures) -> str:
+    closed = (
+        ""
+        if math.isnan(swap.closed_kept)
+        else (f" ({swap.closed_kept:.0%} of closed eyes kept)")
+    )
+    return (
+        f"identity transfer {swap.identity_transfer:.2f}, nearer to the target "
+        f"{swap.retrieval:.0%}, following {swap.following:.2f}{closed}, drawn "
+        f"sharpness {swap.drawn_sharpness:.2f}, artefacts {swap.artefacts:.1f}, leak "
+        f"{swap.leak:.1%}, tint {swap.tint:.1f}"
+    )

@@ -25,8 +25,7 @@ Gazes = Float64[np.ndarray, "n 2"]
 
 @dataclass(frozen=True)
 class Expression:
-    """How far swapped faces are from their sources; all but `following` are errors,
-    and better the lower.
+    """How far swapped faces are from their sources: errors, better the lower.
 
     Attributes:
         expression_error: mean distance of the 51 inner landmarks of source and swap,
@@ -35,10 +34,7 @@ class Expression:
         motion_error: the same after each landmark's mean difference over all faces is
             removed: what is left is expression and pose that do not follow. A frozen
             face has what the source moves by, which is not much in a short clip; see
-            `following`.
-        following: correlation of how the 51 landmarks of source and swap leave their
-            means over all faces, in [-1, 1]; higher is better: 1 for a swap that
-            follows every change, 0 for one that is frozen or moves by itself.
+            `following.Following`.
         mouth_error: mean absolute difference of the mouth's opening, over the distance
             of the eyes.
         gaze_error: mean distance of where the eyes look, in shares of an eye's width.
@@ -47,7 +43,6 @@ class Expression:
 
     expression_error: float
     motion_error: float
-    following: float
     mouth_error: float
     gaze_error: float
     pose_error: float
@@ -84,21 +79,10 @@ def measure_expression(
         motion_error=float(
             np.linalg.norm(moved - moved.mean(axis=0), axis=2).mean(),
         ),
-        following=_correlate(swapped[:, _INNER], source[:, _INNER]),
         mouth_error=float(opening.mean()),
         gaze_error=float(np.linalg.norm(swapped_gaze - source_gaze, axis=1).mean()),
         pose_error=float(np.abs(poses[0] - poses[1]).mean()),
     )
-
-
-def _correlate(
-    swapped: Float64[np.ndarray, "n p 2"], source: Float64[np.ndarray, "n p 2"]
-) -> float:
-    """Pearson's correlation of deviations from the mean face; 0 if one has none."""
-    one, other = swapped - swapped.mean(axis=0), source - source.mean(axis=0)
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    # A thousandth of a pixel and less is rounding.
-    return float((one * other).sum()) / size if size > 1e-6 * one.size else 0.0
 
 
 def eye_distance(landmarks: Shapes) -> Float64[np.ndarray, "n"]:

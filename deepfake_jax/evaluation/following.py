@@ -9,7 +9,6 @@ source did. The numbers come from networks that no loss and no search uses, see
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -40,7 +39,7 @@ PARTS: Mapping[str, float] = {
 # An eye is closed where its opening is below this share of the wide-open eye's, of the
 # same person in the same sample.
 _CLOSED = 0.45
-_FEWEST = 4  # faces; a correlation of fewer says nothing
+FEWEST = 4  # faces; a correlation of fewer says nothing
 
 # Vertices of the mesh.
 _LIPS = 13, 14  # inner edges, upper and lower, in the middle
@@ -54,6 +53,7 @@ _IRIS = 71
 
 Near = Float64[np.ndarray, "p 2"]  # of one face each
 Motion = dict[str, Float64[np.ndarray, "n"]]
+MotionReader = Callable[[Faces, Sequence[Near]], Motion]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Following:
     closed: int
 
 
-def make_motion_reader() -> Callable[[Faces, Sequence[Near]], Motion]:
+def make_motion_reader() -> MotionReader:
     """Loads the networks: aligned faces, and 68 landmarks near each, to their motion.
 
     A swap is read with its source's landmarks, so that both are looked at through the
@@ -164,9 +164,9 @@ def measure_following(swapped: Motion, source: Motion) -> Following:
         ValueError: not as many of each, or fewer than four.
     """
     counts = {len(values) for values in (*swapped.values(), *source.values())}
-    if len(counts) != 1 or min(counts) < _FEWEST:
+    if len(counts) != 1 or min(counts) < FEWEST:
         raise ValueError(
-            f"swapped and source must be of as many faces, {_FEWEST} or more, got "
+            f"swapped and source must be of as many faces, {FEWEST} or more, got "
             f"{sorted(counts)}"
         )
     parts = {
@@ -198,18 +198,3 @@ def _compare(swapped: np.ndarray, source: np.ndarray) -> PartFollowing:
     together, size = float(one @ other), float(other @ other)
     both = float(np.linalg.norm(one) * np.linalg.norm(other))
     return PartFollowing(together / both if both > 1e-12 else 0.0, together / size)
-
-
-def to_figures(found: Following) -> dict[str, Any]:
-    """As a JSON object: ``following``, ``following_parts``, ``closed_kept``."""
-    return {
-        "following": found.following,
-        "following_parts": {
-            name: {
-                "correlation": round(part.correlation, 4),
-                "slope": round(part.slope, 4),
-            }
-            for name, part in found.parts.items()
-        },
-        "closed_kept": found.closed_kept,
-    }

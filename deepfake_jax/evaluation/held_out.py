@@ -1,7 +1,7 @@
 """Cheap figures of a run while it trains, on faces that were held out of it.
 
-As `evaluate` measures them, on fewer faces and without landmarks. Identity is measured
-where SFace's weights are on this machine already; nothing is fetched.
+As `evaluate` measures them, on fewer faces. Identity and following are measured where
+the weights for that are on this machine already; nothing is fetched.
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from deepfake_jax.evaluation.following import MotionReader, make_motion_reader
 from deepfake_jax.evaluation.judge import draw_crops, evaluate_faces
 from deepfake_jax.evaluation.real_faces import Judge, RealFaces, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet
@@ -29,7 +30,13 @@ _log = logging.getLogger("deepfake_jax")
 # draws one good face of the target (error 0.1 and more) is never the best.
 ERROR_WEIGHT = 5.0
 _OF_SIDES = ("mae", "psnr", "ssim")
-_OF_SWAPS = ("sharpness", "identity_transfer", "cos_to_target")
+_OF_SWAPS = (
+    "sharpness",
+    "drawn_sharpness",
+    "identity_transfer",
+    "cos_to_target",
+    "following",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +71,18 @@ class Gauge:
         _, real = self._prepared
         for to in SIDES:
             for side in SIDES:
-                draw_crops(self._run(params), real, side, to, finished=side != to)
+                draw_crops(self._run(params), real, side, to)
 
     def measure(self, params: SwapParams) -> dict[str, float]:
         """The figures; all but the errors are better the higher they are.
 
         Returns:
             Per side ``mae_a``, ``psnr_a``, ``ssim_a`` (see `fidelity.Reconstruction`);
-            per direction ``sharpness_a_to_b`` (see `fidelity.sharpness`; left out where
-            the real faces are flat) and, where identity can be measured,
-            ``identity_transfer_a_to_b`` and ``cos_to_target_a_to_b`` (see
-            `likeness.Likeness`); ``score`` (see `score_figures`).
+            per direction ``sharpness_a_to_b`` and ``drawn_sharpness_a_to_b`` (see
+            `judge.SwapFigures`, as for the others; left out where the real faces are
+            flat), where identity can be measured ``identity_transfer_a_to_b`` and
+            ``cos_to_target_a_to_b``, and where motion can ``following_a_to_b``;
+            ``score`` (see `score_figures`).
         """
         judge, real = self._prepared
         found = evaluate_faces(judge, real, self._run(params))
@@ -94,12 +102,12 @@ class Gauge:
 
     @cached_property
     def _prepared(self) -> tuple[Judge, dict[Side, RealFaces]]:
-        judge = Judge(find_embedder(), None)
+        judge = Judge(find_embedder(), None, find_motion_reader())
         try:
             return judge, self._prepare(judge)
         except ValueError as error:
             _log.warning("identity is not measured: %s", error)
-        judge = Judge(None, None)
+        judge = Judge(None, None, judge.read_motion)
         return judge, self._prepare(judge)
 
     def _prepare(self, judge: Judge) -> dict[Side, RealFaces]:
@@ -115,26 +123,39 @@ class Gauge:
 
 def find_embedder() -> CropEmbedder | None:
     """SFace where its weights are here already, else None and a word in the log."""
+    return make_crop_embedder() if _are_here("identity", "sface") else None
+
+
+def find_motion_reader() -> MotionReader | None:
+    """The networks that see motion, likewise."""
+    here = _are_here("following", "iris", "attention_mesh")
+    return make_motion_reader() if here else None
+
+
+def _are_here(what: str, *names: str) -> bool:
     try:
-        found = find_asset(select_asset(WEIGHTS, "sface"))
+        found = [find_asset(select_asset(WEIGHTS, name)) for name in names]
     except AssetError as error:
-        _log.warning("identity is not measured: %s", error)
-        return None
-    if found is None:
+        _log.warning("%s is not measured: %s", what, error)
+        return False
+    if None in found:
         _log.info(
-            "identity is not measured: SFace's weights are not here "
-            "(deepfake-jax doctor --fetch brings them)"
+            "%s is not measured: the weights of %s are not here "
+            "(deepfake-jax doctor --fetch brings them)",
+            what,
+            " and ".join(names),
         )
-        return None
-    return make_crop_embedder()
+    return None not in found
 
 
 def score_figures(figures: Mapping[str, float]) -> float:
     """How good a run is, in one number; higher is better.
 
-    The mean identity transfer of both directions minus `ERROR_WEIGHT` times the mean
-    absolute error of both sides' reconstruction. At most 1, but for luck. Where
-    identity was not measured, only the second term, at most 0.
+    The mean, over both directions, of identity transfer, following and drawn sharpness,
+    each at most 1, minus `ERROR_WEIGHT` times the mean absolute error of both sides'
+    reconstruction. Transfer alone falls while smears become faces: a smear is not the
+    source. What could not be measured is left out of the mean; where identity was not,
+    only the second term counts, at most 0.
 
     Args:
         figures: `Gauge.measure`'s.
@@ -142,6 +163,7 @@ def score_figures(figures: Mapping[str, float]) -> float:
     error = (figures["mae_a"] + figures["mae_b"]) / 2
     if "identity_transfer_a_to_b" not in figures:
         return -ERROR_WEIGHT * error
-    directions = ("a_to_b", "b_to_a")
-    transfer = sum(figures[f"identity_transfer_{name}"] for name in directions) / 2
-    return transfer - ERROR_WEIGHT * error
+    names = ("identity_transfer", "following", "drawn_sharpness")
+    keys = [f"{name}_{side}_to_{to}" for name in names for side, to in DIRECTIONS]
+    found = [min(figures[key], 1.0) for key in keys if key in figures]
+    return sum(found) / len(found) - ERROR_WEIGHT * error

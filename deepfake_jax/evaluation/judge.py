@@ -6,12 +6,24 @@ without a landmarker judges quickly, by few embeddings.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from deepfake_jax.evaluation.expression import (
-    measure_expression,
+import numpy as np
+
+from deepfake_jax.evaluation.drawn_detail import (
+    artefacts,
+    drawn_sharpness,
+    finest_correlation,
 )
+from deepfake_jax.evaluation.expression import measure_expression
 from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
+from deepfake_jax.evaluation.following import (
+    FEWEST,
+    PartFollowing,
+    measure_following,
+)
+from deepfake_jax.evaluation.pasted import measure_pasting
 from deepfake_jax.evaluation.real_faces import (
     Crops,
     Judge,
@@ -41,6 +53,7 @@ class SideFigures:
         mae: see `fidelity.Reconstruction`; lower is better.
         psnr: likewise, dB; higher is better.
         ssim: likewise; higher is better.
+        detail_correlation: see `drawn_detail.finest_correlation`; higher is better.
         cos_to_self: mean cosine of redrawn faces to the person's centroid; higher is
             better, up to that of the real faces.
         cos_of_real: the same of the real faces.
@@ -51,17 +64,38 @@ class SideFigures:
     mae: float
     psnr: float
     ssim: float
+    detail_correlation: float = math.nan
     cos_to_self: float = math.nan
     cos_of_real: float = math.nan
 
 
 @dataclass(frozen=True)
 class SwapFigures:
-    """How good swaps of one direction are: `Likeness`, `Expression`, `sharpness`.
+    """How good swaps of one direction are, as the network itself draws them.
 
-    Swaps have the detail of exemplars and their own matched, as `convert` does both
-    unless told otherwise; `drawn_sharpness` is that of the same faces as the network
-    draws them.
+    Nothing is borrowed: no recall, no exemplars, no detail raised. What borrowing adds
+    stands in `borrowed`.
+
+    Attributes:
+        identity_transfer: see `Likeness`, as the three after it.
+        cos_to_target: likewise.
+        cos_to_source: likewise.
+        retrieval: likewise.
+        expression_error: see `Expression`, as the four after it.
+        motion_error: likewise.
+        mouth_error: likewise.
+        gaze_error: likewise.
+        pose_error: likewise.
+        following: see `following.Following`, as the two after it.
+        closed_kept: likewise; NaN where no source has its eyes closed.
+        following_parts: correlation and slope of each part that the sources move.
+        sharpness: see `fidelity.sharpness`.
+        drawn_sharpness: see `drawn_detail.drawn_sharpness`.
+        artefacts: see `drawn_detail.artefacts`.
+        leak: see `pasted.measure_leak`, of the default mask.
+        tint: see `pasted.measure_tint`, of the default color and mask.
+        borrowed: the same of swaps as `convert` draws them by default; None where the
+            run has nothing to borrow.
     """
 
     identity_transfer: float = math.nan
@@ -70,12 +104,18 @@ class SwapFigures:
     retrieval: float = math.nan
     expression_error: float = math.nan
     motion_error: float = math.nan
-    following: float = math.nan
     mouth_error: float = math.nan
     gaze_error: float = math.nan
     pose_error: float = math.nan
+    following: float = math.nan
+    closed_kept: float = math.nan
+    following_parts: dict[str, PartFollowing] = field(default_factory=dict)
     sharpness: float = math.nan
     drawn_sharpness: float = math.nan
+    artefacts: float = math.nan
+    leak: float = math.nan
+    tint: float = math.nan
+    borrowed: "SwapFigures | None" = None
 
 
 @dataclass(frozen=True)
@@ -125,17 +165,22 @@ def draw_crops(
     side: Side,
     to: Side,
     *,
-    finished: bool = False,
+    borrow: bool = False,
 ) -> Crops:
-    """One side's crops as a run draws them; finished as `convert` does, if asked."""
-    swapper = make_swapper(
-        run.model,
-        run.params,
-        to=to,
-        source=side,
-        energies=run.facts.energies.get(to) if finished else None,
-        exemplars=finished,
-    )
+    """One side's crops as a run's network draws them.
+
+    Args:
+        run: whose network.
+        real: faces of both people.
+        side: whose crops.
+        to: by whose decoder.
+        borrow: recall codes, take detail of exemplars and raise it, as `convert` does
+            by default.
+    """
+    more: dict[str, Any] = {"recall": 0.0}
+    if borrow:
+        more = {"energies": run.facts.energies.get(to), "exemplars": True}
+    swapper = make_swapper(run.model, run.params, to=to, source=side, **more)
     return swapper(real[side].crops, real[side].sample.landmarks)
 
 
@@ -144,8 +189,12 @@ def _judge_side(
 ) -> SideFigures:
     """The figures of one side: its crops, redrawn as itself."""
     own, redrawn = real[side], draw_crops(run, real, side, side)
-    error = measure_reconstruction(redrawn, own.crops)
-    figures = SideFigures(len(redrawn), own.sample.held_out, **vars(error))
+    figures = SideFigures(
+        len(redrawn),
+        own.sample.held_out,
+        **vars(measure_reconstruction(redrawn, own.crops)),
+        detail_correlation=finest_correlation(redrawn, own.crops),
+    )
     if judge.embed is None or judge.landmarker is None:
         return figures
     found = embed_faces(judge.embed, put_back(own.sample.faces, redrawn), own.sample)
@@ -160,26 +209,54 @@ def _judge_swaps(
     judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side, to: Side
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
-    source, target = real[side], real[to]
-    swapped = draw_crops(run, real, side, to, finished=True)
-    figures = SwapFigures(sharpness=_over(measure_detail(swapped), target.detail))
+    figures = _judge_drawn(judge, real[side], real[to], draw_crops(run, real, side, to))
+    if judge.landmarker is None or not (run.params.bank or run.params.faces):
+        return figures
+    lent = draw_crops(run, real, side, to, borrow=True)
+    return replace(figures, borrowed=_judge_drawn(judge, real[side], real[to], lent))
+
+
+def _judge_drawn(
+    judge: Judge, source: RealFaces, target: RealFaces, swapped: Crops
+) -> SwapFigures:
+    """The figures of swapped crops of the source's."""
+    shown = put_back(source.sample.faces, swapped)
+    figures = SwapFigures(
+        sharpness=_over(measure_detail(swapped), target.detail),
+        drawn_sharpness=(
+            drawn_sharpness(swapped, target.crops) if target.detail > 0 else math.nan
+        ),
+    )
     if judge.embed is not None:
         quick = judge.landmarker is None
         every = -(-len(swapped) // QUICK_EMBEDDINGS) if quick else 1
         few = _thin(source, every)
-        shown = put_back(few.sample.faces, swapped[::every])
-        likeness = compare(embed_faces(judge.embed, shown, few.sample), few, target)
-        figures = replace(figures, **vars(likeness))
+        found = embed_faces(judge.embed, shown[::every], few.sample)
+        figures = replace(figures, **vars(compare(found, few, target)))
+    if source.motion and len(shown) >= FEWEST:
+        assert judge.read_motion is not None
+        motion = judge.read_motion(shown, source.sample.landmarks)
+        followed = measure_following(motion, source.motion)
+        kept = followed.closed_kept
+        figures = replace(
+            figures,
+            following=followed.following,
+            closed_kept=math.nan if kept is None else kept,
+            following_parts=followed.parts,
+        )
     if judge.landmarker is None:
         return figures
-    shown = put_back(source.sample.faces, swapped)
     landmarks, gazes = watch_faces(judge.landmarker, shown, source.sample)
     expression = measure_expression(
         landmarks, source.landmarks, swapped_gaze=gazes, source_gaze=source.gazes
     )
-    drawn = measure_detail(draw_crops(run, real, side, to))
+    if len(target.crops) > 1:
+        rng = np.random.default_rng(0)
+        figures = replace(figures, artefacts=artefacts(rng, swapped, target.crops))
     return replace(
-        figures, **vars(expression), drawn_sharpness=_over(drawn, target.detail)
+        figures,
+        **vars(expression),
+        **measure_pasting(swapped, source.crops, source.landmarks),
     )
 
 

@@ -8,10 +8,16 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
+from deepfake_jax.conversion.face_mask import build_mask, mask_options
+from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.evaluation.drawn_detail import RealCrops
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.color import transfer_color
+from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.landmark_masks import eyes_mouth_mask, fill_hull
-from deepfake_jax.types import Face, Landmarks, Mask
+from deepfake_jax.types import Crops, Face, Landmarks, Mask
 
 _BROWS = slice(17, 22), slice(22, 27)
 _BROW_WIDTH = 0.05  # half the height of a brow, in distances of the eyes
@@ -87,3 +93,32 @@ def _smooth_lab(face: Face, weights: Mask) -> Float32[np.ndarray, "height width 
     return (
         weighed / np.maximum(cv2.GaussianBlur(weights, (0, 0), sigma), 1e-3)[..., None]
     )
+
+
+def measure_pasting(
+    swapped: Crops, real: RealCrops, landmarks: Float64[np.ndarray, "k 68 2"]
+) -> dict[str, float]:
+    """``leak`` and ``tint`` of crops pasted by the default mask and color.
+
+    Args:
+        swapped: as they are drawn.
+        real: the crops that they were made of.
+        landmarks: of each, in the pixels of the face pictures.
+    """
+    config, size = ConvertConfig(), real.shape[1]
+    results, masks, shapes = [], [], []
+    for new, old, own in zip(swapped, real, landmarks, strict=True):
+        points = apply_affine(crop_matrix(size), own)
+        built = build_mask(
+            mask_options(config), face=old, landmarks=points, mask_size=size
+        )
+        matched = transfer_color(old, new, config.color, mask=built.mask)
+        opacity = built.mask[..., None]
+        results.append(np.rint(old + opacity * (matched.astype(float) - old)))
+        masks.append(built.mask)
+        shapes.append(points)
+    pasted = [result.astype(np.uint8) for result in results]
+    return {
+        "leak": measure_leak(masks, shapes),
+        "tint": measure_tint(pasted, list(real), masks, shapes),
+    }

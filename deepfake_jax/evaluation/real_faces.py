@@ -22,6 +22,11 @@ from deepfake_jax.evaluation.expression import (
     find_shape,
 )
 from deepfake_jax.evaluation.fidelity import measure_detail
+from deepfake_jax.evaluation.following import (
+    Motion,
+    MotionReader,
+    make_motion_reader,
+)
 from deepfake_jax.evaluation.likeness import (
     Embeddings,
     Likeness,
@@ -60,15 +65,17 @@ class Judge:
     Attributes:
         embed: tells identity; None does not measure it.
         landmarker: finds expressions; None measures little, and quickly.
+        read_motion: sees what follows, by networks of its own; None does not.
     """
 
     embed: CropEmbedder | None
     landmarker: Landmarker | None
+    read_motion: MotionReader | None = None
 
 
 def load_judge() -> Judge:
     """A judge of everything; raises AssetError where a network cannot be had."""
-    return Judge(make_crop_embedder(), make_landmarker("mesh"))
+    return Judge(make_crop_embedder(), make_landmarker("mesh"), make_motion_reader())
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +106,7 @@ class RealFaces:
         centroid: of the person; 0 where the judge does not embed.
         landmarks: looked for as in swapped faces; empty of a quick judge.
         gazes: likewise.
+        motion: see `following`; empty where the judge does not read it.
     """
 
     sample: Sample
@@ -110,6 +118,7 @@ class RealFaces:
     centroid: Embedding = field(default_factory=partial(np.zeros, 128, np.float32))
     landmarks: Shapes = field(default_factory=partial(np.zeros, (0, 68, 2)))
     gazes: Gazes = field(default_factory=partial(np.zeros, (0, 2)))
+    motion: Motion = field(default_factory=dict)
 
 
 def prepare(
@@ -137,6 +146,8 @@ def prepare(
     if judge.landmarker is not None:
         landmarks, gazes = watch_faces(judge.landmarker, shown, sample)
         real = replace(real, landmarks=landmarks, gazes=gazes)
+    if judge.read_motion is not None and all(len(p) == 68 for p in sample.landmarks):
+        real = replace(real, motion=judge.read_motion(shown, sample.landmarks))
     return real
 
 

@@ -56,8 +56,7 @@ def test_another_shape_that_follows_moves_alike(rng: np.random.Generator):
     found, frozen = judge(other, faces), judge(np.repeat(faces[:1], 30, 0), faces)
     assert found.expression_error > 0.03
     assert found.motion_error < 1e-12
-    assert found.following == pytest.approx(1)
-    assert frozen.following == 0
+    assert frozen.motion_error > 0.01
     # Some twenty of 51 points moved by up to a third of the distance of the eyes.
     assert frozen.motion_error > 0.02 and frozen.mouth_error > 0.05
     assert frozen.pose_error > 1
@@ -117,14 +116,3 @@ def test_gaze_follows_the_iris():
 def test_faces_are_needed():
     with pytest.raises(ValueError, match="one or more"):
         judge(MEAN[None][:0], MEAN[None][:0])
-
-
-def test_following_is_a_correlation(rng: np.random.Generator):
-    faces = act(rng)
-    middle = faces.mean(axis=0)
-    assert judge(middle + 0.3 * (faces - middle), faces).following == pytest.approx(1)
-    assert judge(middle - (faces - middle), faces).following == pytest.approx(-1)
-    other = act(rng)  # what it does has nothing to do with its source
-    assert abs(judge(other, faces).following) < 0.4
-    shaken = faces + rng.normal(0, 1, faces.shape)
-    assert 0.5 < judge(shaken, faces).following < 1

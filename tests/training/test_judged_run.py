@@ -122,7 +122,8 @@ def test_a_judged_run_has_figures_and_a_best_checkpoint(straight: Path):
     judged = read_lines(straight, judged=True)
     assert [line["step"] for line in judged] == [3, 6, 9, 12]
     names = {f"{name}_{side}" for name in ("mae", "psnr", "ssim") for side in "ab"}
-    names |= {"sharpness_a_to_b", "sharpness_b_to_a"}
+    for name in ("sharpness", "drawn_sharpness"):
+        names |= {f"{name}_a_to_b", f"{name}_b_to_a"}
     assert all(set(x) == {"step", "score", "interval", *names} for x in judged)
     assert [x["step"] for x in read_lines(straight, judged=False)] == list(range(1, 13))
     best = max(judged, key=lambda line: line["score"])
