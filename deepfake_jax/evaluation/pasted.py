@@ -16,29 +16,10 @@ from deepfake_jax.evaluation.drawn_detail import RealCrops
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.color import transfer_color
 from deepfake_jax.imaging.face_template import crop_matrix
-from deepfake_jax.imaging.landmark_masks import eyes_mouth_mask, fill_hull
+from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.types import Crops, Face, Landmarks, Mask
 
-_BROWS = slice(17, 22), slice(22, 27)
-_BROW_WIDTH = 0.05  # half the height of a brow, in distances of the eyes
 _SMOOTH = 1 / 24  # of the side: colors are compared without the features' edges
-
-
-def feature_mask(landmarks: Landmarks, size: int) -> Mask:
-    """Where a face's own mouth, eyes and brows are, lips and lids included.
-
-    Args:
-        landmarks: 68, in the mask's pixels.
-        size: side of the mask.
-    """
-    mask = eyes_mouth_mask(landmarks, size)
-    left, right = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
-    width = _BROW_WIDTH * float(np.linalg.norm(right - left))
-    up = np.array([0.0, width])
-    for part in _BROWS:
-        brow = landmarks[part]
-        mask = np.maximum(mask, fill_hull(np.concatenate([brow - up, brow + up]), size))
-    return mask
 
 
 def measure_leak(masks: Sequence[Mask], landmarks: Sequence[Landmarks]) -> float:
@@ -52,7 +33,7 @@ def measure_leak(masks: Sequence[Mask], landmarks: Sequence[Landmarks]) -> float
     """
     seen = whole = 0.0
     for mask, points in zip(masks, landmarks, strict=True):
-        features = feature_mask(points, mask.shape[0])
+        features = features_mask(points, mask.shape[0])
         seen += float((features * (1 - mask)).sum())
         whole += float(features.sum())
     return seen / whole if whole else 0.0
@@ -76,7 +57,7 @@ def measure_tint(
     for result, source, mask, points in zip(
         results, sources, masks, landmarks, strict=True
     ):
-        skin = mask * (1 - feature_mask(points, mask.shape[0]))
+        skin = mask * (1 - features_mask(points, mask.shape[0]))
         if skin.sum() < 1:
             continue
         one, other = _smooth_lab(result, skin), _smooth_lab(source, skin)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.evaluation.pasted import feature_mask, measure_leak, measure_tint
+from deepfake_jax.evaluation.pasted import measure_leak, measure_tint
 from deepfake_jax.imaging.face_template import template_landmarks
-from deepfake_jax.imaging.landmark_masks import hull_mask
+from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask
 
 SIZE = 256
 LANDMARKS = template_landmarks(SIZE, count=68)
@@ -30,11 +30,6 @@ def test_mouth_that_opens_below_the_mask_leaks():
     assert wide > closed + 0.1
 
 
-def test_brows_are_features():
-    brow = LANDMARKS[17:22].mean(0).round().astype(int)
-    assert feature_mask(LANDMARKS, SIZE)[brow[1], brow[0]] == pytest.approx(1, abs=0.1)
-
-
 def test_tint_is_the_distance_in_lab(face: np.ndarray):
     mask = np.ones((SIZE, SIZE), np.float32)
     lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
@@ -49,7 +44,7 @@ def test_tint_is_the_distance_in_lab(face: np.ndarray):
 
 def test_tint_looks_at_rims_and_not_at_features(face: np.ndarray):
     mask = hull_mask(LANDMARKS, SIZE)
-    features = feature_mask(LANDMARKS, SIZE) > 0.99
+    features = features_mask(LANDMARKS, SIZE) > 0.99
     other = face.copy()
     other[features] = 255 - other[features]
     assert measure_tint([other], [face], [mask], [LANDMARKS]) < 0.5
