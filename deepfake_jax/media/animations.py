@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deepfake_jax.media.pictures import PictureError, convert_image, open_image
+from deepfake_jax.media.opened_pictures import PictureError, convert_image, open_image
 from deepfake_jax.types import Frame
 
 CLOCK = Fraction(1, 1000)

@@ -7,10 +7,10 @@ from fractions import Fraction
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
+from deepfake_jax.media.hdr10 import HDR10_ENCODERS
 from deepfake_jax.media.media_probe import VideoInfo, open_source, pick_video_stream
 
 # Of the container, not of what it holds; the output has its own.
-_KEEP_HDR = ("libx264", "libx265", "libsvtav1")
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
 
@@ -139,7 +139,7 @@ def list_losses(
     if "A53_CC" in names:
         lost.append("closed captions")
     hdr = "MASTERING_DISPLAY_METADATA" in names or "CONTENT_LIGHT_LEVEL" in names
-    if hdr and codec not in _KEEP_HDR:
+    if hdr and codec not in HDR10_ENCODERS:
         lost.append("HDR10's data of screen and brightness")
     if any(name.startswith("DOVI") for name in names):
         lost.append("Dolby Vision")

@@ -24,7 +24,7 @@ from deepfake_jax.media.file_kinds import (
     find_trouble,
 )
 from deepfake_jax.media.frame_decoder import decode_frames
-from deepfake_jax.media.pictures import MOST_PIXELS, PictureError
+from deepfake_jax.media.opened_pictures import MOST_PIXELS, PictureError
 from deepfake_jax.media.pixel_formats import (
     ColorTags,
     is_transparent,

@@ -7,8 +7,6 @@ Every error is a `PictureError` that names the file and the usual fix.
 
 import json
 import logging
-import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,14 @@ from PIL import ExifTags, Image, PngImagePlugin
 from deepfake_jax.files import write_whole
 from deepfake_jax.media.file_kinds import (
     PICTURE_SUFFIXES,
-    UNREADABLE,
-    find_format,
-    find_trouble,
     is_picture,
     natural_key,
+)
+from deepfake_jax.media.opened_pictures import (
+    PictureError,
+    check_sums,
+    convert_image,
+    open_image,
 )
 from deepfake_jax.media.picture_extras import (
     PictureExtras,
@@ -34,9 +35,6 @@ from deepfake_jax.media.picture_extras import (
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
-# Pillow can open more, among them EPS by starting Ghostscript: only raster formats
-# that are safe to open from a stranger are let through. JPEG includes phones' MPO.
-_READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
 _WRITE_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -59,14 +57,6 @@ _UPRIGHT = {
 }
 # An EXIF block holds 65,533 bytes; what other tags need of it is well under 2,000.
 _EXIF_ROOM = 63_000
-# A file of 74 bytes can declare any size; phones take up to 108 million pixels.
-MOST_PIXELS = 128 * 10**6
-_LONGEST_SIDE = 65_535
-_TOO_LARGE = "has more pixels than is safe to open"
-
-
-class PictureError(ValueError):
-    """A picture that cannot be read or written; the text names the usual fix."""
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -109,7 +99,7 @@ def read_picture(path: Path) -> Frame:
     with open_image(path) as image:
         try:
             if image.format == "PNG":
-                _check_sums(path)
+                check_sums(path)
             image.load()
             orientation = _read_orientation(image)
             rgb = convert_image(image)
@@ -214,87 +204,12 @@ def read_extras(path: Path) -> PictureExtras:
             raise PictureError(f"{path}: the picture is damaged ({error})") from error
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open a picture without decoding it; the caller closes it.
-
-    Raises:
-        PictureError: no file, no picture, or one of too many pixels.
-    """
-    trouble = find_trouble(path)
-    if trouble:
-        raise PictureError(trouble)
-    known = UNREADABLE.get(find_format(path))
-    if known is not None:
-        raise PictureError(f"{path}: {known}")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of what is refused or allowed just below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_READ_FORMATS)
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{path}: {_TOO_LARGE} ({error}); shrink it") from error
-    # See read_picture for why everything is caught.
-    except Exception as error:
-        raise PictureError(
-            f"{path}: is no picture that can be read ({type(error).__name__}); "
-            f"give one of {' '.join(PICTURE_SUFFIXES)}, or convert it to PNG first"
-        ) from error
-    if image.width * image.height > MOST_PIXELS or max(image.size) > _LONGEST_SIDE:
-        image.close()
-        raise PictureError(
-            f"{path}: {_TOO_LARGE}: it says it is {image.width}x{image.height}, and at "
-            f"most {MOST_PIXELS // 10**6} million are read, no side above "
-            f"{_LONGEST_SIDE}; shrink it first"
-        )
-    return image
-
-
-def _check_sums(path: Path) -> None:
-    """Check the checksum of each part of a PNG; Pillow passes over those of pixels."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            kind, length = head[4:], int.from_bytes(head[:4], "big")
-            data = file.read(length)
-            found = int.from_bytes(file.read(4), "big")
-            if len(data) == length and zlib.crc32(kind + data) != found:
-                raise PictureError(
-                    f"the picture is damaged (the checksum of {kind!r} is wrong); copy "
-                    "or download it again"
-                )
-            if kind == b"IEND":
-                return
-
-
 def _read_orientation(image: Image.Image) -> int:
     # A broken EXIF block must not make a good picture unreadable.
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return 1
-
-
-def convert_image(image: Image.Image) -> Image.Image:
-    """A picture of any mode as RGB of 8 bits, transparent parts over black.
-
-    Raises:
-        PictureError: samples of 32 bits.
-    """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        # Pillow's own conversion clips 16-bit grey at 255 instead of scaling it;
-        # 257 takes 65535 to 255 exactly.
-        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise PictureError(
-            f"holds 32-bit samples (mode {image.mode!r}), whose white is not defined; "
-            "convert it to 8 or 16 bits first"
-        )
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        colored = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, colored).convert("RGB")
-    return image.convert("RGB")
 
 
 def _choose_options(

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.error import FFmpegError
@@ -16,6 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from deepfake_jax.media.frame_writer import OutputSpec
+from deepfake_jax.media.hdr10 import add_hdr10
 from deepfake_jax.media.media_probe import VideoError, VideoInfo
 from deepfake_jax.media.pixel_formats import (
     BT709,
@@ -78,14 +78,6 @@ _FRIENDLY = {
     "hevc": "libx265",
     "av1": "libsvtav1",
     "vp9": "libvpx-vp9",
-}
-# Encoders that take HDR10's static data: their option, the names of the screen and of
-# the light level in it, and whether they
-# count in units and not in the format's small steps.
-_KEEP_HDR = {
-    "libx264": ("x264-params", "mastering-display", "cll", False),
-    "libx265": ("x265-params", "master-display", "max-cll", False),
-    "libsvtav1": ("svtav1-params", "mastering-display", "content-light", True),
 }
 _LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA
 # AVI and GIF are left out because they keep no time stamps, and the .m4v format of
@@ -215,7 +207,7 @@ def add_encoder(
     rate = 1 / (1 / spec.frame_rate).limit_denominator(_MOST_TICKS)
     options = _make_options(codec, spec.crf)
     if spec.like is not None:
-        _add_hdr(options, codec, spec.like)
+        add_hdr10(options, codec, spec.like.side_data)
     pixel_format = _pick_format(codec, spec)
     height, width = _pad_size(codec, spec, pixel_format)
     stream = container.add_stream(
@@ -328,38 +320,6 @@ def _make_options(codec: str, crf: int) -> dict[str, str]:
     if codec == "libsvtav1":
         options["preset"] = "8"
     return options
-
-
-def _add_hdr(options: dict[str, str], codec: str, like: VideoInfo) -> None:
-    """Pass on what an HDR10 source says of its screen and of its brightest pixels."""
-    if codec not in _KEEP_HDR:
-        return
-    name, screen, light, unit = _KEEP_HDR[codec]
-    said = []
-    display = np.frombuffer(like.side_data.get("MASTERING_DISPLAY_METADATA", b""), "i4")
-    if display.size >= 22 and display[20:22].all():
-        places = [Fraction(*pair) for pair in display[:20].reshape(10, 2).tolist()]
-        red, green, blue, white = (places[k : k + 2] for k in (0, 2, 4, 6))
-        scale = (1, 1) if unit else (50_000, 10_000)
-        values = [
-            f"{k}({_join(v, scale[0])})"
-            for k, v in zip(
-                ("G", "B", "R", "WP"), (green, blue, red, white), strict=True
-            )
-        ]
-        values.append(f"L({_join([places[9], places[8]], scale[1])})")
-        said.append(f"{screen}={''.join(values)}")
-    level = np.frombuffer(like.side_data.get("CONTENT_LIGHT_LEVEL", b""), "u4")
-    if level.size >= 2:
-        said.append(f"{light}={level[0]},{level[1]}")
-    if said:
-        options[name] = ":".join([*filter(None, [options.get(name)]), *said])
-
-
-def _join(values: list[Fraction], scale: int) -> str:
-    if scale == 1:
-        return ",".join(f"{float(value):.5f}" for value in values)
-    return ",".join(str(round(value * scale)) for value in values)
 
 
 def _choose_tags(codec: str, pixel_format: str, like: VideoInfo | None) -> ColorTags:
