@@ -1,8 +1,6 @@
 """The command line: help that teaches, exit status, and one line of JSON."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -247,19 +245,3 @@ def test_doctor_speaks_json(capsys):
     assert run("doctor", "--json") in (0, 1)
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])["checks"]
     assert {"python", "jax", "encoder libx264"} <= {check["name"] for check in checks}
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_other_signals_end_a_command_as_ctrl_c_does(name: str):
-    command = [sys.executable, "-m", "deepfake_jax", "benchmark", "poisson"]
-    process = subprocess.Popen(
-        [*command, "--size", "32", "--rounds", "1000000"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert "round 1 " in process.stderr.readline()
-    process.send_signal(getattr(signal, name))
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1 and "error: interrupted" in said
