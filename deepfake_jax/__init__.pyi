@@ -28,7 +28,7 @@ from .training.data import make_batch as make_batch
 from .cli.demo import run_demo as run_demo
 from .models.fine_detail import match_detail as match_detail
 from .models.fine_detail import measure_energies as measure_energies
-from .faces.detection import Detection as Detection
+from .imaging.region import Detection as Detection
 from .faces.detection import make_detector as make_detector
 from .training.distillation import DistillResult as DistillResult
 from .training.distillation import distill as distill

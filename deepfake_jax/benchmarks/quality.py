@@ -34,7 +34,6 @@ from deepfake_jax.evaluation.real_faces import (
     prepare_sets,
 )
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
 from deepfake_jax.files import write_json
 from deepfake_jax.runs.checkpoint import list_checkpoints
@@ -192,6 +191,9 @@ def _find_faces(source: Path, folder: Path, person: str) -> Path:
     if any((path / RECORD_NAME).exists() for path in list_sets(source)):
         return source
     if not (folder / RECORD_NAME).exists():
+        # Here, so that sets alone are measured where no video can be read.
+        from deepfake_jax.face_sets.extraction import extract_faces
+
         result = extract_faces(source, folder, ExtractConfig(person=person))
         _say(f"{source}: {result.faces} faces in {folder}")
     return folder

@@ -17,7 +17,8 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.imaging.affine import Box, compose_affine, shift_affine
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
-from deepfake_jax.media.frame_parts import Region, can_paste, cut_region, paste_native
+from deepfake_jax.imaging.region import Region
+from deepfake_jax.media.frame_parts import can_paste, cut_region, paste_native
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Frame

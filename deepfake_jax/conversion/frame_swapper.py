@@ -27,7 +27,8 @@ from deepfake_jax.imaging.face_template import (
     template_landmarks,
 )
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
-from deepfake_jax.media.frame_parts import Region, face_region, warp_region
+from deepfake_jax.imaging.region import Region, warp_region
+from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame

@@ -1,7 +1,7 @@
 """A run's swaps over a clip, in memory: seam and flicker of any post-processing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from deepfake_jax.conversion.frame_swapper import (
 from deepfake_jax.conversion.placement import Placement, place_faces
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.evaluation.flicker import Flicker, FlickerMeter
+from deepfake_jax.evaluation.flicker import ClipFigures, Flicker, FlickerMeter
 from deepfake_jax.evaluation.seam import seam_error
 from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.imaging.affine import (
@@ -46,26 +46,6 @@ _FACE = (FACE_SIZE, FACE_SIZE)
 
 class ClipError(ValueError):
     """A clip that cannot be judged; the text says why."""
-
-
-@dataclass(frozen=True)
-class ClipFigures:
-    """How a swapped clip looks around its faces and over time; lower is better.
-
-    Attributes:
-        frames: with a swapped face.
-        seam: mean of `seam.seam_error` over the faces, Delta E.
-        flicker: `flicker.Flicker.total`, grey levels; None where the face is not seen
-            long enough without a break.
-        color: the part of it that is color.
-        jitter: the part of it that is position.
-    """
-
-    frames: int
-    seam: float
-    flicker: float | None
-    color: float | None
-    jitter: float | None
 
 
 class Clip:

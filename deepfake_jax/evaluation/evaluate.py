@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deepfake_jax.evaluation.clip_figures import ClipFigures, measure_clip
+from deepfake_jax.evaluation.flicker import ClipFigures
 from deepfake_jax.evaluation.judge import (
     FaceFigures,
     SwapFigures,
@@ -16,7 +16,7 @@ from deepfake_jax.evaluation.real_faces import MOST_FACES, load_judge, prepare_s
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set
-from deepfake_jax.runs.trained_run import load_run
+from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Side
 
 
@@ -74,8 +74,16 @@ def evaluate(
         most_faces=most_faces,
     )
     found = evaluate_faces(judge, real, trained)
-    figures = None if clip is None else measure_clip(clip, trained)
-    return Evaluation(**vars(found), clip=figures)
+    return Evaluation(**vars(found), clip=_watch(clip, trained))
+
+
+def _watch(clip: str | Path | None, trained: TrainedRun) -> ClipFigures | None:
+    if clip is None:
+        return None
+    # Here, so that faces alone are judged where no video can be read.
+    from deepfake_jax.evaluation.clip_figures import measure_clip
+
+    return measure_clip(clip, trained)
 
 
 def find_splits(run: Path, sets: Mapping[Side, FaceSet]) -> dict[Side, Split]:

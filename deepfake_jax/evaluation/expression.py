@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from deepfake_jax.faces.landmark_networks import Landmarker, Shape, window_of_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
-from deepfake_jax.media.frame_parts import Region
+from deepfake_jax.imaging.region import Region
 from deepfake_jax.types import Face, Landmarks
 
 _INNER = slice(17, 68)  # the jaw's points slide along the outline, and are not redrawn

@@ -35,6 +35,26 @@ _MOTION_CURVE = np.array([-1, 3, -3, 1]) / 16
 
 
 @dataclass(frozen=True)
+class ClipFigures:
+    """How a swapped clip looks around its faces and over time; lower is better.
+
+    Attributes:
+        frames: with a swapped face.
+        seam: mean of `seam.seam_error` over the faces, Delta E.
+        flicker: `flicker.Flicker.total`, grey levels; None where the face is not seen
+            long enough without a break.
+        color: the part of it that is color.
+        jitter: the part of it that is position.
+    """
+
+    frames: int
+    seam: float
+    flicker: float | None
+    color: float | None
+    jitter: float | None
+
+
+@dataclass(frozen=True)
 class Flicker:
     """How much a pasted face changes between frames beyond the source's own change.
 

@@ -15,7 +15,7 @@ from deepfake_jax.faces.identity import (
     cut_embedding_crop,
 )
 from deepfake_jax.imaging.face_template import five_landmarks
-from deepfake_jax.media.frame_parts import Region
+from deepfake_jax.imaging.region import Region
 from deepfake_jax.types import Face, Landmarks
 
 # Any number of them: people have not as many faces each.

@@ -26,7 +26,8 @@ from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
 from deepfake_jax.imaging.affine import affine_scale
 from deepfake_jax.imaging.face_template import FACE_SIZE
-from deepfake_jax.media.frame_parts import face_region, warp_region
+from deepfake_jax.imaging.region import warp_region
+from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Face

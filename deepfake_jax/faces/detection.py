@@ -5,13 +5,13 @@ Frames are RGB uint8, height width 3. Boxes are (x, y, width, height) and landma
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.faces.weights import get_weights
+from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.frame_parts import reduce_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Frame
@@ -21,22 +21,6 @@ from deepfake_jax.types import Frame
 # HD for small faces, then strongly reduced for a face that fills the picture.
 SEARCH_SIDES = (640, 1920, 256)
 MIN_FRAME_SIDE = 16  # pixels; nothing smaller holds a face that could be used
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One face of one frame.
-
-    Attributes:
-        box: x, y, width, height.
-        score: the detector's confidence in [0, 1].
-        landmarks: image-left eye, image-right eye, nose tip, image-left and
-            image-right mouth corner.
-    """
-
-    box: Float64[np.ndarray, "4"]
-    score: float
-    landmarks: Float64[np.ndarray, "5 2"]
 
 
 Detector = Callable[[Frame], list[Detection]]

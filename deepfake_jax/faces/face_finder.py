@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepfake_jax.faces.detection import Detection, SizedDetector, detect_at_sides
+from deepfake_jax.faces.detection import SizedDetector, detect_at_sides
 from deepfake_jax.faces.identity import CropEmbedder
 from deepfake_jax.faces.landmark_fitting import Fitting
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
@@ -30,6 +30,7 @@ from deepfake_jax.faces.track_state import (
 )
 from deepfake_jax.faces.track_views import TrackEmbedding, TrackViews
 from deepfake_jax.faces.upright import find_turn, fit_upright
+from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.video_reader import TimedFrame
 
 # Detections below the user's threshold may go on with a track, never begin one.

@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.affine import umeyama
 from deepfake_jax.imaging.face_template import ARCFACE_LANDMARKS
-from deepfake_jax.media.frame_parts import Region, warp_region
+from deepfake_jax.imaging.region import Detection, Region, warp_region
 from deepfake_jax.types import Face, Frame
 
 # OpenCV zoo's threshold for SFace on LFW (Zhong et al. 2021 is the model's paper).

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import (
     Landmarker,
     Shape,
@@ -29,7 +28,8 @@ from deepfake_jax.faces.track_state import (
     moved_box,
     strays,
 )
-from deepfake_jax.media.frame_parts import Region, cut_region
+from deepfake_jax.imaging.region import Detection, Region
+from deepfake_jax.media.frame_parts import cut_region
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 

@@ -27,7 +27,7 @@ from deepfake_jax.imaging.affine import (
     umeyama,
 )
 from deepfake_jax.imaging.face_template import template_landmarks
-from deepfake_jax.media.frame_parts import Region, warp_region
+from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.types import Affine, Landmarks
 
 LandmarkSource = Literal["mesh", "dlib"]

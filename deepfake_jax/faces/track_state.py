@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
 from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
 from deepfake_jax.imaging.face_template import template_landmarks
+from deepfake_jax.imaging.region import Detection
 
 FULL_EVERY = 6  # frames between searches at all sizes, while no face is found
 LINK_OVERLAP = 0.3

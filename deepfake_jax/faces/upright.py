@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deepfake_jax.faces.detection import Detection, SizedDetector
+from deepfake_jax.faces.detection import SizedDetector
 from deepfake_jax.faces.landmark_fitting import Fit
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.imaging.affine import (
@@ -23,7 +23,8 @@ from deepfake_jax.imaging.affine import (
     similarity,
 )
 from deepfake_jax.imaging.face_template import five_landmarks
-from deepfake_jax.media.frame_parts import cut_region, warp_region
+from deepfake_jax.imaging.region import Detection, warp_region
+from deepfake_jax.media.frame_parts import cut_region
 from deepfake_jax.media.sources import picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Affine

@@ -6,7 +6,6 @@ reduced frame 1.4 ms. HDR parts are tone-mapped. Boxes are (x, y, width, height)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -17,8 +16,8 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation
 from jaxtyping import Bool, Float
 
-from deepfake_jax.imaging.affine import compose_affine, face_corners, shift_affine
-from deepfake_jax.imaging.align import warp_face
+from deepfake_jax.imaging.affine import face_corners
+from deepfake_jax.imaging.region import Region
 from deepfake_jax.media.pixel_formats import (
     complete_tags,
     convert_from_rgb,
@@ -38,7 +37,7 @@ from deepfake_jax.media.yuv_planes import (
     view_part,
     view_plane,
 )
-from deepfake_jax.types import Affine, Face, Frame
+from deepfake_jax.types import Affine, Frame
 
 _ALIGN = 8  # pixels; keeps the chroma of every pixel format in place
 Changed = Bool[np.ndarray, "height width"]
@@ -48,21 +47,6 @@ _PLANAR = {
     for chroma in ("420", "422", "444")
     for end in ends
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A part of a frame, or all of it.
-
-    Attributes:
-        pixels: RGB.
-        x: column of its left edge in the frame.
-        y: row of its upper edge in the frame.
-    """
-
-    pixels: Frame
-    x: int
-    y: int
 
 
 def reduce_frame(timed: TimedFrame, *, height: int, width: int) -> Frame:
@@ -136,12 +120,6 @@ def face_region(
     quad = face_corners(frame_to_face, face_size)
     low, high = quad.min(axis=0) - _ALIGN, quad.max(axis=0) + _ALIGN
     return cut_region(timed, np.concatenate([low, high - low]), tone=tone)
-
-
-def warp_region(region: Region, frame_to_face: Affine, face_size: int) -> Face:
-    """`warp_face` of the frame that a region was cut from."""
-    to_face = compose_affine(frame_to_face, shift_affine(region.x, region.y))
-    return warp_face(region.pixels, to_face, face_size)
 
 
 def _crop_native(

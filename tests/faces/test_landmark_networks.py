@@ -18,7 +18,7 @@ from deepfake_jax.imaging.face_template import (
     template_landmarks,
 )
 from deepfake_jax.imaging.head_pose import estimate_pose
-from deepfake_jax.media.frame_parts import Region
+from deepfake_jax.imaging.region import Region
 
 
 def test_the_mapping_names_68_different_vertices():

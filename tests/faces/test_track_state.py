@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from deepfake_jax.faces.detection import Detection
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.track_state import (
     RunningTrack,
@@ -18,6 +17,7 @@ from deepfake_jax.imaging.face_template import (
     five_landmarks,
     template_landmarks,
 )
+from deepfake_jax.imaging.region import Detection
 
 
 def make_detection(x: float, *, side: float = 80.0) -> Detection:
