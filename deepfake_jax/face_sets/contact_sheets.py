@@ -19,6 +19,7 @@ from deepfake_jax.imaging.picture_grid import (
     _write,
 )
 from deepfake_jax.media.pictures import PictureError, read_picture, write_picture
+from deepfake_jax.progress import count
 from deepfake_jax.types import Frame, spread
 
 # Quality -> whether high values are bad.
@@ -68,7 +69,9 @@ def _rows_by_person(kept: list[tuple[Path, FaceRecord]]) -> list[Row]:
     for person in sorted({record.person for _, record in kept}):
         own = [pair for pair in kept if pair[1].person == person]
         tracks = len({record.track for _, record in own})
-        title = f"person {person}   {len(own)} faces in {tracks} tracks"
+        title = (
+            f"person {person}   {count(len(own), 'face')} in {count(tracks, 'track')}"
+        )
         tiles = [_tile(own[i], "frame") for i in spread(len(own), 20)]
         rows.append(Row(title, tiles))
     return rows
@@ -84,9 +87,8 @@ def _rows_by_pose(kept: list[tuple[Path, FaceRecord]]) -> list[Row]:
                 if low <= pair[1].pitch < high and left <= pair[1].yaw < right
             ]
             if own:
-                title = (
-                    f"yaw {left} to {right}, pitch {low} to {high}   {len(own)} faces"
-                )
+                where = f"yaw {left} to {right}, pitch {low} to {high}"
+                title = f"{where}   {count(len(own), 'face')}"
                 tiles = [_tile(own[i], "yaw") for i in spread(len(own), 10)]
                 rows.append(Row(title, tiles))
     return rows

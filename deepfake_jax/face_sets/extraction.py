@@ -48,6 +48,7 @@ from deepfake_jax.media.sources import (
     list_sources,
     parse_part,
 )
+from deepfake_jax.progress import count
 from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
@@ -319,11 +320,17 @@ def _explain_nothing(
 ) -> str:
     names = ", ".join(source.path.name for source in sources[:3])
     names += " and others" * (len(sources) > 3)
+    if not frames:
+        start, end = config.start or "0", config.end or "the end"
+        return (
+            f"{names}: no frame is shown from {start} to {end}; nothing was written. "
+            "Give another --start or --end"
+        )
     left = ", ".join(f"{n} for {why}" for why, n in sorted((+dropped).items()))
     left = f" ({left} left out)" if left else ""
     return (
-        f"no face found in {frames} frames of {names}{left}; nothing was written. "
-        f"Lower --min-score (now {config.min_score}) or --min-size (now "
+        f"no face found in {count(frames, 'frame')} of {names}{left}; nothing was "
+        f"written. Lower --min-score (now {config.min_score}) or --min-size (now "
         f"{config.min_size}) or another limit"
     )
 

@@ -29,6 +29,7 @@ from deepfake_jax.face_sets.face_set import (
 )
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
 from deepfake_jax.files import file_crc, lock_output
+from deepfake_jax.progress import count
 
 _log = logging.getLogger("deepfake_jax")
 QUERY_MARK = "query "  # begins the reason of a face that was dropped by hand
@@ -227,7 +228,7 @@ def _write_all(
 
 def _delete_pictures(folder: Path, left: list[FaceRecord]) -> int:
     """Removes the pictures of faces left out; another picture of that name stays."""
-    count = 0
+    removed = 0
     for record in left:
         path = folder / record.file
         if not (record.dropped and path.is_file() and path.parent == folder):
@@ -236,20 +237,20 @@ def _delete_pictures(folder: Path, left: list[FaceRecord]) -> int:
             _log.warning("%s: is not the picture that was recorded; it stays", path)
             continue
         path.unlink()
-        count += 1
-    return count
+        removed += 1
+    return removed
 
 
 def summarise(result: FacesResult, kept: list[FaceRecord]) -> str:
     """A few lines of text about a set."""
-    lines = [f"{result.faces} faces in {result.folder}"]
+    lines = [f"{count(result.faces, 'face')} in {result.folder}"]
     for person in result.persons:
-        lines.append(f"  person {person['number']}: {person['faces']} faces")
+        lines.append(f"  person {person['number']}: {count(person['faces'], 'face')}")
     for key in ("width", "sharpness", "alignment", "occlusion", "yaw", "pitch"):
         values = np.array([getattr(record, key) for record in kept], float)
         if len(values):
             low, middle, high = np.percentile(values, [5, 50, 95])
             lines.append(f"  {key}: {middle:.2f} (90% in {low:.2f} to {high:.2f})")
-    for reason, count in result.dropped.items():
-        lines.append(f"  left out for {reason}: {count}")
+    for reason, number in result.dropped.items():
+        lines.append(f"  left out for {reason}: {number}")
     return "\n".join(lines)

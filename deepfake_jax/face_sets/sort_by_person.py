@@ -23,6 +23,7 @@ from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.faces.people import People
 from deepfake_jax.files import encode_line
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.progress import count
 from deepfake_jax.types import spread
 
 _BUFFER = 500  # lines of all persons that wait to be written
@@ -173,7 +174,6 @@ def draw_people(samples: dict[int, list[Path]], people: People) -> np.ndarray:
         tiles = [
             Tile(paths[i], paths[i].name.split("_")[1]) for i in spread(len(paths), 10)
         ]
-        count = people.frames[number]
-        title = f"person {number}   seen in {count} frame{'s' * (count != 1)}"
+        title = f"person {number}   seen in {count(people.frames[number], 'frame')}"
         rows.append(Row(title, tiles))
     return draw_sheet(rows)

@@ -48,7 +48,7 @@ from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, parse_part, read_source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
-from deepfake_jax.progress import Progress
+from deepfake_jax.progress import Progress, count
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
@@ -148,7 +148,7 @@ class FootageSearch:
                         self.damaged[number] += timed.damaged
                         yield SearchedFrame(number, timed, found)
                         seen, faces = seen + 1, faces + len(found)
-                        progress.update_to(seen, f"{faces} faces")
+                        progress.update_to(seen, count(faces, "face"))
 
     def sort_people(self) -> People:
         """Who is who, of all that was searched so far."""

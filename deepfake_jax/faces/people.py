@@ -220,8 +220,9 @@ def choose_persons(
     if person.isdecimal() and not len(wanted):
         if int(person) not in people.means:
             raise PersonError(
-                f"--person {person}: this footage shows {len(numbers)} people, "
-                f"numbered from 1; nothing was written"
+                f"--person {person}: this footage shows "
+                f"{'one person' if len(numbers) == 1 else f'{len(numbers)} people'}, "
+                "numbered from 1; nothing was written"
             )
         return [int(person)]
     if len(wanted):

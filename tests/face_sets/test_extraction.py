@@ -169,7 +169,7 @@ def assert_untouched(folder: Path) -> None:
 
 def test_no_face_at_all(tmp_path):
     write_picture(tmp_path / "grey.png", np.full((200, 200, 3), 127, np.uint8))
-    with pytest.raises(ExtractError, match="no face found in 1 frames of grey.png"):
+    with pytest.raises(ExtractError, match="no face found in 1 frame of grey.png"):
         extract_faces(tmp_path / "grey.png", tmp_path / "faces")
     assert_untouched(tmp_path)
 
@@ -298,3 +298,12 @@ def test_of_two_extractions_at_once_one_is_refused(portrait, tmp_path):
         with pytest.raises(OutputBusyError, match="another process"):
             extract_faces(tmp_path / "one.png", tmp_path / "faces")
     assert extract_faces(tmp_path / "one.png", tmp_path / "faces").faces == 1
+
+
+def test_a_part_without_frames_is_named(pan, tmp_path):
+    options = ExtractConfig(start="30", end="1:00")
+    with pytest.raises(
+        ExtractError, match="no frame is shown from 30 to 1:00.*--start"
+    ):
+        extract_faces(pan, tmp_path / "faces", options)
+    assert_untouched(tmp_path)
