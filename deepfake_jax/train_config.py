@@ -72,6 +72,23 @@ class LossConfig:
     """Weight of structural dissimilarity, added to the pixel loss."""
     dssim_step: Annotated[int, Field(ge=1, le=8)] = 1
     """Pixels from one of its windows to the next; 2 takes half the time."""
+    dssim_scales: Annotated[int, Field(ge=1, le=4)] = 1
+    """Sizes it is the mean of: the whole, half, a quarter, an eighth."""
+    laplacian_weight: _NonNegative = 0.0
+    """Weight of errors in the two finest bands of a Laplacian pyramid: fine detail."""
+    background: _Share = 1.0
+    """Weight of what is not the face beside the face; below 1 landmarks are needed."""
+    eyes_weight: _NonNegative = 0.0
+    """What eyes count in the pixel loss beyond the rest of the face."""
+    mouth_weight: _NonNegative = 0.0
+    """What the mouth counts in it beyond the rest of the face."""
+    mask_weight: _NonNegative = 0.0
+    """Weight of the drawn mask's cross entropy, for networks that draw one."""
+    mesh_weight: _NonNegative = 0.0
+    """Weight of how far a swap's landmarks, as the face mesh finds them, are from the
+    source's, each seen from its person's mean ones; on a quarter of a batch."""
+    mesh_start: Annotated[int, Field(ge=0)] = 0
+    """Steps before that begins; a blurred swap's landmarks say little."""
     swap_weight: _NonNegative = 0.0
     """Weight of how far swaps are from a teacher's; for `distill` alone."""
     shape_weight: _NonNegative = 0.0
@@ -86,6 +103,12 @@ class LossConfig:
     """Steps before the critic begins; while faces are blurred it has nothing to say."""
     critic_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     """Step size of the critic's own optimizer."""
+
+    @property
+    def weighs_parts(self) -> bool:
+        """Whether where the face, its eyes and its mouth are makes a difference."""
+        parts = self.eyes_weight + self.mouth_weight + self.mask_weight
+        return self.background < 1 or parts > 0
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -118,6 +141,8 @@ class TrainConfig:
     """Shift A's faces to B's mean colour, so that one code can serve both."""
     batch_size: _Positive = 64
     """Faces a step of each side, over all devices together."""
+    half_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps at half of the crops' size, before the whole: `lite128` alone has both."""
     steps: _Positive | None = None
     """Stop when the run has had this many steps in all."""
     minutes: Annotated[float, Field(gt=0)] | None = None

@@ -50,11 +50,20 @@ BAD = [
     ("loss.pixel", ["ssim"]),
     ("loss.dssim_weight", [-0.5]),
     ("loss.dssim_step", [0, 9, 1.5]),
+    ("loss.dssim_scales", [0, 5]),
+    ("loss.laplacian_weight", [-1]),
+    ("loss.background", [-0.1, 1.1]),
+    ("loss.eyes_weight", [-1]),
+    ("loss.mouth_weight", [-1]),
+    ("loss.mask_weight", [-1]),
+    ("loss.mesh_weight", [-1]),
+    ("loss.mesh_start", [-1, 1.5]),
     ("loss.swap_weight", [-1]),
     ("loss.shape_weight", [-1]),
     ("loss.critic_weight", [-0.1]),
     ("loss.critic_start", [-1, 1.5]),
     ("loss.critic_learning_rate", [0, -1e-3]),
+    ("half_steps", [-1, 1.5]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),
     ("optimizer.b1", [1.0, -0.1]),
     ("optimizer.b2", [1.0]),
@@ -246,7 +255,7 @@ def test_overrides_that_cannot_be_used(setting: str, text: str):
 
 def test_presets_load_and_are_what_they_say():
     presets = list_presets()
-    assert {"original", "original-fast", "lite"} <= set(presets)
+    assert {"original", "original-fast", "lite", "lite128"} <= set(presets)
     for name, path in presets.items():
         config = load_preset(name)
         assert config == load_config(path)
@@ -262,7 +271,7 @@ def test_preset_named_original_is_the_defaults_with_an_end():
 
 
 def test_unknown_preset_lists_those_that_exist():
-    with pytest.raises(ConfigError, match="no preset 'best'.*lite, original"):
+    with pytest.raises(ConfigError, match="no preset 'best'.*lite, lite128, original"):
         load_preset("best")
 
 

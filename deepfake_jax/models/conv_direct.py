@@ -67,14 +67,15 @@ def cut_patches(
     _, h, w, cin = x.shape
     kh, kw = window
     out_h, out_w = -(-h // stride), -(-w // stride)
-    pads = (_same_pads(h, kh, stride), _same_pads(w, kw, stride))
+    pads = (same_pads(h, kh, stride), same_pads(w, kw, stride))
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows = [take_every(x, 1, i, stride, out_h) for i in range(kh)]
     taps = [take_every(row, 2, j, stride, out_w) for row in rows for j in range(kw)]
     return jnp.concatenate(taps, axis=3).reshape(-1, kh * kw * cin)
 
 
-def _same_pads(size: int, window: int, stride: int) -> tuple[int, int]:
+def same_pads(size: int, window: int, stride: int) -> tuple[int, int]:
+    """How much XLA's "SAME" padding adds before an axis and after it."""
     total = max((-(-size // stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
 

@@ -18,10 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import lax
 from jaxtyping import Array, Float, Float32, Float64
 
 from deepfake_jax.imaging.face_template import COVERAGE
-from deepfake_jax.models.conv_direct import conv_patches, take_every
+from deepfake_jax.models.conv_direct import (
+    conv_patches,
+    same_pads,
+    take_every,
+    with_gradients,
+)
 from deepfake_jax.models.subpixels import shrink
 
 WINDOW_SIZE = 192  # pixels; what the network takes
@@ -118,8 +124,8 @@ def mesh_distance(
     swaps: Float32[Array, "n h w 3"],
     faces: Float32[Array, "n h w 3"],
     *,
-    middle: Float32[Array, "468 2"],
-    swap_middle: Float32[Array, "468 2"],
+    middle: Float32[Array, "n 468 2"],
+    swap_middle: Float32[Array, "n 468 2"],
 ) -> Float32[Array, ""]:
     """How far landmarks of swaps are on average from where they should lie.
 
@@ -137,8 +143,8 @@ def mesh_distance(
     Returns:
         The mean over x and y, in shares of the crop's side.
     """
-    wanted = find_landmarks(network, faces) - middle[None]
-    found = find_landmarks(network, swaps) - swap_middle[None]
+    wanted = find_landmarks(network, faces) - middle
+    found = find_landmarks(network, swaps) - swap_middle
     apart = jnp.abs(found - jax.lax.stop_gradient(wanted)).mean(2)
     weights = np.ones(apart.shape[1], np.float32)
     weights[[*_LIPS, *_EYES]] = _EXPRESSIVE
@@ -191,7 +197,7 @@ def _apply(layer: MeshLayer, inputs: list[Array], weights: list[Array]) -> Array
         case "max_pool":
             return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
         case "depthwise":
-            y = depthwise(x, weights[0], stride=layer.stride)
+            y = depthwise(x, weights[0], layer.stride)
         case "full":  # one window, as large as the picture
             flat = weights[0].reshape(-1, layer.channels)
             y = (x.reshape(n, -1) @ flat)[:, None, None]
@@ -204,22 +210,55 @@ def _spread(vector: Array, x: Array) -> Array:
     return jnp.broadcast_to(vector, x.shape)
 
 
+@with_gradients
 def depthwise(
-    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], *, stride: int = 1
+    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c"], stride: int
 ) -> Float[Array, "n h2 w2 c"]:
-    """Convolves each channel by itself, with "SAME" padding.
+    """Convolves each channel by itself, with "SAME" padding; odd windows.
 
     As a sum of shifted products: XLA's own depthwise convolution takes some fifty times
     as long on CPUs.
     """
-    (n, h, w, c), size = x.shape, kernel.shape[0]
+    (_, h, w, _), size = x.shape, kernel.shape[0]
     out_h, out_w = -(-h // stride), -(-w // stride)
-    missing = [(out_h - 1) * stride + size - h, (out_w - 1) * stride + size - w]
-    pads = [(total // 2, total - total // 2) for total in (max(m, 0) for m in missing)]
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    y = jnp.zeros((n, out_h, out_w, c), x.dtype)
+    pads = [same_pads(side, size, stride) for side in (h, w)]
+    return _sum_shifted(
+        jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, out_h, out_w, stride
+    )
+
+
+def _depthwise_forward(
+    x: Array, kernel: Array, stride: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return depthwise(x, kernel, stride), (x, kernel)
+
+
+# By hand: the transpose that JAX derives pads and adds each of the nine products, which
+# takes twice as long to compile.
+def _depthwise_backward(
+    stride: int, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    size = kernel.shape[0]
+    edges = [(0, 0, 0)]
+    for side, out in zip(x.shape[1:3], dy.shape[1:3], strict=True):
+        before = size - 1 - same_pads(side, size, stride)[0]
+        spread = (out - 1) * stride + 1
+        edges.append((before, side + size - 1 - before - spread, stride - 1))
+    spread = lax.pad(dy, jnp.zeros((), dy.dtype), [*edges, (0, 0, 0)])
+    _, h, w, _ = x.shape
+    dx = _sum_shifted(spread, kernel[::-1, ::-1], h, w, 1)
+    return dx, jnp.zeros_like(kernel)  # which is never trained
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _sum_shifted(x: Array, kernel: Array, height: int, width: int, step: int) -> Array:
+    size = kernel.shape[0]
+    y = jnp.zeros((x.shape[0], height, width, x.shape[3]), x.dtype)
     for i in range(size):
-        rows = take_every(x, 1, i, stride, out_h)
+        rows = take_every(x, 1, i, step, height)
         for j in range(size):
-            y = y + take_every(rows, 2, j, stride, out_w) * _spread(kernel[i, j], y)
+            y = y + take_every(rows, 2, j, step, width) * _spread(kernel[i, j], y)
     return y

@@ -29,10 +29,13 @@ def mae(
 
 
 def mse(
-    output: Float32[Array, "n h w c"], target: Float32[Array, "n h w c"]
+    output: Float32[Array, "n h w c"],
+    target: Float32[Array, "n h w c"],
+    *,
+    weights: Weights | None = None,
 ) -> Float32[Array, ""]:
     """Mean squared error."""
-    return jnp.mean(jnp.square(output - target))
+    return _mean(jnp.square(output - target), weights)
 
 
 def dssim(
@@ -167,6 +170,18 @@ def mask_cross_entropy(
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, mask))
 
 
+def soften(mask: Weights) -> Weights:
+    """Masks with a border that fades outwards, and all that they had inside.
+
+    Reference:
+        DeepFaceLab: a Gaussian of a thirty-second of the side, of which a half is
+        enough.
+    """
+    blur = jnp.asarray(_gaussian(mask.shape[1]), jnp.float32)
+    blurred = _separably(blur, mask[..., None])[..., 0]
+    return jnp.minimum(2 * blurred, 1)
+
+
 def _mean(errors: Float32[Array, "n h w c"], weights: Weights | None) -> Array:
     if weights is not None:
         errors = errors * weights[..., None]
@@ -183,6 +198,14 @@ def _separably(
     """A matrix applied to the columns and to the rows."""
     pictures = jnp.einsum("ph,nhwc->npwc", matrix, pictures)
     return jnp.einsum("qw,npwc->npqc", matrix, pictures)
+
+
+@cache
+def _gaussian(size: int) -> Float64[np.ndarray, "size size"]:
+    """A blur of a column; what is outside counts as what lies at the edge."""
+    places = np.arange(size)
+    weights = np.exp(-0.5 * np.square((places[:, None] - places) * (32 / size)))
+    return weights / weights.sum(1, keepdims=True)
 
 
 @cache

@@ -23,12 +23,15 @@ class Pair:
         target: [n, h, w, 3], what it is to draw.
         shape: [n, m], where the targets' landmarks lie, see `data.cut_shapes`; None
             where nobody asks.
+        mask: [n, h, w, 3], where the targets' face, eyes and mouth are, uint8 or
+            float32 in [0, 1], see `face_masks`; None where nobody asks.
         swapped: [n, h, w, 3], the targets as a teacher swaps them; None without one.
     """
 
     warped: Any
     target: Any
     shape: Any = None
+    mask: Any = None
     swapped: Any = None
 
 

@@ -18,6 +18,7 @@ from deepfake_jax.pipeline import map_ahead
 from deepfake_jax.train_config import AugmentConfig
 from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
 from deepfake_jax.training.batch import Batch, Pair
+from deepfake_jax.training.face_masks import cut_masks
 from deepfake_jax.types import SIDES, Side
 
 
@@ -29,9 +30,11 @@ def make_batch(
     batch_size: int,
     augment: AugmentConfig,
     crop_size: int = 64,
+    half_steps: int = 0,
     rows: slice | None = None,
     among: Mapping[Side, Int64[np.ndarray, "_"]] | None = None,
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None = None,
+    masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
 
@@ -44,11 +47,14 @@ def make_batch(
         batch_size: pairs a side of the whole batch.
         augment: amounts of the random changes.
         crop_size: side of the pairs' pictures.
+        half_steps: before this step they have half of it.
         rows: only these pairs of each side; they are the same as in the whole batch.
         among: which faces to draw from; all if None.
         landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
+        masks: of all faces; targets then have theirs, see `face_masks`.
     """
     batch: Batch = {}
+    crop_size = crop_size // 2 if step < half_steps else crop_size
     share = slice(None) if rows is None else rows
     for number, side in enumerate(SIDES):
         own = faces[side]
@@ -63,10 +69,12 @@ def make_batch(
             **_amounts_at(augment, step),
         )
         warped, target = apply_cuts(own, chosen[share], grids[share], crop_size)
-        shape = None
+        shape, mask = None, None
         if landmarks is not None:
             shape = cut_shapes(landmarks[side], chosen[share], grids[share, 1])
-        batch[side] = Pair(warped, target, shape)
+        if masks is not None:
+            mask = cut_masks(masks[side], chosen[share], grids[share, 1], crop_size)
+        batch[side] = Pair(warped, target, shape, mask)
     return batch
 
 

@@ -48,8 +48,8 @@ from deepfake_jax.training.state import TrainState, state_to_tree
 from deepfake_jax.types import Side
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
-# Of runs that read shapes from codes, with a teacher, with a critic.
-MORE_LOSSES = ("loss_shape", "loss_swap", "loss_critic")
+# Of runs that read shapes from codes, with a mesh, with a teacher, with a critic.
+MORE_LOSSES = ("loss_shape", "loss_mesh", "loss_swap", "loss_critic")
 _log = logging.getLogger("deepfake_jax")
 
 

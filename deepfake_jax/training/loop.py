@@ -38,12 +38,14 @@ from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.data import load_batches
 from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.history import Dispatch, Journal
+from deepfake_jax.training.mesh_guide import make_mesh_guide
 from deepfake_jax.training.observer import Observer
 from deepfake_jax.training.session import (
     claim_run,
     compare_processes,
     describe_run,
     find_landmarks,
+    find_masks,
     fingerprint_run,
     load_parameters,
     split_faces,
@@ -225,6 +227,8 @@ class _Session:
         self.observer: Observer | None = None
         self.observed_step, self.observed_seconds = -1, 0.0
         state = init_state(jax.random.key(config.seed), config)
+        if config.loss.mesh_weight:
+            state = replace(state, mesh=make_mesh_guide(sets, self.among))
         state = self._resume(start_with(state, start))
         self.step = int(state.step)
         self.saved_step = self.step or None
@@ -238,6 +242,7 @@ class _Session:
             "b": b.faces,
         }
         self.landmarks = find_landmarks(config, sets, taught=teacher is not None)
+        self.masks = find_masks(config, sets)
         self._begin_judging(sets)
         if devices.leads:
             self.journal.memory = self._make_memory(sets, shift)
@@ -410,6 +415,8 @@ class _Session:
             rows=self.rows,
             among=self.among,
             landmarks=self.landmarks,
+            masks=self.masks,
+            half_steps=self.config.half_steps,
         )
 
     def _result(self, interrupted: str | None) -> TrainResult:
@@ -439,6 +446,8 @@ def steps_of_dispatch(config: TrainConfig, step: int) -> int:
         room = min(room, config.judge_every - step % config.judge_every)
     if config.steps is not None:
         room = min(room, config.steps - step)
+    if step < config.half_steps:  # crops of one size alone can be stacked
+        room = min(room, config.half_steps - step)
     if room <= 0:
         return 0
     return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1

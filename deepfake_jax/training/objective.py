@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from deepfake_jax.models import losses
 from deepfake_jax.models.autoencoder import move_codes
+from deepfake_jax.models.face_mesh import mesh_distance
 from deepfake_jax.models.network import Network
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.train_config import LossConfig
@@ -28,15 +29,43 @@ Metrics = dict[str, Any]
 # `align.COVERAGE` of `align.FACE_SIZE`, which import OpenCV: pixels of a face picture
 # that the network sees.
 CROP_SIDE = 160.0
+_MESH_EVERY = 4  # the face mesh costs as much as a head, and its loss is a quiet one
 
 
-def reconstruction_loss(config: LossConfig, output: Array, target: Array) -> Array:
-    """The loss that a config describes, a scalar."""
-    pixel = {"mae": losses.mae, "mse": losses.mse}[config.pixel]
-    total = pixel(output, target)
+def reconstruction_loss(
+    config: LossConfig, output: Array, target: Array, mask: Array | None = None
+) -> Array:
+    """The loss that a config describes, a scalar.
+
+    Args:
+        config: which losses, and what they weigh.
+        output: the network's crops.
+        target: the true ones.
+        mask: of the targets' face, eyes and mouth, see `face_masks`; None weighs all
+            pixels alike.
+    """
+    weights, feature_weights = None, None
+    if mask is not None:
+        face, eyes, mouth = (mask[..., channel] for channel in range(3))
+        weights = config.background + (1 - config.background) * losses.soften(face)
+        extra = config.eyes_weight * eyes + config.mouth_weight * mouth
+        feature_weights = weights + extra
+    if config.pixel == "mse":
+        total = losses.mse(output, target, weights=feature_weights)
+    else:
+        total = losses.mae(output, target, weights=feature_weights)
     if config.dssim_weight:
-        structure = losses.dssim(output, target, step=config.dssim_step)
+        structure = losses.multiscale_dssim(
+            output,
+            target,
+            scales=config.dssim_scales,
+            step=config.dssim_step,
+            weights=weights,
+        )
         total = total + config.dssim_weight * structure
+    if config.laplacian_weight:
+        detail = losses.laplacian(output, target, weights=weights)
+        total = total + config.laplacian_weight * detail
     return total
 
 
@@ -88,8 +117,8 @@ class Forward:
             are not aligned.
         error: of each side's faces as its own decoder draws them.
         drawn: these faces.
-        compare: a side's code, as a side draws it, against a target: the error, and
-            what was drawn.
+        compare: a side's code, as a side draws it, against a target and its mask: the
+            error, and what was drawn.
         shown: faces for the critic, empty without one; see `_mix_swaps`.
     """
 
@@ -98,7 +127,7 @@ class Forward:
     vectors: dict[Side, Array]
     error: dict[Side, Array]
     drawn: Drawn
-    compare: Callable[[Array, Array, Side], tuple[Array, Array]]
+    compare: Callable[[Array, Array, Array | None, Side], tuple[Array, Array]]
     shown: Drawn
 
 
@@ -113,6 +142,7 @@ def choose_losses(batch: Batch, state: TrainState) -> list[Loss]:
         (True, reconstruct),
         (taught, follow_teacher),
         (shaped, read_shapes),
+        (state.mesh is not None, follow_mesh),
         (state.critic is not None, fool_critic),
     ]
     return [loss for wanted, loss in asked if wanted]
@@ -132,6 +162,8 @@ def sum_losses(
         The sum; the metrics of all losses; where codes are aligned, the moments of each
         side's, else an empty dict; and faces that the critic is shown.
     """
+    # A batch of smaller crops is one of the first steps, see `half_steps`.
+    state = replace(state, model=state.model.at_size(batch["a"].target.shape[1]))
     forward = run_forward(network, state, batch)
     terms = [loss(forward, batch, state) for loss in choose_losses(batch, state)]
     total = sum((value for value, _ in terms), start=jnp.zeros(()))
@@ -155,7 +187,9 @@ def follow_teacher(
     By the same measure as faces are; codes must not be aligned.
     """
     both = [
-        forward.compare(forward.code[side], batch[side].swapped, to)[0]
+        forward.compare(forward.code[side], batch[side].swapped, batch[side].mask, to)[
+            0
+        ]
         for side, to in DIRECTIONS
     ]
     total = both[0] + both[1]
@@ -174,6 +208,40 @@ def read_shapes(
     readout = forward.network.readout[:, : shapes.shape[1]]
     error = jnp.mean(jnp.abs(vectors.astype(jnp.float32) @ readout - shapes))
     return state.loss.shape_weight * error, {"loss_shape": error}
+
+
+def follow_mesh(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How far swaps' landmarks are from where the source's expression puts them.
+
+    ``loss_mesh``, the mean of both directions over a quarter of the batch, in shares of
+    the crop's side; 0 before it begins. What a decoder makes of the other person's
+    codes has no target: this is the only loss that asks for it.
+    """
+
+    guide = state.mesh
+    assert guide is not None
+
+    def measure() -> Array:
+        swaps, faces, middles, swap_middles = [], [], [], []
+        for source, to in DIRECTIONS:
+            swaps.append(_swap(state, forward, source, to, every=_MESH_EVERY))
+            faces.append(batch[source].target[::_MESH_EVERY])
+            middles.append(_repeat(guide.middles[source], len(faces[-1])))
+            swap_middles.append(_repeat(guide.middles[to], len(faces[-1])))
+        # Both directions at once: the network takes seconds to compile.
+        return mesh_distance(
+            guide.network,
+            jnp.concatenate(swaps),
+            jnp.concatenate(faces),
+            middle=jnp.concatenate(middles),
+            swap_middle=jnp.concatenate(swap_middles),
+        )
+
+    begun = state.step >= state.loss.mesh_start
+    error = jax.lax.cond(begun, measure, lambda: jnp.zeros(()))
+    return state.loss.mesh_weight * error, {"loss_mesh": error}
 
 
 def fool_critic(
@@ -202,22 +270,26 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
         return model.widen(network, vectors), vectors
 
     def compare(
-        network: Network, code: Array, target: Array, side: Side
+        network: Network, code: Array, target: Array, mask: Array | None, side: Side
     ) -> tuple[Array, Array]:
-        output = model.decode(network, code, side)
-        return reconstruction_loss(state.loss, output, target), output
+        output, logits = model.draw(network, code, side)
+        error = reconstruction_loss(state.loss, output, target, mask)
+        if logits is not None and mask is not None:
+            wrong = losses.mask_cross_entropy(logits, mask[..., 0])
+            error = error + state.loss.mask_weight * wrong
+        return error, output
 
     if state.remat:
         # Encoder and decoders apart: only one of the three has its activations alive
         # at a time. One checkpoint around all would save nothing at its peak.
         encode = jax.checkpoint(encode)
-        compare = jax.checkpoint(compare, static_argnums=3)
+        compare = jax.checkpoint(compare, static_argnums=4)
     # A and B go through the encoder in one go: one large product, not two.
     warped = jnp.concatenate([batch[side].warped for side in SIDES])
     code, vectors = encode(network, warped)
     codes = _split(code)
     found: dict[Side, tuple[Array, Array]] = {
-        s: compare(network, codes[s], batch[s].target, s) for s in SIDES
+        s: compare(network, codes[s], batch[s].target, batch[s].mask, s) for s in SIDES
     }
     drawn: Drawn = {side: output for side, (_, output) in found.items()}
     forward = Forward(
@@ -231,15 +303,8 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
     )
     if state.critic is None:
         return forward
-    shown = jax.lax.cond(
-        state.step >= state.loss.critic_start,
-        partial(_mix_swaps, state),
-        lambda network, code, vectors, drawn: drawn,
-        network,
-        forward.code,
-        forward.vectors,
-        drawn,
-    )
+    begun = state.step >= state.loss.critic_start
+    shown = jax.lax.cond(begun, lambda: _mix_swaps(state, forward), lambda: drawn)
     return replace(forward, shown=shown)
 
 
@@ -249,28 +314,34 @@ def _split(both: Array) -> dict[Side, Array]:
     return {"a": both[:count], "b": both[count:]}
 
 
-def _mix_swaps(
-    state: TrainState,
-    network: Network,
-    code: dict[Side, Array],
-    vectors: dict[Side, Array],
-    drawn: Drawn,
-) -> Drawn:
+def _mix_swaps(state: TrainState, forward: Forward) -> Drawn:
     """What the critic is shown: of each side, swaps and other drawn faces by turns.
 
     Swaps are what it is for: no target tells how they should look.
     """
     shown: Drawn = {}
     for source, to in DIRECTIONS:
-        part = code[source][::2]
-        if vectors:
-            # The moments are those of the state; no gradient reaches them.
-            known = state.statistics
-            moved = move_codes(vectors[source][::2], known[source], known[to])
-            part = state.model.widen(network, moved)
-        swapped = state.model.decode(network, part, to)
-        shown[to] = jnp.concatenate([swapped, drawn[to][1::2]])
+        swapped = _swap(state, forward, source, to, every=2)
+        shown[to] = jnp.concatenate([swapped, forward.drawn[to][1::2]])
     return shown
+
+
+def _swap(
+    state: TrainState, forward: Forward, source: Side, to: Side, *, every: int
+) -> Array:
+    """Every so many faces of a batch as the other person's decoder draws them."""
+    part = forward.code[source][::every]
+    if forward.vectors:
+        # The moments are those of the state; no gradient reaches them.
+        known = state.statistics
+        vectors = forward.vectors[source][::every]
+        moved = move_codes(vectors, known[source], known[to])
+        part = state.model.widen(forward.network, moved)
+    return state.model.decode(forward.network, part, to)
+
+
+def _repeat(array: Array, count: int) -> Array:
+    return jnp.broadcast_to(array, (count, *array.shape))
 
 
 def _take_moments(vectors: dict[Side, Array]) -> dict[Side, Moments]:

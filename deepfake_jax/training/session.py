@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int, UInt8
 
 from deepfake_jax.face_sets.face_colors import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
@@ -36,6 +36,7 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_start
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
+from deepfake_jax.training.face_masks import draw_face_masks
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
@@ -200,6 +201,26 @@ def find_landmarks(
     if not (taught or (config.loss.shape_weight and config.model.align_codes)):
         return None
     return stack_landmarks({side: faces.records for side, faces in sets.items()})
+
+
+def find_masks(
+    config: TrainConfig, sets: Mapping[Side, FaceSet]
+) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:
+    """Masks of all faces, where a run's loss weighs their parts; else None.
+
+    Raises:
+        RunError: a face has no 68 landmarks.
+    """
+    if not config.loss.weighs_parts:
+        return None
+    landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
+    if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
+        raise RunError(
+            "the loss weighs parts of the face (loss.background, eyes_weight, "
+            "mouth_weight or mask_weight), but some faces have no 68 landmarks; "
+            "extract them with --landmarks mesh, or train --preset lite"
+        )
+    return {side: draw_face_masks(own) for side, own in landmarks.items()}
 
 
 def _note_detail(

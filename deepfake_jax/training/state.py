@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Int32, PRNGKeyArray
 
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
+from deepfake_jax.models.face_mesh import MeshNetwork
 from deepfake_jax.models.network import (
     CodeStatistics,
     Network,
@@ -29,6 +30,19 @@ SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `data.cut_shapes`
 
 
 @struct.dataclass
+class MeshGuide:
+    """What says where a swap's landmarks should lie.
+
+    Attributes:
+        network: the face mesh.
+        middles: each person's mean landmarks, see `face_mesh.measure_middle`.
+    """
+
+    network: MeshNetwork
+    middles: dict[Side, Array]
+
+
+@struct.dataclass
 class TrainState:
     """All that changes in training, and the fixed functions that change it.
 
@@ -40,6 +54,7 @@ class TrainState:
         opt_state: optax's, of `network`.
         ema: moving average of network and statistics, or None if none is kept.
         critic: what tells drawn faces from real ones, or None.
+        mesh: what finds a swap's landmarks, or None; it never changes.
         model: the network's functions (static).
         tx: the optimizer (static).
         loss: the loss (static).
@@ -54,6 +69,7 @@ class TrainState:
     opt_state: Any
     ema: SwapParams | None
     critic: Critic | None
+    mesh: MeshGuide | None
     model: Autoencoder = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
     loss: LossConfig = struct.field(pytree_node=False)
@@ -132,6 +148,7 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         opt_state=tx.init(network),
         ema=jax.tree.map(jnp.copy, averaged) if config.optimizer.ema_decay else None,
         critic=critic,
+        mesh=None,
         model=model,
         tx=tx,
         loss=config.loss,

@@ -47,16 +47,22 @@ def cut(face: np.ndarray, size: int) -> jax.Array:
 def test_depthwise_is_xlas(rng: np.random.Generator, size: int, stride: int, side: int):
     x = jnp.asarray(rng.normal(size=(2, side, side, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(size, size, 3)), jnp.float32)
-    expected = lax.conv_general_dilated(
-        x,
-        kernel[:, :, None],
-        (stride, stride),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=3,
-    )
-    found = depthwise(x, kernel, stride=stride)
+
+    def reference(x: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel[:, :, None],
+            (stride, stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=3,
+        )
+
+    found, pull = jax.vjp(lambda x: depthwise(x, kernel, stride), x)
+    expected, pull_reference = jax.vjp(reference, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    dy = jnp.asarray(rng.normal(size=found.shape), jnp.float32)
+    np.testing.assert_allclose(pull(dy)[0], pull_reference(dy)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_the_network_gives_litert_s_answers(
@@ -123,11 +129,11 @@ def test_the_loss_is_what_a_swap_fails_to_follow(
 ):
     crops = cut(face, 128)
     swaps = cut(np.roll(face, 5, axis=1), 128)
-    own = find(network, crops)[0]
+    own = find(network, crops)
     distance = jax.jit(mesh_distance)
     assert float(distance(network, crops, crops, middle=own, swap_middle=own)) < 1e-6
     # The other person's face is wider here by what the means say: no error.
-    wide = own + jnp.asarray([0.1, 0.0])[None]
+    wide = own + jnp.asarray([0.1, 0.0])[None, None]
     shifted = distance(network, crops, crops, middle=own, swap_middle=wide)
     assert float(shifted) == pytest.approx(0.05, rel=0.01)
     loss = jax.jit(
@@ -145,7 +151,7 @@ def test_the_loss_is_what_a_swap_fails_to_follow(
 
 def test_gradients_are_finite_on_a_flat_picture(network: MeshNetwork):
     flat = jnp.full((1, 64, 64, 3), 0.5)
-    middle = jnp.zeros((468, 2))
+    middle = jnp.zeros((1, 468, 2))
     gradient = jax.jit(jax.grad(mesh_distance, argnums=1))(
         network, flat, flat * 0.5, middle=middle, swap_middle=middle
     )

@@ -1,0 +1,79 @@
+"""Where in a training picture the face is, its eyes and its mouth: from landmarks.
+
+Masks are uint8 with three channels: the face with most of the forehead, both eyes, and
+the mouth. They are drawn once a face, at half of the size of its picture, and cut as
+the picture is: a training target's mask costs one small resampling.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, Int, UInt8
+
+from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.imaging.landmark_masks import extended_mask, fill_hull
+from deepfake_jax.types import Landmarks
+
+MASK_SIZE = FACE_SIZE // 2
+_EYES = (slice(36, 42), slice(42, 48))
+_LIPS = slice(48, 68)
+# Around lids and lips, in distances of the eyes: they move, and their borders count.
+_MARGIN = 0.12
+
+
+def draw_face_masks(
+    landmarks: Float64[np.ndarray, "n p 2"],
+) -> UInt8[np.ndarray, "n 128 128 3"]:
+    """The masks of faces.
+
+    Args:
+        landmarks: 68 of each face, in the pixels of its picture.
+
+    Raises:
+        ValueError: they are not 68.
+    """
+    masks = np.empty((len(landmarks), MASK_SIZE, MASK_SIZE, 3), np.uint8)
+    for own, points in zip(masks, landmarks, strict=True):
+        own[:] = np.rint(255 * _draw((points + 0.5) * MASK_SIZE / FACE_SIZE - 0.5))
+    return masks
+
+
+def _draw(points: Landmarks) -> Float64[np.ndarray, "128 128 3"]:
+    face = extended_mask(points, MASK_SIZE)
+    middles = [points[eye].mean(axis=0) for eye in _EYES]
+    margin = _MARGIN * float(np.linalg.norm(middles[1] - middles[0]))
+    eyes = [fill_hull(points[eye], MASK_SIZE, margin=margin) for eye in _EYES]
+    mouth = fill_hull(points[_LIPS], MASK_SIZE, margin=margin)
+    return np.stack([face, np.maximum(*eyes), mouth], axis=-1).astype(np.float64)
+
+
+def cut_masks(
+    masks: UInt8[np.ndarray, "_ 128 128 3"],
+    chosen: Int[np.ndarray, "k"],
+    grids: Float64[np.ndarray, "k 5 5 2"],
+    crop_size: int,
+) -> UInt8[np.ndarray, "k crop_size crop_size 3"]:
+    """The masks of targets; outside of the face's picture there is nothing.
+
+    Args:
+        masks: of all faces of a side.
+        chosen: which faces the targets are cut from.
+        grids: of the targets, see `augment.draw_cuts`.
+        crop_size: side of the targets in pixels.
+    """
+    cuts = np.empty((len(chosen), crop_size, crop_size, 3), np.uint8)
+    corners = grids[:, 0, 0]
+    across, down = grids[:, 0, -1] - corners, grids[:, -1, 0] - corners
+    for place, index in enumerate(chosen.tolist()):
+        # From the crop's pixels to the face's: the corner is the first pixel's edge.
+        axes = np.stack([across[place], down[place]], axis=1) / crop_size
+        start = corners[place] + axes @ [0.5, 0.5] + 0.5
+        matrix = np.column_stack([axes, start]) * (MASK_SIZE / FACE_SIZE)
+        matrix[:, 2] -= 0.5
+        cv2.warpAffine(
+            masks[index],
+            matrix,
+            (crop_size, crop_size),
+            dst=cuts[place],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+    return cuts

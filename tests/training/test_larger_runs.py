@@ -1,0 +1,73 @@
+"""Runs of networks that draw masks: every loss at once, two sizes, resume, swaps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from footage import write_face_set
+
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import METRICS_NAME, RunError
+from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import load_run
+from deepfake_jax.train_config import TrainConfig, load_config, override_config
+from deepfake_jax.training.loop import steps_of_dispatch, train
+
+PRESETS = Path(__file__).resolve().parents[2] / "configs"
+TINY = ("model.width=8", "batch_size=4", "judge_every=0", "log_every=1", "exemplars=0")
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("sets")
+    return (
+        write_face_set(folder / "a", 4, points=68),
+        write_face_set(folder / "b", 4, tint=(120, 160, 210), points=68),
+    )
+
+
+def configure(*settings: str) -> TrainConfig:
+    preset = load_config(PRESETS / "lite128.yaml")
+    return override_config(preset, [*TINY, "half_steps=2", *settings])
+
+
+@pytest.mark.usefixtures("detector_weights")
+def test_lite128_grows_resumes_and_swaps(sets, tmp_path):
+    run = tmp_path / "run"
+    for steps in (2, 3):  # goes on where 128 px begin
+        train(
+            sets[0],
+            sets[1],
+            run,
+            configure(f"steps={steps}", "loss.mesh_start=2"),
+            devices=1,
+        )
+    lines = read_metrics(run / METRICS_NAME)
+    assert [line["skipped"] for line in lines] == [0] * 3
+    # The mesh begins after two steps.
+    assert [line["loss_mesh"] > 0 for line in lines] == [False, False, True]
+    trained = load_run(run)
+    swapper = make_swapper(trained.model, trained.params)
+    crops = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3), np.uint8)
+    assert swapper(crops).shape == (1, 128, 128, 3)
+
+
+def test_mid256_takes_a_step(sets, tmp_path):
+    settings = ("model.name=mid256", "half_steps=0", "loss.mesh_weight=0", "steps=1")
+    result = train(sets[0], sets[1], tmp_path / "run", configure(*settings), devices=1)
+    assert result.step == 1 and result.skipped == 0 and np.isfinite(result.loss_a)
+
+
+def test_crops_of_two_sizes_are_not_dispatched_together():
+    config = configure("steps_per_dispatch=4", "half_steps=6", "steps=100")
+    counts, step = [], 0
+    while step < 14:
+        counts.append(steps_of_dispatch(config, step))
+        step += counts[-1]
+    assert counts == [4, 1, 1, 4, 4]
+
+
+def test_masks_need_68_landmarks(tmp_path):
+    sets = [write_face_set(tmp_path / side, 2) for side in "ab"]
+    with pytest.raises(RunError, match="no 68 landmarks.*--landmarks mesh"):
+        train(sets[0], sets[1], tmp_path / "run", configure("steps=1"), devices=1)
