@@ -30,7 +30,6 @@ from .models.fine_detail import match_detail as match_detail
 from .models.fine_detail import measure_energies as measure_energies
 from .imaging.region import Detection as Detection
 from .faces.detection import make_detector as make_detector
-from .training.distillation import DistillResult as DistillResult
 from .training.distillation import distill as distill
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.expression import measure_expression as measure_expression

@@ -302,7 +302,7 @@ def test_walk_finds_functions_methods_and_classes():
         f"{NAME}.training.augment.random_warp",
         f"{NAME}.pipeline.Stopwatch",
         f"{NAME}.pipeline.Stopwatch.wrap",
-        f"{NAME}.training.history.Journal.__init__",
+        f"{NAME}.training.history.History.__init__",
         f"{NAME}.models.original.Decoder.__call__",
     } <= names
     assert not any("._" in name.replace(".__", ".") for name in names)

@@ -44,7 +44,6 @@ from deepfake_jax.runs.run_folder import (
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.observer import Observer
 from deepfake_jax.types import SIDES, Side
 
 CURVE_NAME, PLOT_NAME, REQUEST_NAME = "quality.jsonl", "quality.png", "quality.json"
@@ -239,7 +238,6 @@ class _Watch:
             return
         times = [minutes * n / judgements for n in range(1, judgements)]
         a, b = (self._sets[side].folder for side in SIDES)
-        observer = Observer(times, self._look)
         result = train(
             a,
             b,
@@ -247,7 +245,8 @@ class _Watch:
             self._config,
             devices=devices,
             init=init,
-            observer=observer,
+            watch=self._look,
+            watch_minutes=times,
         )
         if result.interrupted:
             raise QualityError(

@@ -166,7 +166,7 @@ class Distill(Command):
         return self._override(config)
 
     def execute(self) -> Any:
-        """Distills: a `DistillResult`."""
+        """Distills: a `TrainResult`."""
         keep_compiled()
         from deepfake_jax.runs.trained_run import load_run
         from deepfake_jax.training.devices import setup_distributed
@@ -190,7 +190,7 @@ class Distill(Command):
         """Both sizes, and how to compare the two."""
         from deepfake_jax.training.distillation import describe
 
-        return describe(result)
+        return describe(result, self.run, self.teacher)
 
     def _override(self, config: TrainConfig) -> TrainConfig:
         """A config with what the flags say; `steps` and `minutes` beat ``--set``."""

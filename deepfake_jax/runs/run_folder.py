@@ -9,6 +9,7 @@ figures, ``preview.png`` and
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,8 @@ from deepfake_jax.runs.metrics_file import DAMAGED_NAME
 from deepfake_jax.train_config import (
     ModelConfig,
     TrainConfig,
+    config_keys,
+    config_to_dict,
     config_to_yaml,
     load_config,
 )
@@ -44,7 +47,7 @@ KNOWN = (
     "teacher.json",
     *(
         f"{place}/*/{name}"
-        for place in (CHECKPOINTS, BEST)
+        for place in (CHECKPOINTS, BEST, "teacher")
         for name in checkpoint.KNOWN
     ),
 )
@@ -106,8 +109,23 @@ def check_run(folder: Path, config: TrainConfig) -> None:
             "give the same settings, or no --preset to keep the run's own, or train "
             "into a new --run"
         )
-    elif existing != config:
-        _log.warning("%s: going on with changed settings", folder)
+    elif changes := list_changes(existing, config):
+        _log.warning("%s: going on with %s", folder, ", ".join(changes))
+
+
+def list_changes(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Settings that differ, but how long to train: ``KEY NEW instead of OLD``."""
+    free = {"steps": None, "minutes": None}
+    before, now = (config_to_dict(replace(each, **free)) for each in (old, new))
+    changes = []
+    for key in config_keys():
+        *parents, leaf = key.split(".")
+        was, becomes = before, now
+        for parent in parents:
+            was, becomes = was[parent], becomes[parent]
+        if was[leaf] != becomes[leaf]:
+            changes.append(f"{key} {becomes[leaf]} instead of {was[leaf]}")
+    return changes
 
 
 def write_run_config(folder: Path, config: TrainConfig) -> None:

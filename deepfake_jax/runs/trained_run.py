@@ -87,16 +87,31 @@ def load_run(
     if config is None:
         raise RunError(f"{folder} is no run: it has no config.yaml; train one first")
     best = checkpoint == "best"
-    restored = restore_checkpoint(folder / BEST if best else folder / CHECKPOINTS)
-    if restored is None and best:
+    trained = read_trained(folder / BEST if best else folder / CHECKPOINTS)
+    if trained is None and best:
         raise RunError(
             f"{folder} has no best checkpoint: it was not judged on held-out faces "
             "yet; use the last one"
         )
-    if restored is None:
+    if trained is None:
         raise RunError(
             f"{folder} has no checkpoint yet; train longer, or wait for the first one"
         )
+    return trained
+
+
+def read_trained(folder: Path, *, step: int | None = None) -> TrainedRun | None:
+    """Reads the newest good checkpoint of a folder of them, or that of a step.
+
+    Returns:
+        What it has learned; None where the folder has no checkpoint.
+
+    Raises:
+        CheckpointError: none is good.
+    """
+    restored = restore_checkpoint(folder, step=step)
+    if restored is None:
+        return None
     tree = restored.tree
     try:
         params = from_tree(tree["ema"] or tree["params"], tree.get("bank"))

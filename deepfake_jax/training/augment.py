@@ -20,9 +20,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 
-from deepfake_jax.imaging.affine import umeyama
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.types import Face
 
@@ -81,25 +80,9 @@ def apply_transform(face: Face, transform: Float64[np.ndarray, "2 3"]) -> Face:
     )
 
 
-def random_transform(
-    rng: np.random.Generator,
-    face: Face,
-    *,
-    rotation: float = 10.0,
-    zoom: float = 0.05,
-    shift: float = 0.05,
-    flip: float = 0.4,
-) -> Face:
-    """Turns, zooms, shifts and mirrors a face at random; see `draw_transforms`."""
-    transforms = draw_transforms(
-        rng,
-        1,
-        face_size=face.shape[0],
-        rotation=rotation,
-        zoom=zoom,
-        shift=shift,
-        flip=flip,
-    )
+def random_transform(rng: np.random.Generator, face: Face, **amounts: float) -> Face:
+    """Turns, zooms, shifts and mirrors a face by amounts of `draw_transforms`."""
+    transforms = draw_transforms(rng, 1, face_size=face.shape[0], **amounts)
     return apply_transform(face, transforms[0])
 
 
@@ -136,29 +119,10 @@ def _upsampling(crop_size: int) -> Float64[np.ndarray, "crop_size 5"]:
     return np.clip(1 - np.abs(position[:, None] - np.arange(GRID)), 0, None)
 
 
-def warp_maps(
-    grids: Float64[np.ndarray, "n 5 5 2"], crop_size: int
-) -> Float32[np.ndarray, "n 2 crop_size crop_size"]:
-    """Interpolates grids to full maps: channel 0 is x, channel 1 is y in the face."""
-    weights = _upsampling(crop_size).astype(np.float32)
-    planes = np.moveaxis(grids, -1, 1).astype(np.float32)
-    return weights @ planes @ weights.T
-
-
-def warp_targets(
-    grids: Float64[np.ndarray, "n 5 5 2"], crop_size: int
-) -> Float64[np.ndarray, "n 2 3"]:
-    """The similarities from face to crop that lie nearest to the warps (Umeyama)."""
-    line = np.linspace(0, crop_size, GRID) - 0.5
-    corners = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    points = grids.reshape(len(grids), -1, 2)
-    return umeyama(points, np.broadcast_to(corners, points.shape))
-
-
 def _nearest_grids(
     grids: Float64[np.ndarray, "n 5 5 2"], crop_size: int
 ) -> Float64[np.ndarray, "n 5 5 2"]:
-    """The grids that the matrices of `warp_targets` give, without a decomposition.
+    """The grids that the nearest similarities give, without Umeyama's decomposition.
 
     In the plane, with points as complex numbers, the similarity of least squared error
     is a quotient of two sums.
@@ -189,21 +153,14 @@ def apply_warp(
 
 
 def random_warp(
-    rng: np.random.Generator,
-    face: Face,
-    *,
-    crop_size: int = 64,
-    coverage: float = COVERAGE,
-    warp_scale: float = 5.0,
+    rng: np.random.Generator, face: Face, *, crop_size: int = 64, **amounts: float
 ) -> tuple[Crop, Crop]:
-    """Bends the centre of a face at random; see `draw_warps`.
+    """Bends the centre of a face at random by amounts of `draw_warps`.
 
     Returns:
         (warped, target), both [crop_size, crop_size, 3] uint8.
     """
-    grids = draw_warps(
-        rng, 1, face_size=face.shape[0], coverage=coverage, warp_scale=warp_scale
-    )
+    grids = draw_warps(rng, 1, face_size=face.shape[0], **amounts)
     return apply_warp(face, grids[0], crop_size=crop_size)
 
 
@@ -217,27 +174,25 @@ def draw_cuts(
     face_size: int = FACE_SIZE,
     crop_size: int = 64,
     coverage: float = COVERAGE,
-    rotation: float = 10.0,
-    zoom: float = 0.05,
-    shift: float = 0.05,
-    flip: float = 0.4,
     warp_scale: float = 5.0,
+    **amounts: float,
 ) -> Float64[np.ndarray, "n 2 5 5 2"]:
     """Draws transforms and warps for n faces: the grids of their two cuts.
+
+    Args:
+        rng: source of randomness.
+        n: how many.
+        face_size: side of the faces in pixels.
+        crop_size: of the pictures to be cut.
+        coverage: as for `draw_warps`.
+        warp_scale: likewise.
+        amounts: as for `draw_transforms`.
 
     Returns:
         Where in the untransformed face the grid's points come from, (x, y) in pixels;
         axis 1 is the warped picture, then the target.
     """
-    transforms = draw_transforms(
-        rng,
-        n,
-        face_size=face_size,
-        rotation=rotation,
-        zoom=zoom,
-        shift=shift,
-        flip=flip,
-    )
+    transforms = draw_transforms(rng, n, face_size=face_size, **amounts)
     warps = draw_warps(
         rng, n, face_size=face_size, coverage=coverage, warp_scale=warp_scale
     )
@@ -326,35 +281,19 @@ def augment_faces(
     faces: UInt8[Any, "n face_size face_size 3"],
     *,
     crop_size: int = 64,
-    coverage: float = COVERAGE,
-    rotation: float = 10.0,
-    zoom: float = 0.05,
-    shift: float = 0.05,
-    flip: float = 0.4,
-    warp_scale: float = 5.0,
+    **amounts: float,
 ) -> tuple[
     UInt8[np.ndarray, "n crop_size crop_size 3"],
     UInt8[np.ndarray, "n crop_size crop_size 3"],
 ]:
     """`random_transform` then `random_warp` of n faces, in one resampling each.
 
-    The same as the two up to the second's interpolation.
+    The same as the two up to the second's interpolation, by amounts of `draw_cuts`.
 
     Returns:
         (warped, target), both [n, crop_size, crop_size, 3] uint8.
     """
     n, face_size = faces.shape[:2]
-    grids = draw_cuts(
-        rng,
-        n,
-        face_size=face_size,
-        crop_size=crop_size,
-        coverage=coverage,
-        rotation=rotation,
-        zoom=zoom,
-        shift=shift,
-        flip=flip,
-        warp_scale=warp_scale,
-    )
+    grids = draw_cuts(rng, n, face_size=face_size, crop_size=crop_size, **amounts)
     warped, target = apply_cuts(faces, np.arange(n), grids, crop_size)
     return warped, target

@@ -8,7 +8,7 @@ Reference:
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from deepfake_jax.runs.run_folder import RunError, read_run_config
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import ModelConfig, TrainConfig, load_preset
 from deepfake_jax.training.loop import TrainResult, train
-from deepfake_jax.training.observer import Observer
 
 _BYTES = 4  # of a parameter, float32
 SHARE = 0.1  # of the teacher's parameters that a student has, at most
@@ -28,33 +27,6 @@ _EXEMPLARS = 8  # real faces of a side that a student keeps, at most
 # Largest random transforms of a student's faces; see BENCHMARKS.md.
 _MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
 _WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillResult(TrainResult):
-    """How a session of a student's training ended, and how large it is.
-
-    Attributes:
-        run: the student's folder.
-        teacher: the teacher's.
-        parameters: of the student.
-        teacher_parameters: of the teacher.
-    """
-
-    run: str
-    teacher: str
-    parameters: int
-    teacher_parameters: int
-
-    @property
-    def size_mb(self) -> float:
-        """The student's parameters in float32, 1e6 bytes."""
-        return self.parameters * _BYTES / 1e6
-
-    @property
-    def teacher_mb(self) -> float:
-        """The teacher's, likewise."""
-        return self.teacher_parameters * _BYTES / 1e6
 
 
 def distill(
@@ -65,8 +37,7 @@ def distill(
     a: str | Path | None = None,
     b: str | Path | None = None,
     devices: int | None = None,
-    observer: Observer | None = None,
-) -> DistillResult:
+) -> TrainResult:
     """Trains, or goes on training, a small run to swap as a large one does.
 
     The student holds out the faces that the teacher held out, so that both can be
@@ -82,7 +53,6 @@ def distill(
         a: face set of A; that which the teacher was trained on if None.
         b: face set of B; likewise.
         devices: as for `train`.
-        observer: likewise.
 
     Raises:
         FaceSetError: a set cannot be used, or is not where the teacher remembers it.
@@ -93,39 +63,31 @@ def distill(
         TrainingError: as for `train`.
     """
     teacher, run = Path(teacher), Path(run)
-    trained = load_run(teacher)
     config = config or read_run_config(run)
-    config = config or student_config(trained, load_preset("lite"))
-    result = train(
+    config = config or student_config(load_run(teacher), load_preset("lite"))
+    return train(
         find_set(teacher, "a") if a is None else a,
         find_set(teacher, "b") if b is None else b,
         run,
         config,
         devices=devices,
         teacher=teacher,
-        observer=observer,
-    )
-    return DistillResult(
-        **vars(result),
-        run=str(run),
-        teacher=str(teacher),
-        parameters=count_model(config.model),
-        teacher_parameters=count_parameters(trained.params.network),
     )
 
 
-def describe(result: DistillResult) -> str:
+def describe(result: TrainResult, run: Path, teacher: Path) -> str:
     """Both sizes, and how to compare the two, as lines to read."""
-    share = result.parameters / result.teacher_parameters
+    config = read_run_config(teacher) or TrainConfig()
+    known = count_model(config.model)
+    sizes = [f"{_BYTES * count / 1e6:.2f} MB" for count in (result.parameters, known)]
     return (
         f"step {result.step}, loss A {result.loss_a:.4f} B {result.loss_b:.4f}; saved "
         f"{result.checkpoint}\n"
-        f"student: {result.parameters:,} parameters, {result.size_mb:.2f} MB in "
-        f"float32; teacher: {result.teacher_parameters:,}, {result.teacher_mb:.2f} MB; "
-        f"{share:.1%} of it\n"
+        f"student: {result.parameters:,} parameters, {sizes[0]} in float32; "
+        f"teacher: {known:,}, {sizes[1]}; {result.parameters / known:.1%} of it\n"
         "compare their identity transfer on the same held-out faces:\n"
-        f"  deepfake-jax evaluate --run {result.teacher}\n"
-        f"  deepfake-jax evaluate --run {result.run}"
+        f"  deepfake-jax evaluate --run {teacher}\n"
+        f"  deepfake-jax evaluate --run {run}"
     )
 
 

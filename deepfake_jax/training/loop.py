@@ -4,67 +4,33 @@
 one stopped, with the result of an uninterrupted run.
 """
 
-import logging
 import signal
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from deepfake_jax.evaluation.held_out import Gauge
-from deepfake_jax.face_sets.face_arrays import shift_color
-from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.models.network import Network, SwapParams
-from deepfake_jax.runs.checkpoint import (
-    checkpoint_path,
-    list_checkpoints,
-    restore_checkpoint,
-)
-from deepfake_jax.runs.face_bank import gather_examples, remember
-from deepfake_jax.runs.recorded_sets import check_people, write_sets
-from deepfake_jax.runs.run_folder import (
-    BEST,
-    CHECKPOINTS,
-)
+from deepfake_jax.models.network import count_parameters
+from deepfake_jax.runs.checkpoint import checkpoint_path, list_checkpoints
+from deepfake_jax.runs.run_folder import BEST, CHECKPOINTS
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.checkpoint_keeper import CheckpointKeeper
+from deepfake_jax.training.clock import Clock, Every, Moments
 from deepfake_jax.training.data import load_batches
-from deepfake_jax.training.devices import Devices, find_devices
-from deepfake_jax.training.history import Dispatch, Journal
-from deepfake_jax.training.mesh_guide import make_mesh_guide
-from deepfake_jax.training.observer import Observer
-from deepfake_jax.training.session import (
-    claim_run,
-    compare_processes,
-    describe_run,
-    find_landmarks,
-    find_masks,
-    fingerprint_run,
-    load_parameters,
-    split_faces,
-    start_with,
-)
-from deepfake_jax.training.state import (
-    Teacher,
-    TrainState,
-    init_state,
-    state_from_tree,
-)
+from deepfake_jax.training.history import History
+from deepfake_jax.training.judging import Judging
+from deepfake_jax.training.progress_pictures import write_pictures
+from deepfake_jax.training.session import Session, start_session
+from deepfake_jax.training.state import TrainState
 from deepfake_jax.training.stop import StopRequest, stop_signals
-from deepfake_jax.training.teacher import TeacherRun, load_teacher
-from deepfake_jax.types import SIDES, Side
 
-_log = logging.getLogger("deepfake_jax")
-# What processes tell each other: a signal's number, or that the run has had its time or
-# has stopped improving, or nothing.
-_GO_ON, _ENOUGH = 0, 1
+# What processes tell each other: nothing, or that the run has had its time or has
+# stopped improving, or that and a signal's number, which may be 1.
+_ENOUGH = 1
+Watch = Callable[[TrainedRun, float], None]
 
 
 @dataclass(frozen=True)
@@ -86,6 +52,7 @@ class TrainResult:
             gradient was no finite number.
         best: step of the best checkpoint, None if no held-out faces were judged.
         plateau: step at which the run had stopped improving, None before.
+        parameters: learned numbers of the network.
     """
 
     step: int
@@ -98,6 +65,7 @@ class TrainResult:
     skipped: int
     best: int | None = None
     plateau: int | None = None
+    parameters: int = 0
 
 
 def train(
@@ -111,15 +79,16 @@ def train(
     init: str | Path | None = None,
     init_decoders: bool = False,
     teacher: str | Path | None = None,
-    observer: Observer | None = None,
+    watch: Watch | None = None,
+    watch_minutes: Sequence[float] = (),
 ) -> TrainResult:
     """Trains, or goes on training, the run of two face sets.
 
     It ends when the run has had `config.steps` steps or `config.minutes` minutes in
-    all, where `config.until` says so when it has stopped improving, or on SIGINT or
-    SIGTERM; each time the state is saved first.
+    all, where `config.until` says so when it has stopped improving, or on SIGINT,
+    SIGTERM or SIGHUP; each time the state is saved first.
 
-    It uses every device there is, of all processes that `parallel.setup_distributed`
+    It uses every device there is, of all processes that `devices.setup_distributed`
     joined; each of them calls `train` with the same arguments. The run folder must be
     on a disk that all of them see. The leader alone writes, and a signal to any of them
     ends all at the same step.
@@ -137,8 +106,12 @@ def train(
         teacher: another run, whose swaps this one learns, `config.loss.swap_weight`
             says how much. Its held-out faces and its shift of colors are taken over,
             too. A run that goes on must have the same; see `distill`.
-        observer: looks at the run on its way and at its end; for a single process,
-            because the clocks of others would go on meanwhile.
+        watch: looks at the run at `watch_minutes` and at its end, unless a signal ended
+            it; for a single process, because the clocks of others would go on
+            meanwhile. It gets what a swap would be drawn with now, and the seconds
+            trained; the parameters are the run's own: the next step takes them away.
+        watch_minutes: of the run's training time in all, when to look; the run's clock
+            stands still meanwhile.
 
     Returns:
         The state of the run at its end.
@@ -154,284 +127,187 @@ def train(
         TrainingError: losses or gradients were no finite numbers 20 steps in a row, or
             the processes do not agree on what to train.
     """
-    config = config or TrainConfig()
-    run = Path(run)
-    place = find_devices(devices)
-    rows = place.rows(config.batch_size)
-    with ExitStack() as stack:
-        try:
-            faces_a, faces_b = (
-                load_faces(
-                    folder,
-                    min_faces=min_faces,
-                    memory_limit_mb=config.memory_limit_mb,
-                )
-                for folder in (a, b)
-            )
-            taught = load_teacher(teacher, run, config)
-            if place.leads:
-                stack.enter_context(claim_run(run, config, taught))
-            stop = stack.enter_context(stop_signals())
-            start = load_parameters(run, config, init, decoders=init_decoders)
-            session = _Session(
-                run,
-                config,
-                faces_a,
-                faces_b,
-                place,
-                rows=rows,
-                start=start,
-                teacher=taught,
-            )
-            session.observer = observer
-        except Exception:
-            place.meet(0, 0, 0)
-            raise
-        compare_processes(place.meet(1, session.step, session.fingerprint), run)
-        return session.train_until(stop)
-
-
-class _Session:
-    """One call of `train`: the state of the loop."""
-
-    def __init__(
-        self,
-        run: Path,
-        config: TrainConfig,
-        a: FaceSet,
-        b: FaceSet,
-        devices: Devices,
-        *,
-        rows: slice,
-        start: Network | None,
-        teacher: TeacherRun | None = None,
-    ):
-        self.config, self.run = config, run
-        self.devices, self.rows = devices, rows
-        self.journal = Journal(run, config, devices)
-        sets: dict[Side, FaceSet] = {"a": a, "b": b}
-        self.splits = split_faces(
-            run,
-            sets,
-            config,
-            leads=devices.leads,
+    with (
+        start_session(
+            {"a": a, "b": b},
+            Path(run),
+            config or TrainConfig(),
+            min_faces=min_faces,
+            devices=devices,
+            init=init,
+            init_decoders=init_decoders,
             teacher=teacher,
-        )
-        self.among: dict[Side, np.ndarray] = {
-            side: self.splits[side].train for side in SIDES
-        }
-        self.facts = describe_run(config, sets, self.among, teacher)
-        counts = [len(own) for own in self.among.values()]
-        told = "" if teacher is None else teacher.name
-        self.fingerprint = fingerprint_run(config, self.facts, told, *counts)
-        self.observer: Observer | None = None
-        self.observed_step, self.observed_seconds = -1, 0.0
-        state = init_state(jax.random.key(config.seed), config)
-        if config.loss.mesh_weight:
-            state = replace(state, mesh=make_mesh_guide(sets, self.among))
-        state = self._resume(start_with(state, start))
-        self.step = int(state.step)
-        self.saved_step = self.step or None
-        self.state = devices.put_state(state)
-        self.teacher: Teacher | None = None
-        if teacher is not None:
-            self.teacher = devices.put_state(teacher.network)
-        shift = self.facts.shift
-        self.faces: dict[Side, Any] = {
-            "a": shift_color(a.faces, shift),
-            "b": b.faces,
-        }
-        self.landmarks = find_landmarks(config, sets, taught=teacher is not None)
-        self.masks = find_masks(config, sets)
-        self._begin_judging(sets)
-        if devices.leads:
-            self.journal.memory = self._make_memory(sets, shift)
-            check_people(run, sets)
-            write_sets(run, sets)
+        ) as session,
+        # Not before: nothing is there to be saved, and a signal ends the start at once.
+        stop_signals() as stop,
+    ):
+        return _train_until(session, stop, watch, watch_minutes)
 
-    def _begin_judging(self, sets: dict[Side, FaceSet]) -> None:
-        held = all(len(split.held) for split in self.splits.values())
-        if held and self.config.judge_every:
-            if self.devices.leads:
-                model = self.state.model
-                self.journal.gauge = Gauge(model, sets, self.splits, self.facts)
-        elif self.config.until:
-            _log.warning(
-                "until %s: without held-out faces of both sides, or with judge_every "
-                "0, nobody sees whether the run improves; it ends by steps or minutes",
-                self.config.until,
+
+def _train_until(
+    session: Session, stop: StopRequest, watch: Watch | None, minutes: Sequence[float]
+) -> TrainResult:
+    """The loop: a batch, a step, and now and then a line, pictures, a state."""
+    run, config, devices = session.run, session.config, session.devices
+    state, step, facts = session.state, session.step, session.facts
+    clock = Clock(images_per_step=2 * config.batch_size, earlier_seconds=facts.seconds)
+    history = History(run, config, devices, clock, facts)
+    judging = Judging(session, history, clock)
+    keeper = CheckpointKeeper(run, config, session.memory, step)
+    pictures = Every(config.preview_seconds)
+    looks = Moments([60 * each for each in minutes], since=facts.seconds)
+    advance = {False: devices.make_step(), True: devices.make_step(stacked=True)}
+    previous = newest = looked = None
+
+    def vote() -> int:
+        if stop.number:
+            return _ENOUGH + stop.number
+        return _ENOUGH * _has_enough(config, step, clock, judging)
+
+    def find_end(collected: int | None) -> int:
+        # Of several processes all must come to the same: by nothing but a dispatch that
+        # all of them have collected, or one would wait for others that have ended.
+        told = history.end_vote(collected)
+        return vote() if devices.processes == 1 else told
+
+    ending = int(devices.meet(vote()).max())
+    with closing(_load(session)) as batches, history.show_progress(step):
+        feed = _feed(session, batches, clock, vote)
+        following = next(feed, None)
+        while following is not None and not ending:
+            count, batch, told = following
+            state, metrics = advance[count > 1](
+                state, batch, teacher=session.teacher, **told
             )
-
-    def _make_memory(
-        self, sets: dict[Side, FaceSet], shift: np.ndarray
-    ) -> Callable[[SwapParams], SwapParams]:
-        model = self.state.model
-        examples = gather_examples(sets, self.among, model.crop_size, color_shift=shift)
-        pictures = self.config.exemplars
-        return partial(remember, model, examples=examples, pictures=pictures)
-
-    def _resume(self, state: TrainState) -> TrainState:
-        restored = restore_checkpoint(self.run / CHECKPOINTS)
-        if restored is None:
-            self.journal.resume(0, None)
-            return state
-        tree, facts = restored.tree, restored.facts
-        self.journal.resume(restored.step, facts)
-        self.observed_seconds = facts.seconds
-        if facts.color_shift != self.facts.color_shift:
-            _log.info("the run keeps the shift of color that it began with")
-            self.facts = replace(self.facts, color_shift=facts.color_shift)
-        _log.info("going on at step %d", restored.step)
-        return state_from_tree(tree, state)
-
-    def train_until(self, stop: StopRequest) -> TrainResult:
-        """The loop: a batch, a step, and now and then a line, pictures, a state."""
-        config, devices = self.config, self.devices
-        step_function = devices.make_step()
-        stacked_step = devices.make_step(stacked=True)
-        next_save = time.monotonic() + 60 * config.checkpoint_minutes
-        next_preview = time.monotonic() + config.preview_seconds
-        save_is_due, newest = False, None
-        journal = self.journal
-        ending = int(devices.meet(self._vote(stop)).max())
-        with closing(self._load()) as batches, journal.show_progress(self.step):
-            feed = self._feed(batches, stop)
-            following = next(feed, None)
-            while following is not None and not ending:
-                count, batch, vote = following
-                advance = stacked_step if count > 1 else step_function
-                self.state, metrics = advance(
-                    self.state, batch, teacher=self.teacher, **vote
-                )
-                self.step += count
-                previous, newest = newest, Dispatch(self.step, metrics)
-                # The next batch goes to the devices while they work.
-                following = next(feed, None)
-                # Wait for the dispatch before this one: the devices always have one
-                # queued, and the clock is never further off than that.
-                journal.collect(previous)
-                if journal.judgement_is_due(self.step):
-                    journal.collect(newest)
-                    journal.judge(self.step, self.state, self.facts)
-                if self._look_is_due():
-                    journal.collect(newest)
-                    self._observe(journal.seconds)
-                now = time.monotonic()
-                save_is_due |= self.step % config.checkpoint_every == 0
-                save_is_due |= now >= next_save
-                if save_is_due and devices.leads:
-                    journal.collect(newest)
-                    # After a skipped update, wait for one that is not: the parameters
-                    # may be what causes it.
-                    if not journal.skipped_in_row:
-                        self._save()
-                        save_is_due = False
-                        next_save = time.monotonic() + 60 * config.checkpoint_minutes
-                if now >= next_preview and devices.leads:
-                    self._write_pictures()
-                    next_preview = time.monotonic() + config.preview_seconds
-                ending = self._find_end(previous, stop)
-            journal.collect(newest)
-            self._find_end(newest, stop)
-            journal.update_progress(self.step)
-        ended = journal.seconds
-        if self.saved_step != self.step:
-            self._save()
-        self._write_pictures()
-        if self.observer and ending <= 1 and self.observed_step != self.step:
-            self._observe(ended)
-        return self._result(signal.Signals(ending).name if ending > 1 else None)
-
-    def _vote(self, stop: StopRequest) -> int:
-        """Why this process would end the run now: a signal, enough of it, or 0."""
-        minutes, seconds = self.config.minutes, self.journal.seconds
-        over = minutes is not None and self.step > 0 and seconds >= 60 * minutes
-        if self.config.until == "plateau":
-            over |= self.journal.scores.plateau is not None
-        return stop.number or (_ENOUGH if over else _GO_ON)
-
-    def _find_end(self, collected: Dispatch | None, stop: StopRequest) -> int:
-        """Why all processes end the run now, or 0.
-
-        With several processes this must depend on nothing but a dispatch that all of
-        them have collected, or one would wait for others that have ended.
-
-        Raises:
-            TrainingError: too many updates in a row were skipped.
-        """
-        if collected is not None and collected.problem:
-            raise collected.problem
-        if self.devices.processes == 1:
-            return self._vote(stop)
-        return collected.vote if collected else _GO_ON
-
-    def _feed(
-        self, batches: Iterator[Batch], stop: StopRequest
-    ) -> Iterator[tuple[int, Batch, dict[str, Any]]]:
-        """Each coming dispatch: how many steps, their batches, and a vote."""
-        step = self.step
-        while count := steps_of_dispatch(self.config, step):
-            with self.journal.meter.waiting():
-                group = [next(batches) for _ in range(count)]
-            vote = self.devices.put_vote(self._vote(stop))
-            yield count, self.devices.put_batches(group), vote
             step += count
+            previous, newest = newest, step
+            history.add(step, metrics)
+            # The next batch goes to the devices while they work.
+            following = next(feed, None)
+            # Wait for the dispatch before this one: the devices always have one queued,
+            # and the clock is never further off than that.
+            history.collect(leave=1)
+            if judging.is_due(step):
+                history.collect()
+                judging.judge(step, devices.get_state(state.swap_params))
+            if watch and looks.is_due(clock.seconds):
+                history.collect()
+                looked = step
+                _show(watch, session, state, history, clock)
+            if devices.leads and keeper.is_due(step):
+                history.collect()
+                # After a skipped update, wait for one that is not: the parameters may
+                # be what causes it.
+                if not history.skipped_in_row:
+                    _save(keeper, session, state, history, clock)
+            if devices.leads and pictures.is_due():
+                _draw(session, state, history, clock)
+            ending = find_end(previous)
+        history.collect()
+        find_end(newest)
+        history.update_progress(step)
+    if devices.leads:
+        _save(keeper, session, state, history, clock)
+        _draw(session, state, history, clock)
+    if watch and ending <= _ENOUGH and looked != step:
+        _show(watch, session, state, history, clock)
+    interrupted = signal.Signals(ending - _ENOUGH).name if ending > _ENOUGH else None
+    return _sum_up(session, step, history, clock, judging, interrupted)
 
-    def _look_is_due(self) -> bool:
-        seconds, since = self.journal.seconds, self.observed_seconds
-        return self.observer is not None and self.observer.is_due(seconds, since=since)
 
-    def _observe(self, seconds: float) -> None:
-        """Shows the observer what a swap would be drawn with now."""
-        assert self.observer is not None
-        self.observed_step, self.observed_seconds = self.step, seconds
-        with self.journal.off_the_clock():
-            now = TrainedRun(
-                model=self.state.model,
-                params=self.journal.memory(
-                    self.devices.get_state(self.state.swap_params)
-                ),
-                step=self.step,
-                facts=self.facts,
-            )
-            self.observer.observe(now, seconds)
+def _has_enough(config: TrainConfig, step: int, clock: Clock, judging: Judging) -> bool:
+    """Whether a run has had its time, or has stopped improving."""
+    minutes = config.minutes
+    over = minutes is not None and step > 0 and clock.seconds >= 60 * minutes
+    return over or (config.until == "plateau" and judging.plateau is not None)
 
-    def _save(self) -> None:
-        self.journal.save(self.step, self.state, self.facts)
-        self.saved_step = self.step
 
-    def _write_pictures(self) -> None:
-        self.journal.write_pictures(self.step, self.state, self.faces)
+def _load(session: Session) -> Generator[Batch]:
+    config = session.config
+    return load_batches(
+        session.faces,
+        first_step=session.step,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        augment=config.augment,
+        crop_size=session.state.model.crop_size,
+        workers=config.workers,
+        rows=session.rows,
+        among=session.among,
+        landmarks=session.landmarks,
+        masks=session.masks,
+        half_steps=config.half_steps,
+    )
 
-    def _load(self) -> Generator[Batch]:
-        return load_batches(
-            self.faces,
-            first_step=self.step,
-            seed=self.config.seed,
-            batch_size=self.config.batch_size,
-            augment=self.config.augment,
-            crop_size=self.state.model.crop_size,
-            workers=self.config.workers,
-            rows=self.rows,
-            among=self.among,
-            landmarks=self.landmarks,
-            masks=self.masks,
-            half_steps=self.config.half_steps,
+
+def _feed(
+    session: Session, batches: Iterator[Batch], clock: Clock, vote: Callable[[], int]
+) -> Iterator[tuple[int, Batch, dict[str, Any]]]:
+    """Each coming dispatch: how many steps, their batches, and this process's vote."""
+    devices, step = session.devices, session.step
+    while count := steps_of_dispatch(session.config, step):
+        with clock.waiting():
+            group = [next(batches) for _ in range(count)]
+        yield count, devices.put_batches(group), devices.put_vote(vote())
+        step += count
+
+
+def _save(
+    keeper: CheckpointKeeper,
+    session: Session,
+    state: TrainState,
+    history: History,
+    clock: Clock,
+) -> None:
+    with clock.apart():
+        keeper.save(session.devices.get_state(state), history.facts)
+
+
+def _draw(session: Session, state: TrainState, history: History, clock: Clock) -> None:
+    with clock.apart():
+        whole = session.devices.get_state(state)
+        loss_a, loss_b = history.losses.values()
+        title = f"step {int(whole.step)}, loss A {loss_a:.4f}, B {loss_b:.4f}"
+        params = session.memory(whole.swap_params)
+        write_pictures(session.run, title, whole.model, params, session.faces)
+
+
+def _show(
+    watch: Watch, session: Session, state: TrainState, history: History, clock: Clock
+) -> None:
+    seconds = clock.seconds
+    with clock.stopped():
+        whole = session.devices.get_state(state)
+        now = TrainedRun(
+            model=whole.model,
+            params=session.memory(whole.swap_params),
+            step=int(whole.step),
+            facts=history.facts,
         )
+        watch(now, seconds)
 
-    def _result(self, interrupted: str | None) -> TrainResult:
-        return TrainResult(
-            step=self.step,
-            loss_a=self.journal.losses[0],
-            loss_b=self.journal.losses[1],
-            images_per_second=self.journal.meter.median_rate,
-            checkpoint=str(checkpoint_path(self.run / CHECKPOINTS, self.step)),
-            interrupted=interrupted,
-            seconds=self.journal.seconds,
-            skipped=self.journal.skipped,
-            best=(list_checkpoints(self.run / BEST) or [None])[-1],
-            plateau=self.journal.scores.plateau,
-        )
+
+def _sum_up(
+    session: Session,
+    step: int,
+    history: History,
+    clock: Clock,
+    judging: Judging,
+    interrupted: str | None,
+) -> TrainResult:
+    return TrainResult(
+        step=step,
+        loss_a=history.losses["a"],
+        loss_b=history.losses["b"],
+        images_per_second=clock.median_rate,
+        checkpoint=str(checkpoint_path(session.run / CHECKPOINTS, step)),
+        interrupted=interrupted,
+        seconds=clock.seconds,
+        skipped=history.skipped,
+        best=(list_checkpoints(session.run / BEST) or [None])[-1],
+        plateau=judging.plateau,
+        parameters=count_parameters(session.state.model.shapes()),
+    )
 
 
 def steps_of_dispatch(config: TrainConfig, step: int) -> int:

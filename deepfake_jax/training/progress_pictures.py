@@ -8,9 +8,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.picture_grid import draw_preview
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.network import SwapParams
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import LOSSES_NAME, METRICS_NAME, PREVIEW_NAME
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.progress_scores import is_judgement
 from deepfake_jax.types import Side, other_side, spread
@@ -117,7 +120,20 @@ def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
     return np.where(count > 0, mean, np.nan)
 
 
-def _draw_rows(
+def write_pictures(
+    run: Path,
+    title: str,
+    model: Autoencoder,
+    params: SwapParams,
+    faces: Mapping[Side, UInt8[Any, "_ h w 3"]],
+) -> None:
+    """Draws ``preview.png``, both sides through both decoders, and ``loss.png``."""
+    rows = draw_rows(model, params, faces)
+    write_picture(run / PREVIEW_NAME, draw_preview(rows, title=title))
+    plot_losses(read_metrics(run / METRICS_NAME), run / LOSSES_NAME)
+
+
+def draw_rows(
     model: Autoencoder, params: SwapParams, sets: Mapping[Side, UInt8[Any, "_ h w 3"]]
 ) -> list[tuple[str, Any]]:
     """Some faces of each side: real, by their own decoder, by the other's."""

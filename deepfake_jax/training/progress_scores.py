@@ -53,11 +53,6 @@ class Scores:
             return True
         return figures["score"] > max(self._scores, default=-math.inf)
 
-    @property
-    def interval(self) -> int:
-        """Steps from the last judgement to the next."""
-        return self._interval
-
     def is_due(self, step: int) -> bool:
         """Whether to judge after this step."""
         if self._every == 0 or step % self._every:

@@ -1,118 +1,246 @@
-"""What a run begins with, or goes on with: its faces, its parameters, its description.
+"""What a call of `train` begins with: a `Session`, in which nothing changes.
 
-Every process of a run calls these alike and comes to the same results.
+`start_session` reads and checks all that can be refused before it writes anything, and
+the run's config last: a start that fails leaves a run as it was. Every process of a run
+calls it alike and comes to the same result.
 """
 
 import json
 import logging
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Float64, Int, Int64, UInt8
 
-from deepfake_jax.face_sets.face_colors import mean_color_shift
-from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import stack_landmarks
+from deepfake_jax.evaluation.held_out import Gauge
+from deepfake_jax.face_sets.face_arrays import shift_color
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.files import lock_output
-from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.models.fine_detail import measure_energies
 from deepfake_jax.models.network import Network, SwapParams
-from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
+from deepfake_jax.runs.checkpoint import list_checkpoints, restore_checkpoint
+from deepfake_jax.runs.face_bank import gather_examples, remember
+from deepfake_jax.runs.held_out import Split
+from deepfake_jax.runs.metrics_file import truncate_metrics
+from deepfake_jax.runs.recorded_sets import check_people, write_sets
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
     LOCK_NAME,
+    METRICS_NAME,
     RunError,
     check_run,
     write_run_config,
 )
 from deepfake_jax.runs.trained_run import load_start
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
-from deepfake_jax.training.face_masks import draw_face_masks
+from deepfake_jax.training.checkpoint_keeper import Memory
+from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.history import TrainingError
-from deepfake_jax.training.state import TrainState
-from deepfake_jax.training.teacher import TeacherRun, check_teacher, write_teacher
-from deepfake_jax.types import Side
-
-_MEASURED = 64  # faces a side whose detail is measured
-# Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
-_SMALL_SETS = (
-    (5, "a likeness in that pose and light; other ones come out wrong"),
-    (30, "most poses and expressions are missing, and come out wrong"),
-    (100, "enough for a first look, with faults where a pose or expression is new"),
+from deepfake_jax.training.mesh_guide import make_mesh_guide
+from deepfake_jax.training.run_faces import (
+    describe_run,
+    find_landmarks,
+    find_masks,
+    record_split,
+    split_faces,
 )
+from deepfake_jax.training.state import (
+    Teacher,
+    TrainState,
+    init_state,
+    state_from_tree,
+)
+from deepfake_jax.training.teacher import (
+    TeacherRun,
+    check_teacher,
+    load_teacher,
+    write_teacher,
+)
+from deepfake_jax.types import SIDES, Side
+
 _log = logging.getLogger("deepfake_jax")
 
 
-def split_faces(
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Session:
+    """One call of `train`, as it begins.
+
+    Attributes:
+        run: the run's folder.
+        config: the run's.
+        devices: to train on.
+        rows: this process's share of each batch.
+        step: updates that the run has had.
+        facts: what else it knows.
+        state: of that step, on the devices; the first update takes its memory.
+        teacher: whose swaps to learn, on the devices, or None.
+        faces: of both sides, as they are trained on.
+        among: which of them are.
+        landmarks: of all faces, where a run learns their shapes, or None.
+        masks: likewise, where the loss weighs parts of the face.
+        memory: adds to parameters what swaps recall; nothing but in the leader.
+        gauge: measures held-out faces in the leader's process; None where there are
+            none or nobody asked.
+    """
+
+    run: Path
+    config: TrainConfig
+    devices: Devices
+    rows: slice
+    step: int
+    facts: RunFacts
+    state: TrainState
+    teacher: Teacher | None
+    faces: Mapping[Side, UInt8[Any, "_ h w 3"]]
+    among: Mapping[Side, Int64[np.ndarray, "_"]]
+    landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None
+    masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None
+    memory: Memory
+    gauge: Gauge | None
+
+
+@contextmanager
+def start_session(
+    folders: Mapping[Side, str | Path],
     run: Path,
-    sets: Mapping[Side, FaceSet],
     config: TrainConfig,
     *,
-    leads: bool,
-    teacher: TeacherRun | None = None,
-) -> dict[Side, Split]:
-    """Which faces of both sides to train on, and which to judge by.
-
-    A run that goes on has what it recorded, or holds none out if it recorded nothing.
-    Without a checkpoint nothing was trained yet, and the split is made anew: all
-    processes come to the same one, whether or not they see the leader's record. A
-    student holds out what its teacher did, or they could not be compared.
+    min_faces: int = 1,
+    devices: int | None = None,
+    init: str | Path | None = None,
+    init_decoders: bool = False,
+    teacher: str | Path | None = None,
+) -> Iterator[Session]:
+    """Holds a run folder, which nobody else trains meanwhile; see `loop.train`.
 
     Args:
-        run: its folder.
-        sets: of both sides.
-        config: the run's.
-        leads: whether this process records the split of a run that begins.
-        teacher: of a student.
-
-    Raises:
-        FaceSetError: the record cannot be read.
+        folders: of both sides' face sets.
+        run: the run's.
+        config: what to do.
+        min_faces: as for `train`; likewise all that follow.
+        devices: likewise.
+        init: likewise.
+        init_decoders: likewise.
+        teacher: likewise.
     """
-    goes_on = bool(list_checkpoints(run / CHECKPOINTS))
-    splits: dict[Side, Split] = {}
-    for side, faces in sets.items():
-        if goes_on or teacher is not None:
-            known = run if goes_on or teacher is None else teacher.folder
-            splits[side] = resume_split(known, side, faces.records)
-        else:
-            share, seed = config.holdout, config.seed
-            splits[side] = begin_split(side, faces.records, share, seed)
-    if goes_on:
-        return splits
-    if leads:
-        for side, split in splits.items():
-            _say_what_to_expect(side, len(split.train))
-        chosen = {str(side): splits[side].held for side in sets}
-        records = {str(side): faces.records for side, faces in sets.items()}
-        write_held(run, {s: [records[s][i] for i in chosen[s]] for s in chosen})
-    return splits
+    place = find_devices(devices)
+    rows = place.rows(config.batch_size)
+    is_new = not run.exists()
+    with ExitStack() as stack:
+        try:
+            sets: dict[Side, FaceSet] = {
+                side: load_faces(
+                    folders[side],
+                    min_faces=min_faces,
+                    memory_limit_mb=config.memory_limit_mb,
+                )
+                for side in SIDES
+            }
+            taught = load_teacher(teacher, run, config)
+            start = load_parameters(run, config, init, decoders=init_decoders)
+            check_run(run, config)
+            check_teacher(run, taught)
+            if place.leads:
+                check_people(run, sets)
+                stack.callback(_remove_empty, run, is_new=is_new)
+                stack.enter_context(lock_output(run, lock=run / LOCK_NAME))
+            splits = split_faces(run, sets, config, teacher=taught)
+            session = _begin(run, config, sets, splits, place, rows, start, taught)
+        except BaseException:
+            place.meet(0, 0, 0)
+            raise
+        told = "" if taught is None else taught.name
+        counts = [len(own) for own in session.among.values()]
+        fingerprint = fingerprint_run(config, session.facts, told, *counts)
+        compare_processes(place.meet(1, session.step, fingerprint), run)
+        if place.leads:
+            if not session.step:
+                record_split(run, sets, splits)
+            write_teacher(run, taught)
+            write_sets(run, sets)
+            truncate_metrics(run / METRICS_NAME, session.step)
+            write_run_config(run, config)
+        yield session
 
 
-def _say_what_to_expect(side: Side, count: int) -> None:
-    """Warns of a set too small for a good swap.
+def _remove_empty(run: Path, *, is_new: bool) -> None:
+    """Removes the folder that a start made for its lock alone."""
+    if is_new and run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
 
-    Seen with 1, 10, 30 and some 75 faces a side; the limits between are estimates.
-    """
-    for below, outcome in _SMALL_SETS:
-        if count < below:
-            _log.warning(
-                "%s has %d face%s to train on: %s. Some hundred faces in varied poses, "
-                "expressions and light work best; extract more footage of this person",
-                side.upper(),
-                count,
-                "s" * (count != 1),
-                outcome,
-            )
-            return
+
+def _begin(
+    run: Path,
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    splits: Mapping[Side, Split],
+    devices: Devices,
+    rows: slice,
+    start: Network | None,
+    teacher: TeacherRun | None,
+) -> Session:
+    """The session of a run that begins or goes on; writes nothing."""
+    among: dict[Side, np.ndarray] = {side: splits[side].train for side in SIDES}
+    facts = describe_run(config, sets, among, teacher)
+    state = start_with(init_state(jax.random.key(config.seed), config), start)
+    if config.loss.mesh_weight:
+        state = replace(state, mesh=make_mesh_guide(sets, among))
+    restored = restore_checkpoint(run / CHECKPOINTS)
+    if restored is not None:
+        _log.info("going on at step %d", restored.step)
+        state = state_from_tree(restored.tree, state)
+        if restored.facts.color_shift != facts.color_shift:
+            _log.info("the run keeps the shift of color that it began with")
+        facts = replace(
+            restored.facts,
+            model=facts.model,
+            detail=facts.detail,
+            identities=facts.identities,
+        )
+    shift, crop_size = facts.shift, state.model.crop_size
+    memory, gauge = _recall_nothing, None
+    if devices.leads:
+        examples = gather_examples(sets, among, crop_size, color_shift=shift)
+        memory = partial(
+            remember, state.model, examples=examples, pictures=config.exemplars
+        )
+    if config.judge_every and all(len(split.held) for split in splits.values()):
+        if devices.leads:
+            gauge = Gauge(state.model, sets, splits, facts)
+    elif config.until:
+        _log.warning(
+            "until %s: without held-out faces of both sides, or with judge_every 0, "
+            "nobody sees whether the run improves; it ends by steps or minutes",
+            config.until,
+        )
+    return Session(
+        run=run,
+        config=config,
+        devices=devices,
+        rows=rows,
+        step=int(state.step),
+        facts=facts,
+        state=devices.put_state(state),
+        teacher=None if teacher is None else devices.put_state(teacher.network),
+        faces={"a": shift_color(sets["a"].faces, shift), "b": sets["b"].faces},
+        among=among,
+        landmarks=find_landmarks(config, sets, taught=teacher is not None),
+        masks=find_masks(config, sets),
+        memory=memory,
+        gauge=gauge,
+    )
+
+
+def _recall_nothing(params: SwapParams) -> SwapParams:
+    return params
 
 
 def load_parameters(
@@ -154,104 +282,6 @@ def start_with(state: TrainState, start: Network | None) -> TrainState:
     if state.ema is not None:
         ema = jax.tree.map(jnp.copy, SwapParams(network, state.statistics))
     return replace(state, network=network, ema=ema)
-
-
-def describe_run(
-    config: TrainConfig,
-    sets: Mapping[Side, FaceSet],
-    among: Mapping[Side, Int[np.ndarray, "_"]],
-    teacher: TeacherRun | None = None,
-) -> RunFacts:
-    """What a checkpoint must say for a swap to need nothing else.
-
-    Args:
-        config: the run's.
-        sets: of both sides.
-        among: which faces are trained on; the skins' mean colors are matched.
-        teacher: of a student, which sees A's faces in the teacher's colors.
-    """
-    shift = np.zeros(3)
-    if teacher is not None:
-        shift = teacher.trained.facts.shift
-    elif config.match_color:
-        shift = mean_color_shift(sets, among=among)
-    red, green, blue = shift.tolist()
-    return RunFacts(
-        model=config.model,
-        color_shift=(red, green, blue),
-        detail=_note_detail(config, sets, among),
-        identities={
-            side: faces.header["identity"]
-            for side, faces in sets.items()
-            if "identity" in faces.header
-        },
-    )
-
-
-def find_landmarks(
-    config: TrainConfig, sets: Mapping[Side, FaceSet], *, taught: bool = False
-) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
-    """Landmarks of all faces, where a run learns their shapes; else None.
-
-    Args:
-        config: the run's.
-        sets: of both sides.
-        taught: whether the run has a teacher, who recalls by them.
-    """
-    if not (taught or (config.loss.shape_weight and config.model.align_codes)):
-        return None
-    return stack_landmarks({side: faces.records for side, faces in sets.items()})
-
-
-def find_masks(
-    config: TrainConfig, sets: Mapping[Side, FaceSet]
-) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:
-    """Masks of all faces, where a run's loss weighs their parts; else None.
-
-    Raises:
-        RunError: a face has no 68 landmarks.
-    """
-    if not config.loss.weighs_parts:
-        return None
-    landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
-    if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
-        raise RunError(
-            "the loss weighs parts of the face (loss.background, eyes_weight, "
-            "mouth_weight or mask_weight), but some faces have no 68 landmarks; "
-            "extract them with --landmarks mesh, or train --preset lite"
-        )
-    return {side: draw_face_masks(own) for side, own in landmarks.items()}
-
-
-def _note_detail(
-    config: TrainConfig,
-    sets: Mapping[Side, FaceSet],
-    among: Mapping[Side, Int[np.ndarray, "_"]],
-) -> dict[Side, tuple[float, float]]:
-    """How much fine detail each side's training faces have; see `detail`."""
-    size = make_autoencoder(config.model).crop_size
-    found: dict[Side, tuple[float, float]] = {}
-    for side, faces in sets.items():
-        own = among[side]
-        # As many of any set: one program measures them.
-        picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
-        crops = crop_faces(np.asarray(faces.faces[picked]), size)
-        fine, coarse = measure_energies(crops).tolist()
-        found[side] = fine, coarse
-    return found
-
-
-@contextmanager
-def claim_run(
-    run: Path, config: TrainConfig, teacher: TeacherRun | None
-) -> Iterator[None]:
-    """Holds a run folder, which nobody else trains meanwhile."""
-    check_run(run, config)
-    check_teacher(run, teacher)
-    with lock_output(run, lock=run / LOCK_NAME):
-        write_run_config(run, config)
-        write_teacher(run, teacher)
-        yield
 
 
 def compare_processes(told: Int[np.ndarray, "_ 3"], run: Path) -> None:

@@ -1,27 +1,30 @@
 """The run that a student learns its swaps from, and what its folder says of that.
 
 ``teacher.json`` in the student's folder names the teacher's folder and its very
-parameters. These are not part of the student's checkpoints: a student that goes on
-reads them again from the teacher's folder, where they must be the same.
+parameters; ``teacher/`` keeps these. They are no part of the student's checkpoints: a
+student that goes on reads them from there, whatever became of the teacher meanwhile.
 """
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deepfake_jax.files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.checkpoint import list_checkpoints, save_best
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
     RunError,
 )
-from deepfake_jax.runs.trained_run import TrainedRun, load_run
+from deepfake_jax.runs.trained_run import TrainedRun, load_run, read_trained
 from deepfake_jax.train_config import ConfigError, TrainConfig
+from deepfake_jax.training.checkpoint_keeper import params_to_tree
 from deepfake_jax.training.state import Teacher
 
 TEACHER_NAME = "teacher.json"  # in a student's folder
+TEACHER = "teacher"  # a folder of one checkpoint there
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ def load_teacher(
     """Reads the run that a student learns from; None for a run without a teacher.
 
     Args:
-        folder: the teacher's; its newest good checkpoint is read.
+        folder: the teacher's; its newest good checkpoint is read, or for a student that
+            goes on, that which it began with.
         run: the student's.
         config: the student's.
 
@@ -86,7 +90,7 @@ def load_teacher(
     folder = Path(folder)
     if folder.resolve() == run.resolve():
         raise RunError(f"--teacher and --run are both {run}; give the student its own")
-    trained = load_run(folder)
+    trained = _find_known(folder, run) or load_run(folder)
     own = make_autoencoder(config.model).crop_size
     if trained.model.crop_size != own:
         raise RunError(
@@ -126,17 +130,38 @@ def check_teacher(run: Path, teacher: TeacherRun | None) -> None:
     )
 
 
+def _find_known(folder: Path, run: Path) -> TrainedRun | None:
+    """What a student that goes on began to learn from; None if it must be read anew."""
+    record, kept = _read_record(run), run / TEACHER
+    if record.get("folder") != str(folder.resolve()):
+        return None
+    if list_checkpoints(kept):
+        trained = read_trained(kept)
+        assert trained is not None
+        return replace(trained, model_hash=record["model_hash"])
+    # Students of earlier versions kept nothing.
+    step, earlier = record.get("step"), folder / CHECKPOINTS
+    if list_checkpoints(run / CHECKPOINTS) and step in list_checkpoints(earlier):
+        return read_trained(earlier, step=step)
+    return None
+
+
 def write_teacher(run: Path, teacher: TeacherRun | None) -> None:
     """Records in a run's folder who teaches it, or that nobody does."""
     if teacher is None:
         # One that was recorded before a first step.
         (run / TEACHER_NAME).unlink(missing_ok=True)
+        shutil.rmtree(run / TEACHER, ignore_errors=True)
         return
     record = {
         "folder": str(teacher.folder.resolve()),
         "step": teacher.trained.step,
         "model_hash": teacher.name,
     }
+    step, trained = teacher.trained.step, teacher.trained
+    if list_checkpoints(run / TEACHER) != [step]:
+        tree = params_to_tree(step, trained.params)
+        save_best(run / TEACHER, step, tree, facts=trained.facts)
     write_json(run / TEACHER_NAME, record)
 
 

@@ -32,7 +32,6 @@ from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.observer import Observer
 
 # `tiny_config`, whose step other tests compile, too.
 _SETTINGS = "model.width=8 batch_size=2 optimizer.learning_rate=1e-3"
@@ -127,10 +126,11 @@ def test_looking_takes_no_training_time(tmp_path: Path):
         assert set(trained.params.faces) == {"a", "b"}
 
     # Every step comes after another of these times.
-    observer = Observer([n / 60e4 for n in range(10**6)], look)
+    minutes = [n / 60e4 for n in range(10**6)]
     start = time.monotonic()
     config = tiny_config(steps=4)
-    result = train(a, b, tmp_path / "run", config, devices=1, observer=observer)
+    run = tmp_path / "run"
+    result = train(a, b, run, config, devices=1, watch=look, watch_minutes=minutes)
     elapsed = time.monotonic() - start
     assert [step for step, _ in looks] == [1, 2, 3, 4]
     seconds = [at for _, at in looks]
@@ -140,17 +140,9 @@ def test_looking_takes_no_training_time(tmp_path: Path):
     # where the machine is busy.
     assert seconds[3] - seconds[1] < 2
     # A finished run is looked at once more, at its end.
-    train(a, b, tmp_path / "run", config, devices=1, observer=Observer([], look))
+    train(a, b, run, config, devices=1, watch=look)
     assert [step for step, _ in looks[4:]] == [4]
     assert looks[4][1] >= seconds[3]
-
-
-def test_times_that_pass_together_are_one_look():
-    observer = Observer([1.0, 2.0, 3.0], lambda trained, seconds: None)
-    due = [observer.is_due(at, since=0.0) for at in (59.0, 60.0)]
-    assert due == [False, True]
-    assert observer.is_due(190.0, since=60.0)
-    assert not observer.is_due(179.0, since=120.0)
 
 
 # The whole

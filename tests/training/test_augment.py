@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_jax.imaging.affine import apply_affine, compose_affine, invert_affine
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    compose_affine,
+    invert_affine,
+    umeyama,
+)
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.training.augment import (
@@ -19,8 +24,6 @@ from deepfake_jax.training.augment import (
     draw_warps,
     random_transform,
     random_warp,
-    warp_maps,
-    warp_targets,
 )
 
 CENTRE = np.full(2, 127.5)
@@ -119,26 +122,30 @@ def test_zero_warp_is_the_crop(rng: np.random.Generator, faces: np.ndarray):
             assert difference(target, crop).max() <= 1
 
 
-def test_maps_interpolate_the_grid(rng: np.random.Generator):
-    grids = draw_warps(rng, 3)
-    maps = warp_maps(grids, 64)
-    assert maps.dtype == np.float32
+def interpolate(grid: np.ndarray) -> np.ndarray:
+    """Where each pixel of a crop comes from: x and y, [64, 64, 2]."""
     # Centres of the crop's pixels on the grid, which spans it edge to edge.
-    position = (np.arange(64) + 0.5) / 64 * 4
-    knots = np.arange(5)
-    for grid, planes in zip(grids, maps, strict=True):
-        for channel in range(2):
-            columns = [np.interp(position, knots, row) for row in grid[..., channel]]
-            rows = [np.interp(position, knots, row) for row in np.transpose(columns)]
-            # float32 holds 256 to 3e-5.
-            np.testing.assert_allclose(planes[channel], np.transpose(rows), atol=1e-4)
+    position, knots = (np.arange(64) + 0.5) / 64 * 4, np.arange(5)
+    maps = []
+    for channel in range(2):
+        columns = [np.interp(position, knots, row) for row in grid[..., channel]]
+        rows = [np.interp(position, knots, row) for row in np.transpose(columns)]
+        maps.append(np.transpose(rows))
+    return np.stack(maps, axis=-1)
+
+
+def find_similarity(grid: np.ndarray) -> np.ndarray:
+    """From face to crop, the similarity that lies nearest to a warp (Umeyama)."""
+    line = np.linspace(0, 64, GRID) - 0.5
+    knots = np.stack(np.meshgrid(line, line), axis=-1).reshape(1, -1, 2)
+    return umeyama(grid.reshape(1, -1, 2), knots)[0]
 
 
 def test_target_of_an_even_warp_is_that_similarity(rng: np.random.Generator):
     still = draw_warps(rng, 1, warp_scale=0.0)[0]
     moved = draw_transforms(rng, 1, flip=0.0)[0]
     grid = apply_affine(moved, still.reshape(-1, 2)).reshape(still.shape)
-    target = warp_targets(grid[None], 64)[0]
+    target = find_similarity(grid)
     expected = compose_affine(crop_matrix(64), invert_affine(moved))
     np.testing.assert_allclose(target, expected, atol=1e-9)
 
@@ -147,12 +154,11 @@ def test_warped_picture_is_undone_by_its_maps(face: np.ndarray, draw_face, rng):
     # A picture whose colours are its coordinates: the warp must show the map itself.
     y, x = np.mgrid[:256, :256]
     ramp = np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
-    grid = draw_warps(rng, 1, warp_scale=3.0)
-    warped, target = apply_warp(ramp, grid[0])
-    maps = warp_maps(grid, 64)[0]
+    grid = draw_warps(rng, 1, warp_scale=3.0)[0]
+    warped, target = apply_warp(ramp, grid)
     # Half a level of rounding, and coordinates of 1/32 px.
-    assert np.abs(warped[..., :2] - np.moveaxis(maps, 0, -1)).max() < 0.6
-    to_face = invert_affine(warp_targets(grid, 64)[0])
+    assert np.abs(warped[..., :2] - interpolate(grid)).max() < 0.6
+    to_face = invert_affine(find_similarity(grid))
     v, u = np.mgrid[:64, :64]
     expected = apply_affine(to_face, np.stack([u, v], axis=-1).astype(float))
     assert np.abs(target[..., :2] - expected).max() < 0.6
@@ -215,7 +221,7 @@ def test_target_is_the_similarity_that_umeyama_gives(faces: np.ndarray):
     even = draw_cuts(rng, 50, warp_scale=8.0, **STILL)
     rng = np.random.default_rng(11)
     draw_transforms(rng, 50)
-    targets = warp_targets(draw_warps(rng, 50, warp_scale=8.0), 64)
+    targets = map(find_similarity, draw_warps(rng, 50, warp_scale=8.0))
     line = np.linspace(0, 64, GRID) - 0.5
     knots = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     for grid, target in zip(even[:, 1], targets, strict=True):

@@ -1,0 +1,184 @@
+"""The faces of a run: which it trains on and which it is judged by; what they tell.
+
+Every process of a run comes to the same results.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int, UInt8
+
+from deepfake_jax.face_sets.face_colors import mean_color_shift
+from deepfake_jax.face_sets.face_set import FaceSet
+from deepfake_jax.face_sets.face_shapes import stack_landmarks
+from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.models.fine_detail import measure_energies
+from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
+from deepfake_jax.runs.run_facts import RunFacts
+from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
+from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.training.face_masks import draw_face_masks
+from deepfake_jax.training.teacher import TeacherRun
+from deepfake_jax.types import Side
+
+_MEASURED = 64  # faces a side whose detail is measured
+# Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
+_SMALL_SETS = (
+    (5, "a likeness in that pose and light; other ones come out wrong"),
+    (30, "most poses and expressions are missing, and come out wrong"),
+    (100, "enough for a first look, with faults where a pose or expression is new"),
+)
+_log = logging.getLogger("deepfake_jax")
+
+
+def split_faces(
+    run: Path,
+    sets: Mapping[Side, FaceSet],
+    config: TrainConfig,
+    *,
+    teacher: TeacherRun | None = None,
+) -> dict[Side, Split]:
+    """Which faces of both sides to train on, and which to judge by.
+
+    A run that goes on has what it recorded, or holds none out if it recorded nothing.
+    Without a checkpoint nothing was trained yet, and the split is made anew: all
+    processes come to the same one, whether or not they see the leader's record. A
+    student holds out what its teacher did, or they could not be compared.
+
+    Args:
+        run: its folder.
+        sets: of both sides.
+        config: the run's.
+        teacher: of a student.
+
+    Raises:
+        FaceSetError: the record cannot be read.
+    """
+    goes_on = bool(list_checkpoints(run / CHECKPOINTS))
+    splits: dict[Side, Split] = {}
+    for side, faces in sets.items():
+        if goes_on or teacher is not None:
+            known = run if goes_on or teacher is None else teacher.folder
+            splits[side] = resume_split(known, side, faces.records)
+        else:
+            share, seed = config.holdout, config.seed
+            splits[side] = begin_split(side, faces.records, share, seed)
+    return splits
+
+
+def record_split(
+    run: Path, sets: Mapping[Side, FaceSet], splits: Mapping[Side, Split]
+) -> None:
+    """Records the split of a run that begins, and says what to expect of it."""
+    for side, split in splits.items():
+        _say_what_to_expect(side, len(split.train))
+    write_held(
+        run, {side: [sets[side].records[i] for i in splits[side].held] for side in sets}
+    )
+
+
+def _say_what_to_expect(side: Side, count: int) -> None:
+    """Warns of a set too small for a good swap.
+
+    Seen with 1, 10, 30 and some 75 faces a side; the limits between are estimates.
+    """
+    for below, outcome in _SMALL_SETS:
+        if count < below:
+            _log.warning(
+                "%s has %d face%s to train on: %s. Some hundred faces in varied poses, "
+                "expressions and light work best; extract more footage of this person",
+                side.upper(),
+                count,
+                "s" * (count != 1),
+                outcome,
+            )
+            return
+
+
+def describe_run(
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
+    teacher: TeacherRun | None = None,
+) -> RunFacts:
+    """What a checkpoint must say for a swap to need nothing else.
+
+    Args:
+        config: the run's.
+        sets: of both sides.
+        among: which faces are trained on; the skins' mean colors are matched.
+        teacher: of a student, which sees A's faces in the teacher's colors.
+    """
+    shift = np.zeros(3)
+    if teacher is not None:
+        shift = teacher.trained.facts.shift
+    elif config.match_color:
+        shift = mean_color_shift(sets, among=among)
+    red, green, blue = shift.tolist()
+    return RunFacts(
+        model=config.model,
+        color_shift=(red, green, blue),
+        detail=_note_detail(config, sets, among),
+        identities={
+            side: faces.header["identity"]
+            for side, faces in sets.items()
+            if "identity" in faces.header
+        },
+    )
+
+
+def find_landmarks(
+    config: TrainConfig, sets: Mapping[Side, FaceSet], *, taught: bool = False
+) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
+    """Landmarks of all faces, where a run learns their shapes; else None.
+
+    Args:
+        config: the run's.
+        sets: of both sides.
+        taught: whether the run has a teacher, who recalls by them.
+    """
+    if not (taught or (config.loss.shape_weight and config.model.align_codes)):
+        return None
+    return stack_landmarks({side: faces.records for side, faces in sets.items()})
+
+
+def find_masks(
+    config: TrainConfig, sets: Mapping[Side, FaceSet]
+) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:
+    """Masks of all faces, where a run's loss weighs their parts; else None.
+
+    Raises:
+        RunError: a face has no 68 landmarks.
+    """
+    if not config.loss.weighs_parts:
+        return None
+    landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
+    if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
+        raise RunError(
+            "the loss weighs parts of the face (loss.background, eyes_weight, "
+            "mouth_weight or mask_weight), but some faces have no 68 landmarks; "
+            "extract them with --landmarks mesh, or train --preset lite"
+        )
+    return {side: draw_face_masks(own) for side, own in landmarks.items()}
+
+
+def _note_detail(
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
+) -> dict[Side, tuple[float, float]]:
+    """How much fine detail each side's training faces have; see `detail`."""
+    size = make_autoencoder(config.model).crop_size
+    found: dict[Side, tuple[float, float]] = {}
+    for side, faces in sets.items():
+        own = among[side]
+        # As many of any set: one program measures them.
+        picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
+        crops = crop_faces(np.asarray(faces.faces[picked]), size)
+        fine, coarse = measure_energies(crops).tolist()
+        found[side] = fine, coarse
+    return found
