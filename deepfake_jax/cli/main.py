@@ -25,7 +25,15 @@ from deepfake_jax.cli.quality_benchmarks import Distill as BenchmarkDistill
 from deepfake_jax.cli.quality_benchmarks import Quality
 from deepfake_jax.cli.run_commands import Distill, Evaluate, Train
 from deepfake_jax.cli.setup_commands import Demo, Doctor
-from deepfake_jax.cli.speed_benchmarks import All, Layers, Loader, Poisson, Ratio, Step
+from deepfake_jax.cli.speed_benchmarks import (
+    All,
+    Gpu,
+    Layers,
+    Loader,
+    Poisson,
+    Ratio,
+    Step,
+)
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
 from deepfake_jax.files import format_json
 from deepfake_jax.train_config import ConfigError
@@ -34,7 +42,7 @@ from deepfake_jax.version import own_version
 COMMANDS = (Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Demo, Doctor)
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),
-    *(BenchmarkConvert, Quality, BenchmarkDistill, All),
+    *(BenchmarkConvert, Quality, BenchmarkDistill, All, Gpu),
 )
 _DESCRIPTION = """Face swapping by a shared encoder and two decoders, in JAX.
 

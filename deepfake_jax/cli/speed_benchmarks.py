@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from deepfake_jax.benchmarks.gpu import PART_NAMES, Part, format_gpu, measure_gpu
 from deepfake_jax.cli.benchmark_flags import (
     STRICT,
     Benchmark,
@@ -14,7 +15,8 @@ from deepfake_jax.cli.benchmark_flags import (
     PreciseBenchmark,
     SizedBenchmark,
 )
-from deepfake_jax.cli.command import keep_compiled
+from deepfake_jax.cli.command import Settings, keep_compiled
+from deepfake_jax.train_config import ConfigError, load_preset, override_config
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -202,6 +204,65 @@ class Ratio(SizedBenchmark):
             rounds=self.rounds,
             forms=self.peer_forms,
         )
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Gpu(Benchmark):
+    """Measure a GPU in one go, unattended, the most important figures first.
+
+    Example:
+        deepfake-jax benchmark gpu --out gpu --minutes 8 --a faces_a --b faces_b
+
+    Device and versions; ten steps against the CPU's losses; the step against
+    PyTorch's; the step of each preset by precision and batch size, with its share of
+    the device's peak; the real loop with the loader; several steps a dispatch; memory
+    with and without --remat; a training on real faces with the figures of `evaluate`;
+    swaps. OUT/gpu.jsonl and OUT/gpu.md have each row as soon as it is there. What has
+    no time is left out. scripts/pack_gpu.py packs what a bare machine lacks.
+    """
+
+    out: Path
+    """Folder for the figures and the run."""
+    minutes: Annotated[float, Field(gt=0)] = 8.0
+    """Time for all of it; up to 3 minutes of it are training."""
+    a: Path | None = None
+    """Face set of A, to train on; without both nothing is trained."""
+    b: Path | None = None
+    """Face set of B."""
+    parts: tuple[Part, ...] = PART_NAMES
+    """Only these parts, in this order."""
+    batch_sizes: tuple[Positive, ...] = (64, 256)
+    """Faces a step of each side."""
+    set: Settings = ()
+    """Override one setting of every config, as key.sub=value; may be given again."""
+    peer_python: Path | None = None
+    """A Python that has torch; this one, if it has, by default."""
+
+    def verify(self) -> None:
+        """Raises ConfigError for settings that no preset can have, or half a pair."""
+        override_config(load_preset("original"), self.set)
+        if (self.a is None) != (self.b is None):
+            raise ConfigError("give both --a and --b, or neither")
+
+    def execute(self) -> Any:
+        """Measures until the time is up: a `GpuResult`."""
+        return measure_gpu(
+            self.out,
+            minutes=self.minutes,
+            parts=self.parts,
+            settings=self.set,
+            batch_sizes=self.batch_sizes,
+            faces={"a": self.a, "b": self.b} if self.a and self.b else None,
+            peer_python=self.peer_python,
+        )
+
+    def text(self, result: Any) -> str:
+        """All rows, and what failed."""
+        return format_gpu(result.rows, result.failed)
+
+    def failed(self, result: Any) -> bool:
+        """Whether nothing could be measured."""
+        return not result.rows
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
