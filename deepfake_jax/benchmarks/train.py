@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from deepfake_jax.benchmarks.loader import draw_faces
 from deepfake_jax.benchmarks.machine import (
     Machine,
@@ -15,11 +17,10 @@ from deepfake_jax.benchmarks.machine import (
 )
 from deepfake_jax.benchmarks.step import StepRunner
 from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
+from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_folder import (
-    METRICS_NAME,
-)
+from deepfake_jax.runs.run_folder import METRICS_NAME
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
 
@@ -143,6 +144,9 @@ def write_drawn_set(folder: Path, count: int, *, seed: int) -> None:
     """Writes a face set of random smooth pictures, as `extract` would."""
     folder.mkdir()
     records = []
+    # 68 landmarks, or `lite` would be timed without its loss of shapes.
+    spread = np.random.default_rng(seed).normal(0, 3, (count, 68, 2))
+    landmarks = template_landmarks(FACE_SIZE, count=68) + spread
     for index, face in enumerate(draw_faces(count, seed=seed)):
         name = f"000_{index:06d}_0.png"
         write_picture(folder / name, face)
@@ -153,7 +157,7 @@ def write_drawn_set(folder: Path, count: int, *, seed: int) -> None:
             time=index / 25,
             box=(0.0, 0.0, 256.0, 256.0),
             score=1.0,
-            landmarks=((99.0, 90.0), (156.0, 90.0), (128.0, 123.0)),
+            landmarks=tuple(map(tuple, landmarks[index].tolist())),
             frame_to_face=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
             size=256.0,
         )

@@ -92,7 +92,8 @@ def preview_frame(
     """
     config, source, out = config or ConvertConfig(), Path(source), Path(out)
     if not source.is_file():
-        raise SourceError(f"no such file: {source}; name a video or a picture")
+        what = "is no file" if source.exists() else "no such file"
+        raise SourceError(f"{source}: {what}; name a video or a picture")
     if not is_picture(out) or out.is_dir():
         raise ConvertError(f"--out {out}: name a picture, such as preview.png")
     if out.resolve() == source.resolve():

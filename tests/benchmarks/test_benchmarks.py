@@ -41,10 +41,14 @@ from deepfake_jax.benchmarks.step import (
     measure_matmul,
     train_flops_per_image,
 )
+from deepfake_jax.benchmarks.train import write_drawn_set
 from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
 from deepfake_jax.cli.main import parse_command, run_command
+from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_folder import METRICS_NAME
 from deepfake_jax.train_config import ModelConfig, config_from_dict, load_preset
 from deepfake_jax.training.augment import augment_faces
+from deepfake_jax.training.loop import train
 
 TINY = config_from_dict({"model": {"width": 8}, "batch_size": 2})
 TINY_FLAGS = ["--set", "model.width=8", "--batch-size", "2"]
@@ -227,6 +231,18 @@ def test_drawn_faces_differ():
 
 
 # Training
+
+
+def test_drawn_sets_have_what_every_loss_reads(tmp_path: Path):
+    # Or the loop of `lite` would be timed without one of its losses.
+    config = replace(load_preset("lite"), holdout=0.0, steps=1, batch_size=2)
+    for seed, side in enumerate("ab"):
+        write_drawn_set(tmp_path / side, 3, seed=seed)
+    model = replace(config.model, width=8)
+    config = replace(config, model=model, log_every=1)
+    train(tmp_path / "a", tmp_path / "b", tmp_path / "run", config, devices=1)
+    (line,) = read_metrics(tmp_path / "run" / METRICS_NAME)
+    assert line["loss_shape"] > 0
 
 
 def test_train_benchmark_speaks_json(capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -164,6 +165,34 @@ def test_a_process_by_itself_waits_for_nobody(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     assert not setup_distributed(num_processes=1)
     assert jax.process_count() == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="mpirun's variables")
+def test_processes_that_mpirun_started_find_each_other():
+    # What mpirun sets; JAX makes the coordinator's port of the job's number.
+    number = 4096 * random.SystemRandom().randrange(1, 2**12)
+    code = (
+        "import jax\n"
+        "from deepfake_jax.training.devices import setup_distributed\n"
+        "print(setup_distributed(), jax.process_count(), jax.process_index())\n"
+    )
+    shared = {
+        "OMPI_MCA_orte_hnp_uri": f"{number}.0;tcp://127.0.0.1:40000",
+        "OMPI_COMM_WORLD_SIZE": "2",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ
+            | shared
+            | {"OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_LOCAL_RANK": str(i)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert said == ["True 2 0\n", "True 2 1\n"]
 
 
 # In two processes, of two devices each
