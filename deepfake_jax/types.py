@@ -25,7 +25,7 @@ Face = UInt8[np.ndarray, "face_size face_size 3"]
 Faces = UInt8[np.ndarray, "n face_size face_size 3"]
 Crops = UInt8[np.ndarray, "n crop_size crop_size 3"]
 Mask = Float32[np.ndarray, "height width"]
-Landmarks = Float64[np.ndarray, "n 2"]
+Landmarks = Float64[np.ndarray, "_ 2"]  # a sequence may hold several counts
 Affine = Float64[np.ndarray, "2 3"]
 
 
