@@ -15,7 +15,8 @@ from deepfake_jax.conversion.provenance import TOOL, sidecar_path
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import check_known
-from deepfake_jax.media.file_kinds import is_picture
+from deepfake_jax.media.animation_writer import SUFFIXES
+from deepfake_jax.media.file_kinds import find_kind, is_picture
 from deepfake_jax.media.outputs import check_output
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.sources import SourceError, holds_picture, list_folder
@@ -129,7 +130,8 @@ def _make_picture_job(source: Path, out: Path) -> ConversionJob:
 
 
 def _make_film_job(source: Path, out: Path, config: ConvertConfig) -> ConversionJob:
-    if is_picture(out) and not is_sequence(out):
+    moves = find_kind(source) == "animation" and out.suffix.lower() in SUFFIXES
+    if is_picture(out) and not is_sequence(out) and not moves:
         raise ConvertError(
             f"{source.name} is a video or an animation, so --out must name a video, a "
             f"GIF, or numbered pictures such as {out.with_name('%06d' + out.suffix)}; "

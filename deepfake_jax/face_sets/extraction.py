@@ -219,6 +219,11 @@ def _extract(
     chosen = _choose(people, wanted, kept)
     for number, source in enumerate(header["sources"]):
         source["last"] = search.last_frames.get(number)
+    for number in sorted(search.deinterlaced):
+        _log.warning(
+            "%s is interlaced; its frames were made whole pictures",
+            sources[number].path.name,
+        )
     problems = search.problems + [
         f"{sources[number].path}: {count} of its frames are damaged and were left out; "
         "copy or download it again"

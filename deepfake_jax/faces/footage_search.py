@@ -86,6 +86,7 @@ class FootageSearch:
         frames_of: in how many frames each track was found with sure landmarks.
         last_frames: index of the last frame searched of each source.
         damaged: frames of each source that cannot be trusted.
+        deinterlaced: sources of which frames were drawn whole of half pictures.
         problems: sources that could be read in part only.
         meter: jitter before and after.
         watch: time of each part.
@@ -108,6 +109,7 @@ class FootageSearch:
         self.frames_of: Counter[int] = Counter()
         self.last_frames: dict[int, int] = {}
         self.damaged: Counter[int] = Counter()
+        self.deinterlaced: set[int] = set()
         self.problems: list[str] = []
         self.meter, self.watch = JitterMeter(), Stopwatch()
         self._embeddings: list[TrackEmbedding] = []
@@ -146,6 +148,8 @@ class FootageSearch:
                     for timed, found in stream:
                         self.last_frames[number] = timed.index
                         self.damaged[number] += timed.damaged
+                        if timed.deinterlaced:
+                            self.deinterlaced.add(number)
                         yield SearchedFrame(number, timed, found)
                         seen, faces = seen + 1, faces + len(found)
                         progress.update_to(seen, count(faces, "face"))

@@ -28,12 +28,14 @@ class Animation:
         height: pixels.
         frames: how many.
         seconds: how long they are shown in all.
+        transparent: whether any is so in part.
     """
 
     width: int
     height: int
     frames: int
     seconds: float
+    transparent: bool = False
 
 
 def probe_animation(path: Path) -> Animation:
@@ -44,8 +46,18 @@ def probe_animation(path: Path) -> Animation:
     """
     with open_image(path) as image:
         # The times stand with the frames, and Pillow tells them once it is there.
-        times = [shown[1] for shown in _seek_all(path, image)]
-        return Animation(*image.size, frames=len(times), seconds=sum(times) / 1000)
+        times, transparent = list[int](), False
+        for shown, duration in _seek_all(path, image):
+            times.append(duration)
+            transparent = transparent or _is_transparent(shown)
+        seconds = sum(times) / 1000
+        return Animation(*image.size, len(times), seconds, transparent)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if "A" not in image.getbands():
+        return "transparency" in image.info
+    return image.getchannel("A").getextrema() != (255, 255)
 
 
 def read_loops(path: Path) -> int:

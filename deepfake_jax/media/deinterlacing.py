@@ -61,4 +61,4 @@ def _pull(graph: Graph, waiting: deque[DecodedFrame]) -> Iterator[DecodedFrame]:
         assert isinstance(drawn, VideoFrame)
         frame = waiting.popleft()
         drawn.pts = frame.native.pts
-        yield replace(frame, native=drawn)
+        yield replace(frame, native=drawn, deinterlaced=True)

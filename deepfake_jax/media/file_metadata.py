@@ -13,6 +13,25 @@ from deepfake_jax.media.media_probe import VideoInfo, open_source, pick_video_st
 # Of the container, not of what it holds; the output has its own.
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
+# What frames carry beside their samples and no encoder here writes, by FFmpeg's names.
+# Not named: what has been applied, and what only a coder had use for.
+_NOT_WRITTEN = {
+    "A53_CC": "closed captions",
+    "DOVI_METADATA": "Dolby Vision",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the light of the room it was graded in",
+    "STEREO3D": "what says that it is stereoscopic",
+    "SPHERICAL": "what says that it is a view all around",
+    "AFD": "which part of the frame is in use",
+    "ICC_PROFILE": "the color profile",
+    "FILM_GRAIN_PARAMS": "film grain that players add",
+    "S12M_TIMECODE": "the frames' timecodes",
+    "DETECTION_BBOXES": "boxes of what was detected",
+    "REGIONS_OF_INTEREST": "regions of interest",
+}
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -136,15 +155,12 @@ def list_losses(
     """
     names = info.side_data
     lost = ["transparency"] if info.transparent else []
-    if "A53_CC" in names:
-        lost.append("closed captions")
+    lost += dict.fromkeys(
+        words for name, words in _NOT_WRITTEN.items() if name in names
+    )
     hdr = "MASTERING_DISPLAY_METADATA" in names or "CONTENT_LIGHT_LEVEL" in names
     if hdr and codec not in HDR10_ENCODERS:
         lost.append("HDR10's data of screen and brightness")
-    if any(name.startswith("DOVI") for name in names):
-        lost.append("Dolby Vision")
-    if any("DYNAMIC_HDR" in name for name in names):
-        lost.append("HDR10+")
     if extras is None:
         return lost
     if extras.covers and suffix != ".mkv":

@@ -20,6 +20,9 @@ from deepfake_jax.media.source_clock import SourceClock, read_packets
 _MOST_HELD = 16  # frames; more than any stream reorders
 # Packets of a transport stream's end that FFmpeg calls corrupt where another is joined.
 _JOINED = 3
+# Decoders that draw what comes after broken data and flag none of it; told to, they
+# raise, and compare the sums of pictures in a stream that has such.
+_DRAWS_ON = ("hevc",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +34,13 @@ class DecodedFrame:
         damaged: see the module.
         leading: whether no intact key frame came before it, as at the start of a
             recording that began between two: what is broken there is no fault.
+        deinterlaced: whether it was drawn whole of two half pictures.
     """
 
     native: VideoFrame
     damaged: bool
     leading: bool
+    deinterlaced: bool = False
 
 
 def decode_frames(
@@ -52,6 +57,8 @@ def decode_frames(
         problems: FFmpeg's words for what could not be read are appended.
     """
     stream.thread_type = "AUTO"
+    if stream.codec_context.name in _DRAWS_ON:
+        stream.codec_context.options = {"err_detect": "explode+crccheck"}
     clock, number = SourceClock(container), 0
     damage = _Damage(stream, later=_JOINED if clock.leaps else 0)
     suspects: deque[tuple[int, int]] = deque()
@@ -119,6 +126,11 @@ class _Damage:
     def failed(self) -> None:
         """A packet could not be decoded; which one, the frames that come will tell."""
         self._searching = 4 * _MOST_HELD
+        if self._context.name in _DRAWS_ON:
+            # It gives the frame out all the same; each thread works on one of its own.
+            newest = max(self._outstanding, default=self._count)
+            near = newest - max(self._context.thread_count, 1)
+            self.broke(min((n for n in self._outstanding if n > near), default=newest))
 
     def add(self, native: VideoFrame) -> Iterator[DecodedFrame]:
         self.any_frame = True

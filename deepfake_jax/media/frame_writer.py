@@ -5,6 +5,7 @@ which gets its name when the block ends well and is removed when the block raise
 """
 
 import errno
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -37,6 +38,7 @@ _DISK = {
         *("ENOENT", "ENOTDIR", "ENAMETOOLONG", "EEXIST", "EMFILE", "ENFILE", "EBUSY"),
     )
 }
+_log = logging.getLogger("deepfake_jax")
 SoundMode = Literal["copy", "encode", "none"]
 
 
@@ -129,6 +131,12 @@ class FrameWriter(ABC):
     def __init__(self, spec: OutputSpec) -> None:
         """Note what is wanted; files are opened by the ``with`` statement."""
         self._spec, self._path = spec, spec.path
+        if spec.like is not None and spec.like.interlaced:
+            _log.warning(
+                "%s is interlaced; %s is not: its frames are whole pictures",
+                spec.like.path.name,
+                spec.path.name,
+            )
         self._count = 0
         self._last_pts: int | None = None
 

@@ -324,6 +324,7 @@ def _describe_animation(path: Path) -> VideoInfo:
         timeless=False,
         origin=Fraction(0),
         lead=Fraction(0),
+        transparent=found.transparent,
     )
 
 

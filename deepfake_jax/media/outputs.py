@@ -1,4 +1,4 @@
-"""One way to write what a conversion gives: a video, a GIF or a picture a frame.
+"""One way to write what a conversion gives: a video, an animation or pictures.
 
 Which, the output's name says. All writers are context managers, and what they write
 appears whole or not at all.
@@ -7,6 +7,8 @@ appears whole or not at all.
 from pathlib import Path
 from typing import Literal
 
+from deepfake_jax.media import animation_writer
+from deepfake_jax.media.animation_writer import AnimationWriter
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.gif_writer import GifWriter
 from deepfake_jax.media.media_probe import VideoError
@@ -18,7 +20,7 @@ from deepfake_jax.media.picture_sequence import (
 from deepfake_jax.media.video_encoders import CONTAINERS, check_choices
 from deepfake_jax.media.video_writer import VideoWriter
 
-OutputKind = Literal["video", "gif", "sequence"]
+OutputKind = Literal["video", "gif", "animation", "sequence"]
 
 
 def choose_output(out: Path) -> OutputKind:
@@ -32,6 +34,8 @@ def choose_output(out: Path) -> OutputKind:
     suffix = out.suffix.lower()
     if suffix == ".gif":
         return "gif"
+    if suffix in animation_writer.SUFFIXES:
+        return "animation"
     if suffix in CONTAINERS:
         return "video"
     raise VideoError(
@@ -64,5 +68,10 @@ def open_writer(spec: OutputSpec) -> FrameWriter:
     Raises:
         VideoError: a choice that cannot work, with those that can.
     """
-    writers = {"video": VideoWriter, "gif": GifWriter, "sequence": SequenceWriter}
+    writers = {
+        "video": VideoWriter,
+        "gif": GifWriter,
+        "animation": AnimationWriter,
+        "sequence": SequenceWriter,
+    }
     return writers[choose_output(spec.path)](spec)

@@ -18,7 +18,9 @@ _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 # Where a TIFF keeps its pixels, its profile and XMP, which a copy has anew.
 _LAYOUT = (*range(254, 270), *range(273, 282), 284, *range(317, 326), 338, 339, 347)
-_LAYOUT += (*range(529, 533), 700, 34675)
+_XMP_TAG = 700
+_LAYOUT += (*range(529, 533), _XMP_TAG, 34675)
+XMP_TEXT = "XML:com.adobe.xmp"  # the entry of a PNG that has it
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def add_extras(
                 del extras.exif[block]
     if extras.xmp and file_format in ("JPEG", "WEBP", "AVIF"):
         options["xmp"] = extras.xmp
+    elif extras.xmp and file_format == "TIFF":
+        options["exif"] = options.get("exif", Image.Exif())
+        options["exif"][_XMP_TAG] = extras.xmp
     elif extras.xmp and file_format != "PNG":
         lost.append("XMP")
     return lost

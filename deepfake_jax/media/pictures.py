@@ -27,6 +27,7 @@ from deepfake_jax.media.opened_pictures import (
     open_image,
 )
 from deepfake_jax.media.picture_extras import (
+    XMP_TEXT,
     PictureExtras,
     add_extras,
     apply_extras,
@@ -168,7 +169,10 @@ def write_picture(
         image = apply_extras(frame, read_picture(like), extras, alpha=alpha)
         lost = add_extras(options, extras, file_format, image.mode)
         if file_format == "PNG":
-            metadata = {**extras.texts, **metadata}
+            xmp = (
+                {XMP_TEXT: extras.xmp.decode("utf-8", "replace")} if extras.xmp else {}
+            )
+            metadata = {**xmp, **extras.texts, **metadata}
         if lost:
             _log.warning("%s cannot hold %s of %s", path, ", ".join(lost), like.name)
     options = _choose_options(path, file_format, metadata, quality, options)

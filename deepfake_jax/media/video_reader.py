@@ -52,6 +52,7 @@ class TimedFrame:
         pixel_aspect: displayed width over height of one pixel; 1 for square ones.
         damaged: whether it cannot be trusted: the decoder found it corrupt, or it
             depends on one that is.
+        deinterlaced: whether it was drawn whole of two half pictures.
     """
 
     index: int
@@ -62,6 +63,7 @@ class TimedFrame:
     picture: Frame | None = None
     pixel_aspect: Fraction = Fraction(1)
     damaged: bool = False
+    deinterlaced: bool = False
 
     @cached_property
     def frame(self) -> Frame:
@@ -211,6 +213,7 @@ def _make_frame(
         native=native,
         pixel_aspect=info.pixel_aspect,
         damaged=frame.damaged,
+        deinterlaced=frame.deinterlaced,
     )
 
 

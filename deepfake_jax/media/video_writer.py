@@ -57,12 +57,6 @@ class VideoWriter(FrameWriter):
             VideoError: a choice that cannot work, with those that can.
         """
         super().__init__(spec)
-        if spec.like is not None and spec.like.interlaced:
-            _log.warning(
-                "%s is interlaced; %s is not: its frames are whole pictures",
-                spec.like.path.name,
-                spec.path.name,
-            )
         check_choices(spec.path, spec.codec, spec.crf)
         self._codec, self._time_base = resolve_codec(spec.codec), spec.time_base
         self._tracks: TrackCopy | None = None

@@ -26,6 +26,7 @@ class CheckpointKeeper:
         self._run, self._config, self._memory = run, config, memory
         self._timer = Every(60 * config.checkpoint_minutes)
         self._is_due, self._saved_step = False, step or None
+        self._has_ended = step > 0
 
     def is_due(self, step: int) -> bool:
         """Whether a state is to be saved; so until one is."""
@@ -34,9 +35,14 @@ class CheckpointKeeper:
         return self._is_due
 
     def save(self, state: TrainState, facts: RunFacts) -> None:
-        """Saves a state with its facts, unless that of its step is saved already."""
-        step = int(state.step)
-        if self._saved_step == step:
+        """Saves a state with its facts, unless that of its step is saved already.
+
+        But once more where the run has had its minutes only now: the same call again
+        would else do another step.
+        """
+        step, minutes = int(state.step), self._config.minutes
+        ended = minutes is not None and facts.seconds >= 60 * minutes
+        if self._saved_step == step and (self._has_ended or not ended):
             return
         save_checkpoint(
             self._run / CHECKPOINTS,
@@ -47,7 +53,7 @@ class CheckpointKeeper:
             # is added to the others and pushes none of them out.
             keep=sys.maxsize if facts.skipped_in_row else self._config.keep,
         )
-        self._is_due, self._saved_step = False, step
+        self._is_due, self._saved_step, self._has_ended = False, step, ended
 
 
 def save_best_state(run: Path, step: int, params: SwapParams, facts: RunFacts) -> None:

@@ -5,6 +5,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from footage import write_face_set, write_pan
@@ -307,3 +308,38 @@ def test_a_part_without_frames_is_named(pan, tmp_path):
     ):
         extract_faces(pan, tmp_path / "faces", options)
     assert_untouched(tmp_path)
+
+
+def test_damaged_frames_stay_out_of_a_set_and_are_told(portrait, tmp_path):
+    """From the damage to the next key frame; which these are, PyAV tells."""
+    clip = write_pan(tmp_path / "a.mp4", portrait, frames=30)
+    with av.open(clip) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    start, size = packets[20].pos or 0, packets[20].size
+    data = bytearray(clip.read_bytes())
+    noise = np.random.default_rng(0).integers(0, 256, size // 2, np.uint8).tobytes()
+    data[start + size // 3 : start + size // 3 + len(noise)] = noise
+    clip.write_bytes(data)
+    result = extract_faces(clip, tmp_path / "faces")
+    frames = [record.frame for record in load_faces(tmp_path / "faces").records]
+    lost = 30 - result.frames
+    (problem,) = [p for p in result.problems if "damaged and were left out" in p]
+    assert f"{30 - len(frames) - lost} of its frames" in problem
+    first = frames[-1] + 1
+    assert frames == list(range(first)) and 14 <= first <= 20
+
+
+def test_interlaced_footage_is_said(portrait, tmp_path, caplog):
+    frames = [f.frame for f in read_frames(write_pan(tmp_path / "p.mp4", portrait))]
+    options = {"flags": "+ildct+ilme", "x264-params": "tff=1", "crf": "5"}
+    with av.open(tmp_path / "a.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            native = av.VideoFrame.from_ndarray(frame, "rgb24")
+            container.mux(stream.encode(native))
+        container.mux(stream.encode(None))
+    assert extract_faces(tmp_path / "a.mp4", tmp_path / "faces").faces == 12
+    (said,) = [r.message for r in caplog.records if "interlaced" in r.message]
+    assert said.startswith("a.mp4")

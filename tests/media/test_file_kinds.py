@@ -124,3 +124,28 @@ def test_times_are_read_strictly() -> None:
     for text in ("1:30:", "0x10", "1_0", " 1", "\u0661", "1:30.", "inf", "1.5:30"):
         with pytest.raises(ValueError, match="--start .*give seconds"):
             parse_time(text, option="--start")
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".apng"])
+def test_animation_is_written_as_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    make_animation(tmp_path / "a.webp")
+    convert(tmp_path / "a.webp", tmp_path / f"b{suffix}")
+    info = probe_video(tmp_path / f"b{suffix}")
+    assert (info.frames, info.width, info.height) == (4, 64, 48)
+    assert info.duration == pytest.approx(0.41)
+    pairs = zip(
+        read_frames(tmp_path / "a.webp"),
+        read_frames(tmp_path / f"b{suffix}"),
+        strict=True,
+    )
+    for old, new in pairs:
+        assert (old.time, old.duration) == (new.time, new.duration)
+        loss = 0 if suffix != ".webp" else 8
+        assert np.abs(old.frame.astype(int) - new.frame).mean() <= loss
+    assert not caplog.records
+    clear = [Image.new("RGBA", (64, 48), (9, n, 9, 99)) for n in (0, 200)]
+    clear[0].save(tmp_path / "c.webp", save_all=True, append_images=clear[1:])
+    convert(tmp_path / "c.webp", tmp_path / f"d{suffix}")
+    assert "left out of c.webp: transparency" in caplog.text

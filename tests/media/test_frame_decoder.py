@@ -41,7 +41,6 @@ def read_damaged(path: Path) -> tuple[list[TimedFrame], str]:
 def test_frames_that_depend_on_damage_are_told(
     tmp_path: Path, name: str, codec: str, packet: int
 ) -> None:
-    # FFmpeg's decoder of H.265 draws anything and says nothing: it is not here.
     options = {"g": str(GOP), "flags": "+cgop", "sc_threshold": "1000000000"}
     if codec == "libx264":
         options = {"g": str(GOP), "bf": "3", "crf": "5", "sc_threshold": "0"}
@@ -71,8 +70,50 @@ def test_frames_that_depend_on_damage_are_told(
     assert "damaged" in message and (f"{len(damaged)} of" in message or lost)
 
 
+@pytest.mark.parametrize("sums", [True, False])
+def test_damage_in_h265_is_told_where_its_decoder_notes_it(
+    tmp_path: Path, sums: bool
+) -> None:
+    """All in a stream with sums of its pictures; else most bits mean something."""
+    params = f"log-level=none:keyint={GOP}:min-keyint={GOP}:scenecut=0:open-gop=0"
+    path = make_video(
+        tmp_path / "a.mp4",
+        codec="libx265",
+        options={"x265-params": f"{params}:hash={int(sums)}", "crf": "5"},
+        pts=[24 * i for i in range(3 * GOP)],
+        height=144,
+        width=176,
+    )
+    before = {timed.pts: timed.frame for timed in read_frames(path)}
+    assert len(before) == 3 * GOP
+    if sums:
+        spoil(path, GOP + 3)
+    else:
+        with av.open(path) as container:
+            packets = [p for p in container.demux(video=0) if p.size]
+        data = bytearray(path.read_bytes())
+        place = packets[GOP + 3].pos or 0
+        data[place : place + 4] = b"\x00\xff\xff\xff"  # a unit longer than its packet
+        path.write_bytes(data)
+    frames, message = read_damaged(path)
+    damaged = [timed.index for timed in frames if timed.damaged]
+    changed = [
+        timed.index
+        for timed in frames
+        if timed.pts not in before or (timed.frame != before[timed.pts]).any()
+    ]
+    assert message and damaged and set(changed) <= set(damaged)
+    assert len(changed) + len(before) - len(frames) > 0
+    assert max(damaged) < 2 * GOP
+
+
 def test_whole_film_is_trusted(tmp_path: Path) -> None:
-    for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "")):
+    for name, codec in (
+        ("a.mp4", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.ts", ""),
+        ("b.mkv", "libx265"),
+    ):
         path = make_video(tmp_path / name, codec=codec or "libx264")
         frames, message = read_damaged(path)
         assert len(frames) == 25 and not message
@@ -159,3 +200,5 @@ def test_interlaced_footage_has_no_combs(
     assert not probe_video(tmp_path / "b.mp4").interlaced
     assert [r.message for r in caplog.records if "interlaced" in r.message]
     assert len(caplog.records) == 1
+    convert(source, tmp_path / "b.gif")
+    assert "interlaced; b.gif is not" in caplog.records[-1].message

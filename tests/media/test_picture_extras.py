@@ -96,3 +96,24 @@ def test_texts_of_a_png_are_kept(tmp_path: Path) -> None:
     change(tmp_path / "a.png", tmp_path / "b.png", metadata={"comment": "swapped"})
     tags = read_picture_tags(tmp_path / "b.png")
     assert tags == {"Author": "me", "comment": "swapped"}
+
+
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", ".bmp"])
+def test_xmp_is_kept_or_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str, suffix: str
+) -> None:
+    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>mine</x:xmpmeta>"
+    write_picture(tmp_path / "a.jpg", make_frame(0))
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.save(tmp_path / "first.jpg", xmp=packet)
+    change(tmp_path / "first.jpg", tmp_path / f"a{source}")
+    change(tmp_path / f"a{source}", tmp_path / f"b{suffix}", metadata={"comment": "x"})
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        image.load()
+        found = image.info.get("xmp")
+    if suffix == ".bmp":
+        assert "XMP" in caplog.records[-1].message
+    else:
+        assert found and packet in bytes(found) and not caplog.records
+        assert read_picture_tags(tmp_path / f"b{suffix}")["comment"] == "x"

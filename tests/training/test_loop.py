@@ -23,6 +23,7 @@ from deepfake_jax.runs.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.runs.metrics_file import read_metrics
+from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
     LOCK_NAME,
@@ -33,9 +34,11 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
+from deepfake_jax.training.checkpoint_keeper import CheckpointKeeper
 from deepfake_jax.training.history import TrainingError
 from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
 from deepfake_jax.training.progress_pictures import plot_losses
+from deepfake_jax.training.state import init_state
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +279,18 @@ def test_minutes_end_a_run(sets, tmp_path):
     assert result.seconds >= 3
     again = train_on(sets, tmp_path / "run", config)
     assert again.step == result.step
+
+
+def test_a_run_whose_time_ends_just_after_a_save_has_had_it(tmp_path):
+    """Else the same call would do another step."""
+    config = tiny_config(minutes=1.0, steps=None)
+    state = init_state(jax.random.key(0), config)
+    keeper = CheckpointKeeper(tmp_path, config, lambda params: params, 0)
+    before = RunFacts(model=config.model, color_shift=(0.0, 0.0, 0.0))
+    for seconds in (59.9, 60.1, 61.0):
+        keeper.save(state, replace(before, seconds=seconds))
+    restored = restore_checkpoint(tmp_path / CHECKPOINTS)
+    assert restored is not None and restored.facts.seconds == 60.1
 
 
 def test_colours_are_matched_and_remembered(sets, straight):
