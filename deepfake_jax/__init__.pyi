@@ -81,3 +81,6 @@ from .training.loop import TrainResult as TrainResult
 from .training.loop import train as train
 
 __version__: str
+from .provenance.signing_keys import SigningKey as SigningKey
+from .provenance.signing_keys import read_signing_key as read_signing_key
+from .provenance.verify import verify_files as verify_files

@@ -192,6 +192,14 @@ class ConvertConfig(SearchConfig):
     sound: Literal["copy", "encode", "none"] = "copy"
     """Sound of a video: copy (as it is where the output takes it, else coded anew),
     encode (always coded anew) or none."""
+    certificate: str = ""
+    """PEM file of the certificates that credentials are signed with, the signer's own
+    first; by default those of your own key, which readers find valid and unknown."""
+    key: str = ""
+    """PEM file of the key that --certificate is for."""
+    timestamp: str = ""
+    """Address of a time-stamping authority (RFC 3161): credentials then stay valid
+    when the certificate has expired. It is told a hash, and nothing else."""
     overwrite: bool = False
     """Replace an output that exists."""
 

@@ -29,6 +29,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory(prefix="deepfake-jax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+    # The key that signs outputs is made there, and not in the user's folder.
+    os.environ["DEEPFAKE_JAX_CONFIG"] = f"{_CACHE.name}/config"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax  # noqa: E402

@@ -11,7 +11,6 @@ import pytest
 from deepfake_jax.cli.demo import _KNOWN, DemoError, run_demo
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
-from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
@@ -22,6 +21,7 @@ from deepfake_jax.files import ForeignFilesError, check_known
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.provenance.facts import sidecar_path
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import (
     METRICS_NAME,

@@ -19,7 +19,6 @@ import numpy as np
 
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
-from deepfake_jax.conversion.provenance import NOTICE
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets import set_files
@@ -28,6 +27,7 @@ from deepfake_jax.files import remove_known, write_json
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder
 from deepfake_jax.runs.run_folder import (
     LOSSES_NAME,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake_jax.conversion.provenance import TOOL, sidecar_path
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import check_known
@@ -20,6 +19,8 @@ from deepfake_jax.media.file_kinds import find_kind, is_picture
 from deepfake_jax.media.outputs import check_output
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.sources import SourceError, holds_picture, list_folder
+from deepfake_jax.provenance.credentials import credential_path
+from deepfake_jax.provenance.facts import TOOL, sidecar_path
 
 _LONGEST_NAME = 255  # bytes, on all common disks
 
@@ -112,7 +113,9 @@ def _make_folder_job(source: Path, out: Path) -> ConversionJob:
     # Of an earlier job, which may have had more pictures, its sidecar knows the names.
     names = {path.name for path in pictures}
     names.update(map(str, _read_facts(sidecar_path(place)).get("pictures", ())))
-    known = tuple(glob.escape(name) for name in sorted(names))
+    # What cannot hold a credential has it beside.
+    beside = {credential_path(Path(name)).name for name in names}
+    known = tuple(glob.escape(name) for name in sorted(names | beside))
     shown = tuple(path.name for path in pictures)
     return ConversionJob(source, "folder", place, place, shown, known)
 

@@ -9,18 +9,13 @@ import logging
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepfake_jax.conversion.conversion_job import ConversionJob, make_job
 from deepfake_jax.conversion.convert_pictures import convert_folder
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
-from deepfake_jax.conversion.provenance import (
-    make_provenance,
-    provenance_metadata,
-    write_sidecar,
-)
+from deepfake_jax.conversion.marking import Marks, make_marks
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import (
     Conversion,
@@ -29,8 +24,7 @@ from deepfake_jax.conversion.search import (
 )
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.face_sets.extraction import own_version
-from deepfake_jax.files import hash_file, lock_output
+from deepfake_jax.files import lock_output
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import TruncatedVideoError, probe_video
 from deepfake_jax.media.outputs import open_writer
@@ -38,7 +32,9 @@ from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.sources import Source, parse_part, picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.progress import Progress
-from deepfake_jax.runs.trained_run import TrainedRun, load_run
+from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
+from deepfake_jax.provenance.signing_keys import SigningKey
+from deepfake_jax.runs.trained_run import load_run
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 
@@ -50,6 +46,8 @@ def convert_video(
     run: str | Path,
     out: str | Path,
     config: ConvertConfig | None = None,
+    *,
+    signer: SigningKey | None = None,
 ) -> ConvertResult:
     """Swaps a face in a video, a picture or a folder of pictures.
 
@@ -59,6 +57,7 @@ def convert_video(
         run: folder of a training run.
         out: the output; its folder is made.
         config: how.
+        signer: who signs the output; by default what the config names.
 
     Raises:
         ConvertError: no face in all of the source, or `out` exists or does not fit.
@@ -66,6 +65,7 @@ def convert_video(
         SourceError: no such source.
         RunError: the run cannot be used; CheckpointError: nor any of its checkpoints.
         VideoError, PictureError: a source that cannot be read.
+        SigningError: the output cannot be signed as asked.
     """
     config = config or ConvertConfig()
     job = make_job(Path(source), Path(out), config)
@@ -78,28 +78,15 @@ def convert_video(
             log = stack.enter_context(FaceLog(folder, overwrite=config.overwrite))
         trained = load_run(run, checkpoint=config.checkpoint)
         swapper = make_frame_swapper(trained, config)
-        provenance = _describe(trained, config, job)
+        marks = make_marks(trained, config, job.source, signer=signer)
         convert = _CONVERTERS[job.kind]
-        return convert(job, swapper, provenance, log)
-
-
-def _describe(
-    trained: TrainedRun, config: ConvertConfig, job: ConversionJob
-) -> dict[str, Any]:
-    return make_provenance(
-        tool_version=own_version(),
-        model_hash=trained.model_hash,
-        model_step=trained.step,
-        source_name=job.source.name,
-        source_hash="" if job.kind == "folder" else hash_file(job.source),
-        direction="a_to_b" if config.to == "b" else "b_to_a",
-    )
+        return convert(job, swapper, marks, log)
 
 
 def _convert_film(
     job: ConversionJob,
     swapper: FrameSwapper,
-    provenance: dict[str, Any],
+    marks: Marks,
     log: FaceLog | None,
 ) -> ConvertResult:
     source, config = job.source, swapper.config
@@ -118,10 +105,12 @@ def _convert_film(
         pixel_format=config.pixel_format,
         like=info,
         sound=config.sound,
-        metadata=provenance_metadata(provenance),
+        metadata=marks.metadata,
         overwrite=config.overwrite,
         cut_start=start is not None,
         end=None if end is None else Fraction(end),
+        seal=marks.seal,
+        source_type=DIGITAL_SOURCE_TYPE,
     )
     count, swapped, problems = 0, 0, list[str]()
     # Opened before the search, so that what it refuses is told before any work.
@@ -153,14 +142,14 @@ def _convert_film(
                 _log.warning("%s", error)
         if not swapped:
             raise conversion.explain_no_face(source, count)
-    write_sidecar(job.place, provenance)
+    write_sidecar(job.place, marks.facts)
     return conversion.finish(count, swapped, job.place, problems)
 
 
 def _convert_picture(
     job: ConversionJob,
     swapper: FrameSwapper,
-    provenance: dict[str, Any],
+    marks: Marks,
     log: FaceLog | None,
 ) -> ConvertResult:
     conversion = Conversion([Source(job.source, "picture", 1)], swapper)
@@ -177,10 +166,16 @@ def _convert_picture(
     if not faces:
         raise conversion.explain_no_face(job.source, 1)
     assert isinstance(shown, np.ndarray)
-    tags = provenance_metadata(provenance)
-    overwrite = swapper.config.overwrite
-    write_picture(job.out, shown, metadata=tags, overwrite=overwrite, like=job.source)
-    write_sidecar(job.place, provenance)
+    write_picture(
+        job.out,
+        shown,
+        metadata=marks.metadata,
+        overwrite=swapper.config.overwrite,
+        like=job.source,
+        source_type=DIGITAL_SOURCE_TYPE,
+        seal=marks.seal,
+    )
+    write_sidecar(job.place, marks.facts)
     return conversion.finish(1, 1, job.place, [])
 
 

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepfake_jax.conversion.conversion_job import ConversionJob
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
-from deepfake_jax.conversion.provenance import provenance_metadata, write_sidecar
+from deepfake_jax.conversion.marking import Marks
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import Conversion, ConvertResult
 from deepfake_jax.conversion.swap_stream import swap_stream
-from deepfake_jax.files import hash_file, write_whole_folder
+from deepfake_jax.files import write_whole_folder
 from deepfake_jax.media.pictures import (
     PictureError,
     read_picture,
@@ -24,12 +23,13 @@ from deepfake_jax.media.pictures import (
 from deepfake_jax.media.sources import Source, picture_frame
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.progress import Progress
+from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
 
 
 def convert_folder(
     job: ConversionJob,
     swapper: FrameSwapper,
-    provenance: dict[str, Any],
+    marks: Marks,
     log: FaceLog | None,
 ) -> ConvertResult:
     """Swaps each picture; one without the face is copied as it is.
@@ -59,18 +59,23 @@ def convert_folder(
                 path = pictures[timed.index]
                 if swapped:
                     assert isinstance(shown, np.ndarray)
-                    hashes[path.name] = hash_file(path)
-                    facts = {**provenance, "source": path.name}
-                    facts["source_sha256"] = hashes[path.name]
-                    tags = provenance_metadata(facts)
-                    write(partial / path.name, shown, metadata=tags, like=path)
+                    own = marks.of_picture(path)
+                    hashes[path.name] = own.facts["source_sha256"]
+                    write(
+                        partial / path.name,
+                        shown,
+                        metadata=own.metadata,
+                        like=path,
+                        source_type=DIGITAL_SOURCE_TYPE,
+                        seal=own.seal,
+                    )
                 else:
                     shutil.copy2(path, partial / path.name)
                 written.append(path.name)
                 progress.update_to(len(written), f"{len(hashes)} swapped")
         if not hashes:
             raise conversion.explain_no_face(job.source, len(written))
-    facts = {**provenance, "source_sha256": hashes, "pictures": written}
+    facts = {**marks.facts, "source_sha256": hashes, "pictures": written}
     write_sidecar(job.place, facts)
     return conversion.finish(len(written), len(hashes), job.place, problems)
 

@@ -7,7 +7,7 @@ which gets its name when the block ends well and is removed when the block raise
 import errno
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -40,6 +40,8 @@ _DISK = {
 }
 _log = logging.getLogger("deepfake_jax")
 SoundMode = Literal["copy", "encode", "none"]
+# Takes a complete file under its hidden name, and the name that it gets.
+Seal = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,10 @@ class OutputSpec:
         end: where the part of the source that is written ends, seconds from its first
             frame: sound, subtitles and chapters then end with the last frame. None to
             keep all that is left.
+        seal: is the last to write to each file, before it gets its name; None for
+            nobody.
+        source_type: IPTC's address of the kind of source, for pictures' XMP; "" for
+            none.
     """
 
     path: Path
@@ -88,6 +94,8 @@ class OutputSpec:
     overwrite: bool = False
     cut_start: bool = False
     end: Fraction | None = None
+    seal: Seal | None = None
+    source_type: str = ""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -201,6 +209,7 @@ class FrameWriter(ABC):
                         f"{self.noun} to keep; check that the source has frames"
                     )
                 self._finish()
+                self._seal()
         except (FFmpegError, OSError) as failure:
             raise self._explain(failure) from failure
 
@@ -219,6 +228,10 @@ class FrameWriter(ABC):
     @abstractmethod
     def _finish(self) -> None:
         """Writes what is left and closes the output."""
+
+    def _seal(self) -> None:
+        if self._spec.seal is not None:
+            self._spec.seal(self._partial, self._path)
 
     def _check(self, frame: Frame | VideoFrame, pts: int) -> None:
         width, height = self._spec.width, self._spec.height

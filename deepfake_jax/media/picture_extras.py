@@ -62,6 +62,7 @@ def gather_extras(image: Image.Image) -> PictureExtras:
         exif.pop(tag, None)
     see_through = image.mode in _ALPHA or "transparency" in image.info
     profile, xmp = image.info.get("icc_profile"), image.info.get("xmp")
+    texts = {name: str(text) for name, text in getattr(image, "text", {}).items()}
     upright = ImageOps.exif_transpose(image) if see_through else image
     return PictureExtras(
         rgba=np.array(upright.convert("RGBA")) if see_through else None,
@@ -69,8 +70,8 @@ def gather_extras(image: Image.Image) -> PictureExtras:
         deep=image.mode.startswith("I"),
         profile=profile if isinstance(profile, bytes) else b"",
         exif=exif,
-        xmp=xmp if isinstance(xmp, bytes) else b"",
-        texts={name: str(text) for name, text in getattr(image, "text", {}).items()},
+        xmp=xmp if isinstance(xmp, bytes) else texts.get(XMP_TEXT, "").encode(),
+        texts=texts,
     )
 
 
@@ -136,3 +137,23 @@ def add_extras(
     elif extras.xmp and file_format != "PNG":
         lost.append("XMP")
     return lost
+
+
+def add_xmp(
+    options: dict[str, Any], texts: dict[str, str], packet: bytes, file_format: str
+) -> None:
+    """Add an XMP packet to what a format's ``save`` takes, in place of another one.
+
+    Args:
+        options: of Pillow's ``save``.
+        texts: entries of a PNG.
+        packet: the XMP.
+        file_format: one that holds none is left as it is.
+    """
+    if file_format in ("JPEG", "WEBP", "AVIF"):
+        options["xmp"] = packet
+    elif file_format == "PNG":
+        texts[XMP_TEXT] = packet.decode()
+    elif file_format == "TIFF":
+        exif = options.setdefault("exif", Image.Exif())
+        exif[_XMP_TAG] = packet

@@ -118,7 +118,13 @@ class SequenceWriter(FrameWriter):
     def _write(self, frame: Frame | VideoFrame, pts: int, duration: int | None) -> None:
         path = self._partial / (self._pattern % self._count)
         try:
-            write_picture(path, self._show(frame), metadata=self._spec.metadata)
+            write_picture(
+                path,
+                self._show(frame),
+                metadata=self._spec.metadata,
+                source_type=self._spec.source_type,
+                seal=self._spec.seal,
+            )
         except PictureError as error:
             raise VideoError(str(error)) from error
         self._stamps.append(pts)
@@ -131,6 +137,9 @@ class SequenceWriter(FrameWriter):
             for number, pts in enumerate(self._stamps)
         }
         write_json(self._partial / TIMES_FILE, times, indent=0)
+
+    def _seal(self) -> None:
+        """Each picture has been sealed as it was written."""
 
     def _list_written(self) -> set[str]:
         """Pictures of an earlier output that the new one would have named so, too."""

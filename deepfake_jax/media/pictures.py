@@ -7,7 +7,7 @@ Every error is a `PictureError` that names the file and the usual fix.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ from deepfake_jax.media.picture_extras import (
     XMP_TEXT,
     PictureExtras,
     add_extras,
+    add_xmp,
     apply_extras,
     gather_extras,
 )
+from deepfake_jax.media.xmp import make_xmp
 from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
@@ -125,6 +127,8 @@ def write_picture(
     overwrite: bool = True,
     quality: int = 95,
     like: Path | None = None,
+    source_type: str = "",
+    seal: Callable[[Path, Path], None] | None = None,
 ) -> None:
     """Write a picture; the file appears whole or not at all.
 
@@ -141,6 +145,9 @@ def write_picture(
         like: the picture that it was made of, whose transparency, greyness, color
             profile, EXIF, XMP and texts are kept; what the format cannot hold is named
             in one line of the log.
+        source_type: IPTC's address of the kind of source, for the XMP; "" for none.
+            BMP holds none.
+        seal: is the last to write to the file: takes its hidden name and ``path``.
 
     Raises:
         PictureError: an unknown suffix, a frame of another shape or type, metadata
@@ -162,6 +169,7 @@ def write_picture(
     file_format = _WRITE_FORMATS[path.suffix.lower()]
     metadata = dict(metadata or {})
     options: dict[str, Any] = {}
+    before = b""
     image = Image.fromarray(np.ascontiguousarray(frame))
     if like is not None:
         extras, metadata = read_extras(like), dict(metadata)
@@ -173,12 +181,18 @@ def write_picture(
                 {XMP_TEXT: extras.xmp.decode("utf-8", "replace")} if extras.xmp else {}
             )
             metadata = {**xmp, **extras.texts, **metadata}
+        before = extras.xmp
         if lost:
             _log.warning("%s cannot hold %s of %s", path, ", ".join(lost), like.name)
+    if source_type:
+        packet = make_xmp(source_type, tool="deepfake-jax", before=before)
+        add_xmp(options, metadata, packet, file_format)
     options = _choose_options(path, file_format, metadata, quality, options)
     try:
         with write_whole(path, overwrite=overwrite) as partial:
             image.save(partial, format=file_format, **options)
+            if seal is not None:
+                seal(partial, path)
     except OSError as error:
         if error.errno is None:
             # Raised by write_whole, with a text of its own.

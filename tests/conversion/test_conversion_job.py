@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from deepfake_jax.conversion.conversion_job import ConversionJob, make_job
-from deepfake_jax.conversion.provenance import sidecar_path, write_sidecar
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.provenance.facts import sidecar_path, write_sidecar
 
 CONFIG = ConvertConfig()
 

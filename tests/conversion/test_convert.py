@@ -20,7 +20,6 @@ from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.convert import ConvertError, convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
 from deepfake_jax.conversion.placement import place_faces
-from deepfake_jax.conversion.provenance import sidecar_path
 from deepfake_jax.conversion.search import Conversion
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
@@ -40,6 +39,7 @@ from deepfake_jax.media.pictures import (
 from deepfake_jax.media.sources import Source, SourceError, picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.provenance.facts import sidecar_path
 from deepfake_jax.runs.run_folder import RunError
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.training.loop import train

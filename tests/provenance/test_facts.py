@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from videos import read_picture_tags
 
-from deepfake_jax.conversion.provenance import (
+from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.provenance.facts import (
     DIGITAL_SOURCE_TYPE,
     NOTICE,
     make_provenance,
@@ -16,7 +17,6 @@ from deepfake_jax.conversion.provenance import (
     sidecar_path,
     write_sidecar,
 )
-from deepfake_jax.media.pictures import write_picture
 
 FACTS = make_provenance(
     tool_version="1.2.3",

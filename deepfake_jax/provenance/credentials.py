@@ -1,0 +1,363 @@
+"""Content credentials (C2PA): what was done to which source, signed, in a file.
+
+A `Seal` signs all files of one job. It is the last to write to a file, before that gets
+its name: whatever changes the file afterwards breaks or strips the credential. What
+cannot hold one (MKV, WebM, BMP) gets it as ``NAME.c2pa`` beside it.
+
+A credential says no name of a person, of a file or of a folder, because it travels with
+the file.
+
+Reference:
+    C2PA, Content Credentials: technical specification 2.x.
+"""
+
+import copy
+import errno
+import io
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import c2pa
+
+from deepfake_jax.files import partial_path, write_whole
+from deepfake_jax.media.xmp import append_xmp, make_xmp
+from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, TOOL
+from deepfake_jax.provenance.signing_keys import SigningError, SigningKey
+
+# By suffix: what can hold a credential. Names may lie, but not of files of our own.
+HOLDERS: Mapping[str, str] = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/x-m4v",
+    ".mov": "video/quicktime",
+    ".avi": "video/avi",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".jfif": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".jxl": "image/jxl",
+}
+# Those in which XMP is a box of its own.
+_BOXES = (".mp4", ".m4v", ".mov")
+# Readers take a file of any other type as bytes.
+OTHER = "application/octet-stream"
+WATERMARK = "org.deepfake-jax.watermark.1"
+CONSENT = "org.deepfake-jax.consent"
+SWAP = "org.deepfake-jax.swap"
+# Above, a video is hashed in parts of 8 MiB, which cost 32 bytes each; in one piece it
+# takes 512 MiB of memory, whatever its size.
+_LARGE, _PART_KB = 64 * 2**20, 8 * 1024
+_log = logging.getLogger("deepfake_jax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What credentials of one job say.
+
+    Attributes:
+        facts: of the output, as `make_provenance` gives them.
+        source: the footage, which becomes the ingredient; None where there is no one.
+        watermark: what the pixels carry; None for nothing.
+        label: the visible label; "" for none.
+        consent: when which consent was recorded with the run.
+        identifier: six hexadecimal digits that begin the name of each credential.
+    """
+
+    facts: Mapping[str, Any]
+    source: Path | None = None
+    watermark: int | None = None
+    label: str = ""
+    consent: tuple[Mapping[str, str], ...] = ()
+    identifier: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
+
+
+class Seal:
+    """Signs the files of a job; may be used from several threads.
+
+    Args:
+        statement: what to say.
+        signer: who says it.
+        timestamp: address of a time-stamping authority; "" for none.
+
+    Raises:
+        SigningError: the key signs nothing that a reader takes, or the authority cannot
+            be reached. A picture of one pixel is signed to see it before any work.
+    """
+
+    def __init__(
+        self, statement: Statement, signer: SigningKey, *, timestamp: str = ""
+    ):
+        self.statement, self._key, self._timestamp = statement, signer, timestamp
+        self._failure: Exception | None = None
+        self._ingredient = self._read_ingredient()
+        self._try()
+
+    def __call__(self, path: Path, place: Path) -> None:
+        """Signs a file that is complete.
+
+        Args:
+            path: the file under its hidden name.
+            place: the name that it will get; its suffix says what it is.
+
+        Raises:
+            SigningError: it could not be signed.
+            OSError: the disk is full.
+        """
+        suffix = place.suffix.lower()
+        if suffix in _BOXES:
+            append_xmp(path, make_xmp(DIGITAL_SOURCE_TYPE, tool=TOOL))
+        try:
+            try:
+                self._write(path, place)
+            except c2pa.C2paError as error:
+                if not self._is_about_time(error):
+                    raise
+                # Hours of work must not be lost because the net has gone meanwhile.
+                _log.warning(
+                    "%s: signed without a time stamp; %s gives none any more (%s)",
+                    place,
+                    self._timestamp,
+                    error,
+                )
+                self._timestamp = ""
+                self._write(path, place)
+        except c2pa.C2paError as error:
+            raise self._explain(error, path, place.name) from error
+
+    def _write(self, path: Path, place: Path) -> None:
+        mime = HOLDERS.get(place.suffix.lower())
+        if mime is None:
+            self._put_beside(path, place)
+        else:
+            self._embed(path, mime)
+
+    def with_source(self, source: Path, facts: Mapping[str, Any]) -> "Seal":
+        """The same of another source, without another trial.
+
+        Args:
+            source: the new ingredient.
+            facts: of its output.
+        """
+        other = copy.copy(self)
+        other.statement = replace(self.statement, source=source, facts=facts)
+        other._ingredient = other._read_ingredient()
+        return other
+
+    def _embed(self, path: Path, mime: str) -> None:
+        signed = partial_path(path)
+        try:
+            with path.open("rb") as source, signed.open("w+b") as target:
+                self._sign(mime, source, target, path.stat().st_size)
+            os.replace(signed, path)
+        finally:
+            with suppress(OSError):
+                signed.unlink()
+
+    def _put_beside(self, path: Path, place: Path) -> None:
+        with path.open("rb") as source:
+            manifest = self._sign(OTHER, source, None, path.stat().st_size)
+        with write_whole(credential_path(place), overwrite=True) as partial:
+            partial.write_bytes(manifest)
+
+    def _sign(self, mime: str, source: Any, target: Any, size: int) -> bytes:
+        with self._open(mime, size) as (builder, signer):
+            if target is None:
+                builder.set_no_embed()
+            return builder.sign(signer, mime, source, target or io.BytesIO())
+
+    @contextmanager
+    def _open(self, mime: str, size: int) -> Iterator[tuple[Any, Any]]:
+        definition = make_manifest(self.statement, mime)
+        with ExitStack() as stack:
+            context = stack.enter_context(make_context(large=size > _LARGE))
+            builder = stack.enter_context(c2pa.Builder(definition, context))
+            if self._ingredient is not None:
+                builder.add_ingredient_from_archive(io.BytesIO(self._ingredient))
+            signer = c2pa.Signer.from_callback(
+                self._call,
+                c2pa.C2paSigningAlg[self._key.algorithm.upper()],
+                self._key.chain,
+                self._timestamp or None,
+            )
+            yield builder, stack.enter_context(signer)
+
+    def _read_ingredient(self) -> bytes | None:
+        """The source as readers will see it, its own credentials included.
+
+        It is read once for all files of the job.
+        """
+        source = self.statement.source
+        if source is None or not source.is_file():
+            return None
+        mime = HOLDERS.get(source.suffix.lower(), OTHER)
+        for kind in dict.fromkeys((mime, OTHER)):
+            # A damaged file is an ingredient as well, of no known kind.
+            with suppress(c2pa.C2paError), ExitStack() as stack:
+                large = source.stat().st_size > _LARGE
+                context = stack.enter_context(make_context(large=large))
+                definition = make_manifest(self.statement, kind)
+                builder = stack.enter_context(c2pa.Builder(definition, context))
+                ingredient = {
+                    "title": f"source{source.suffix.lower()}",
+                    "relationship": "parentOf",
+                    "label": "source",
+                    "instance_id": "source",
+                }
+                beside = find_credential(source)
+                if beside is not None and kind == OTHER:
+                    ingredient["description"] = "its credential lies in a file beside"
+                with source.open("rb") as file:
+                    builder.add_ingredient(ingredient, kind, file)
+                archive = io.BytesIO()
+                builder.write_ingredient_archive("source", archive)
+                return archive.getvalue()
+        return None
+
+    def _try(self) -> None:
+        try:
+            self._sign("image/png", io.BytesIO(_PIXEL), io.BytesIO(), len(_PIXEL))
+        except c2pa.C2paError as error:
+            raise self._explain(error, None, "the output") from error
+
+    def _is_about_time(self, error: c2pa.C2paError) -> bool:
+        text = str(error).lower()
+        return bool(self._timestamp) and ("http" in text or "time" in text)
+
+    def _call(self, data: bytes) -> bytes:
+        try:
+            return self._key.sign(data)
+        except Exception as error:
+            self._failure = error  # of which C2PA says nothing
+            raise
+
+    def _explain(
+        self, error: c2pa.C2paError, path: Path | None, name: str
+    ) -> Exception:
+        if self._failure is not None:
+            failed = f"{type(self._failure).__name__}: {self._failure}"
+            return SigningError(f"{name}: the signer failed ({failed})")
+        if path is not None:
+            free = shutil.disk_usage(path.parent).free
+            full = os.strerror(errno.ENOSPC)
+            if full in str(error) or free < path.stat().st_size + 2**20:
+                return OSError(errno.ENOSPC, full, str(path.parent))
+        if self._is_about_time(error):
+            return SigningError(
+                f"--timestamp {self._timestamp} gives no time stamp ({error}); check "
+                "the address and the network, or leave it out"
+            )
+        if self._key.own:
+            return SigningError(f"{name} cannot be signed by your own key: {error}")
+        return SigningError(
+            f"{name} cannot be signed by --certificate and --key: no reader would "
+            f"take it ({error}). The certificate must be for signing (key usage "
+            "digitalSignature, extended key usage emailProtection or one of C2PA's), "
+            "come with those that vouch for it, and not vouch for itself"
+        )
+
+
+# A PNG of one black pixel.
+_PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c4944415478da63606060000000040001c8ea18a50000000049454e44ae426082"
+)
+
+
+def make_context(
+    *, large: bool = False, anchors: str = "", verify: bool = True
+) -> c2pa.Context:
+    """Settings of a signature or a look at one; nothing is fetched from anywhere.
+
+    Args:
+        large: hash in parts, as `_LARGE` says.
+        anchors: PEM certificates whose signers are trusted.
+        verify: look at what was signed.
+    """
+    settings: dict[str, Any] = {
+        "verify": {
+            "verify_after_sign": verify,
+            "verify_trust": True,
+            "ocsp_fetch": False,
+            "remote_manifest_fetch": False,
+        },
+        "builder": {"thumbnail": {"enabled": False}},
+        "core": {"backing_store_memory_threshold_in_mb": 16},
+    }
+    if large:
+        settings["core"]["merkle_tree_chunk_size_in_kb"] = _PART_KB
+    if anchors:
+        settings["trust"] = {"user_anchors": anchors}
+    return c2pa.Context.from_dict(settings)
+
+
+def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
+    """What a credential says, as C2PA's builder takes it."""
+    facts = statement.facts
+    agent = {"name": TOOL, "version": str(facts["tool_version"])}
+    mark = "none" if statement.watermark is None else f"{statement.watermark:08x}"
+    edited = {
+        "action": "c2pa.edited",
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "softwareAgent": agent,
+        "description": "A face was swapped by a trained model.",
+        "parameters": {
+            "direction": facts["direction"],
+            "model_sha256": facts["model_sha256"],
+            "watermark": mark,
+        },
+    }
+    if statement.label:
+        edited["parameters"]["visible_label"] = statement.label
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
+    if statement.source is None or not statement.source.is_file():
+        opened = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
+    swap = {
+        name: facts[name]
+        for name in ("model_sha256", "model_step", "direction", "source_sha256")
+        if facts.get(name)
+    }
+    assertions: list[dict[str, Any]] = [
+        {"label": "c2pa.actions.v2", "data": {"actions": [opened, edited]}},
+        {"label": SWAP, "data": {**swap, "watermark": mark}},
+    ]
+    if statement.watermark is not None:
+        blocks = [{"scope": {}, "value": mark}]
+        binding = {"alg": WATERMARK, "blocks": blocks}
+        assertions.append({"label": "c2pa.soft-binding", "data": binding})
+    if statement.consent:
+        recorded = [dict(consent) for consent in statement.consent]
+        assertions.append({"label": CONSENT, "data": {"recorded": recorded}})
+    rest = uuid.uuid4().hex[len(statement.identifier) :]
+    return {
+        "label": f"urn:c2pa:{uuid.UUID(statement.identifier + rest)}",
+        "claim_generator_info": [agent],
+        "title": "synthetic media",
+        "format": mime,
+        "assertions": assertions,
+    }
+
+
+def credential_path(output: Path) -> Path:
+    """Where the credential of what cannot hold one lies: its name and ``.c2pa``."""
+    return output.with_name(f"{output.name}.c2pa")
+
+
+def find_credential(path: Path) -> Path | None:
+    """The file with a credential beside a file: ours, or as other programs name it."""
+    for beside in (credential_path(path), path.with_suffix(".c2pa")):
+        if beside != path and beside.is_file():
+            return beside
+    return None
