@@ -1,5 +1,13 @@
-"""Progress on long work: a bar on a terminal, plain lines elsewhere; words for both."""
+"""Progress on long work: a bar on a terminal, plain lines elsewhere; words for both.
 
+With ``DEEPFAKE_JAX_PROGRESS=json`` in the environment the lines are JSON objects, for
+a program that started the command: ``progress`` (what is done: search, train, convert),
+``done``, ``total`` (null where nobody knows), ``unit``, ``rate`` (units a second),
+``left`` (seconds, null where nobody knows) and ``note``.
+"""
+
+import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -9,6 +17,8 @@ from typing import Any
 from tqdm import tqdm
 
 LINE_SECONDS = 10.0  # between plain lines, so that a log stays readable
+JSON_SECONDS = 0.5  # between JSON lines, which a program shows as they come
+VARIABLE = "DEEPFAKE_JAX_PROGRESS"
 
 
 class Progress:
@@ -28,7 +38,11 @@ class Progress:
         self._initial = 0.0
         self._printed = 0.0  # how much was done at the last plain line
         self._bar: Any = None
-        if sys.stderr.isatty():
+        self._as_json = os.environ.get(VARIABLE) == "json"
+        self._pause = JSON_SECONDS if self._as_json else LINE_SECONDS
+        if self._as_json:
+            self._print_line()  # it has begun
+        elif sys.stderr.isatty():
             self._bar = tqdm(
                 desc=label, total=total, unit=unit, dynamic_ncols=True, leave=True
             )
@@ -47,7 +61,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._note, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._last >= LINE_SECONDS:
+        elif time.monotonic() - self._last >= self._pause:
             self._print_line()
 
     def __enter__(self) -> "Progress":
@@ -69,6 +83,9 @@ class Progress:
         self._last = time.monotonic()
         seconds = self._last - self._start
         rate = (self._done - self._initial) / seconds if seconds > 0 else 0.0
+        if self._as_json:
+            print(self._format_json(rate), file=sys.stderr, flush=True)
+            return
         parts = [f"{self._done:.0f}"]
         if self._total:
             parts[0] += f"/{self._total:.0f}"
@@ -81,6 +98,21 @@ class Progress:
         if self._note:
             parts.append(self._note)
         print(f"{self._label}: {', '.join(parts)}", file=sys.stderr, flush=True)
+
+    def _format_json(self, rate: float) -> str:
+        left = None
+        if self._total and rate > 0:
+            left = round(max(0.0, self._total - self._done) / rate, 1)
+        line = {
+            "progress": self._label,
+            "done": round(self._done, 2),
+            "total": self._total,
+            "unit": self._unit,
+            "rate": round(rate, 3),
+            "left": left,
+            "note": self._note,
+        }
+        return json.dumps(line)
 
 
 def count(number: int, noun: str) -> str:

@@ -35,6 +35,7 @@ from deepfake_jax.cli.speed_benchmarks import (
     Step,
 )
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
+from deepfake_jax.cli.studio_commands import Studio
 from deepfake_jax.cli.trust_commands import Verify
 from deepfake_jax.files import format_json
 from deepfake_jax.train_config import ConfigError
@@ -42,7 +43,7 @@ from deepfake_jax.version import own_version
 
 COMMANDS = (
     *(Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Verify),
-    *(Demo, Doctor),
+    *(Studio, Demo, Doctor),
 )
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),

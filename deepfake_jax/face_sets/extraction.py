@@ -22,7 +22,12 @@ from jaxtyping import Float32
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
 from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
-from deepfake_jax.face_sets.set_files import KNOWN, check_own_files, holds_sets
+from deepfake_jax.face_sets.set_files import (
+    KNOWN,
+    SEARCH_ENDING,
+    check_own_files,
+    holds_sets,
+)
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import (
@@ -52,7 +57,6 @@ from deepfake_jax.progress import count
 from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
-SEARCH_ENDING = ".search"  # of the hidden folder beside the output
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
 _SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score")
 # These choose among faces that are on disk already.

@@ -10,29 +10,26 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from deepfake_jax.face_sets.both_records import (
+    QUERY_MARK,
+    read_both,
+    write_both,
+)
 from deepfake_jax.face_sets.contact_sheets import write_sheets
 from deepfake_jax.face_sets.face_queries import parse_query, read_key
 from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    VERSION,
     FaceRecord,
     FaceSetError,
     list_sets,
-    make_record,
-    read_lines,
-    read_record,
-    write_record,
 )
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
 from deepfake_jax.files import file_crc, lock_output
 from deepfake_jax.progress import count
 
 _log = logging.getLogger("deepfake_jax")
-QUERY_MARK = "query "  # begins the reason of a face that was dropped by hand
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def review_faces(
                 problems += found
                 if found and not edits and not _is_readable(part):
                     continue
-            header, records, left = _read_all(part)
+            header, records, left = read_both(part)
             changed += len(records)
             records, left, moved = _choose(
                 part, records, left, drop, keep, restore=restore
@@ -125,7 +122,7 @@ def review_faces(
                 key, falling = sort.removeprefix("-"), sort.startswith("-")
                 records.sort(key=lambda r: read_key(r, key), reverse=falling)
             if drop or keep or restore or sort:
-                _write_all(part, header, records, left)
+                write_both(part, header, records, left)
             if delete:
                 deleted += _delete_pictures(part, left)
             kept += [(part, record) for record in records]
@@ -159,25 +156,10 @@ def _check(folder: Path, *, alone: bool) -> list[str]:
 
 def _is_readable(folder: Path) -> bool:
     try:
-        _read_all(folder)
+        read_both(folder)
     except FaceSetError:
         return False
     return True
-
-
-def _read_all(
-    folder: Path,
-) -> tuple[dict[str, Any], list[FaceRecord], list[FaceRecord]]:
-    header, records = read_record(folder)
-    path, left = folder / DROPPED_NAME, []
-    if path.exists():
-        try:
-            left = [make_record(line) for n, line in read_lines(path) if n > 1]
-        except TypeError as error:
-            raise FaceSetError(
-                f"{path}: {error}; `deepfake-jax faces {folder} --repair` mends it"
-            ) from None
-    return header, records, left
 
 
 def _choose(
@@ -211,19 +193,6 @@ def _choose(
         note = f"{QUERY_MARK}{'not ' if wanted else ''}{text}"
         left = [*left, *(replace(r, dropped=note) for r in out)]
     return records, left, 2 * len(back)
-
-
-def _write_all(
-    folder: Path,
-    header: dict[str, Any],
-    records: list[FaceRecord],
-    left: list[FaceRecord],
-) -> None:
-    header = {**header, "version": VERSION}
-    # First where the faces go to: a kill in between leaves them twice, not nowhere.
-    if left or (folder / DROPPED_NAME).exists():
-        write_record(folder, header, left, name=DROPPED_NAME)
-    write_record(folder, header, records)
 
 
 def _delete_pictures(folder: Path, left: list[FaceRecord]) -> int:

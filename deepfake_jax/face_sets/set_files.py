@@ -14,6 +14,7 @@ from deepfake_jax.files import ForeignFilesError, check_known
 
 PERSON_FOLDER = "person_"
 PEOPLE_SHEET = "people.png"
+SEARCH_ENDING = ".search"  # of the hidden folder beside the output
 SHEETS = "sheet_"  # begins the names of contact sheets
 # A set's own file names; which pictures are faces is in its record.
 _IN_SET = (RECORD_NAME, f"{RECORD_NAME}.*", DROPPED_NAME, f"{DROPPED_NAME}.*", "*.png")

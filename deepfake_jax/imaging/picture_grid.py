@@ -12,6 +12,7 @@ TILE = 112  # pixels; side of a face on a sheet
 _TITLE = 26  # pixels; height of a row's title
 _LABEL = 14  # pixels; height of a face's label
 _LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2  # pixels of a preview; enlargement
+_HEADER = 28  # pixels of a preview; height of its title
 _BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
 
 
@@ -45,7 +46,7 @@ def draw_preview(
     side = rows[0][1].shape[1] * _SCALE
     columns = max(len(faces) for _, faces in rows)
     width = _LABEL_WIDTH + columns * (side + _GAP)
-    header = 28
+    header = _HEADER
     grid = np.full((header + len(rows) * (side + _GAP), width, 3), 24, np.uint8)
     put_text(grid, title, (8, 19))
     for row, (label, faces) in enumerate(rows):
@@ -57,6 +58,24 @@ def draw_preview(
             enlarged = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
             grid[top : top + side, left : left + side] = enlarged
     return grid
+
+
+def preview_layout(height: int, width: int, *, rows: int) -> dict[str, int]:
+    """Where the faces of a `draw_preview` lie, told by its size.
+
+    Returns:
+        side of a face; left and top of the first one; step from one to the next, both
+        ways; columns, at least 1.
+    """
+    step = (height - _HEADER) // rows
+    columns = max(1, (width - _LABEL_WIDTH) // max(1, step))
+    return {
+        "side": step - _GAP,
+        "left": _LABEL_WIDTH,
+        "top": _HEADER,
+        "step": step,
+        "columns": columns,
+    }
 
 
 def put_text(

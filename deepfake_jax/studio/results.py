@@ -1,0 +1,69 @@
+"""A project's results: what was made, from what, and what says that it is synthetic."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deepfake_jax.studio.projects import Project, check_name
+from deepfake_jax.studio.roots import is_film, is_footage
+from deepfake_jax.studio.texts import RequestError
+
+FOLDER = "results"
+
+
+def list_results(project: Project) -> list[dict[str, Any]]:
+    """The results of a project, the latest first."""
+    folder = project.folder / FOLDER
+    if not folder.is_dir():
+        return []
+    made = [p for p in folder.iterdir() if is_footage(p) and not p.name.startswith(".")]
+    made.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    jobs = _read_jobs(project)
+    return [{**_describe(path), "job": jobs.get(path.name)} for path in made]
+
+
+def find_result(project: Project, name: Any) -> Path:
+    """The file of a result.
+
+    Raises:
+        RequestError: there is no such.
+    """
+    text = name if isinstance(name, str) else ""
+    stem, dot, suffix = text.rpartition(".")
+    path = project.folder / FOLDER / f"{check_name(stem, field='name')}{dot}{suffix}"
+    if path.parent != project.folder / FOLDER or not is_footage(path):
+        raise RequestError("no_result", status=404)
+    if not path.is_file():
+        raise RequestError("no_result", status=404)
+    return path
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    sidecar = path.with_name(f"{path.name}.json")
+    try:
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        facts = None
+    stat = path.stat()
+    return {
+        "name": path.name,
+        "path": str(path),
+        "kind": "video" if is_film(path) else "picture",
+        "size": stat.st_size,
+        "made": stat.st_mtime,
+        "sidecar": facts if isinstance(facts, dict) else None,
+    }
+
+
+def _read_jobs(project: Project) -> dict[str, dict[str, Any]]:
+    """What the conversions that made them were told, by the results' names."""
+    found = {}
+    for path in sorted(project.cache.glob("jobs/*-convert-*/job.json")):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
+            result = (path.parent / "out").read_text(encoding="utf-8").splitlines()
+            figures = json.loads(result[-1]) if result else None
+        except (OSError, ValueError, KeyError):
+            continue
+        found[facts.get("out")] = {**facts, "figures": figures}
+    return found
