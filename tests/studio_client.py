@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("starlette", reason="the extra studio is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="the extra studio is not installed")
 
-from deepfake_jax.studio.app import Studio, make_app  # noqa: E402
+from deepfake_jax.studio.app import make_app  # noqa: E402
+from deepfake_jax.studio.asked import Studio  # noqa: E402
 from deepfake_jax.studio.guard import Door  # noqa: E402
 from deepfake_jax.studio.roots import make_roots  # noqa: E402
 

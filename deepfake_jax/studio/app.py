@@ -6,7 +6,6 @@ An answer is JSON, a picture or a part of a video. An error is JSON with a text 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,12 +18,10 @@ from deepfake_jax.face_sets.face_queries import QueryError
 from deepfake_jax.face_sets.face_set import FaceSetError
 from deepfake_jax.files import OutputBusyError
 from deepfake_jax.studio import face_routes, media_routes, project_routes
-from deepfake_jax.studio.face_grid import FaceGrids
+from deepfake_jax.studio.asked import Studio
 from deepfake_jax.studio.guard import Door, Guard
-from deepfake_jax.studio.jobs import Jobs
 from deepfake_jax.studio.roots import Roots
 from deepfake_jax.studio.texts import PAGE, RequestError, find_text
-from deepfake_jax.studio.worker_client import WorkerClient
 
 _KINDS = {
     ".html": "text/html",
@@ -33,25 +30,6 @@ _KINDS = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-
-
-@dataclass(frozen=True)
-class Studio:
-    """What all requests share.
-
-    Attributes:
-        roots: folders that the page may see.
-        jobs: long work.
-        grids: records of face sets.
-        reader: the worker that reads footage.
-        swapper: the worker that swaps single frames.
-    """
-
-    roots: Roots
-    jobs: Jobs = field(default_factory=Jobs)
-    grids: FaceGrids = field(default_factory=FaceGrids)
-    reader: WorkerClient = field(default_factory=WorkerClient)
-    swapper: WorkerClient = field(default_factory=WorkerClient)
 
 
 def make_app(roots: Roots, door: Door) -> Starlette:

@@ -2,18 +2,39 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
+from deepfake_jax.studio.face_grid import FaceGrids
+from deepfake_jax.studio.jobs import Jobs
 from deepfake_jax.studio.projects import Project, read_project
+from deepfake_jax.studio.roots import Roots
 from deepfake_jax.studio.texts import RequestError
-
-if TYPE_CHECKING:
-    from deepfake_jax.studio.app import Studio
+from deepfake_jax.studio.worker_client import WorkerClient
 
 
-def find_studio(request: Request) -> "Studio":
+@dataclass(frozen=True)
+class Studio:
+    """What all requests share.
+
+    Attributes:
+        roots: folders that the page may see.
+        jobs: long work.
+        grids: records of face sets.
+        reader: the worker that reads footage.
+        swapper: the worker that swaps single frames.
+    """
+
+    roots: Roots
+    jobs: Jobs = field(default_factory=Jobs)
+    grids: FaceGrids = field(default_factory=FaceGrids)
+    reader: WorkerClient = field(default_factory=WorkerClient)
+    swapper: WorkerClient = field(default_factory=WorkerClient)
+
+
+def find_studio(request: Request) -> Studio:
     """What all requests share."""
     return request.app.state.studio
 
