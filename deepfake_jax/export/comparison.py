@@ -1,0 +1,196 @@
+"""Whether an exported file draws what JAX draws, measured before it is written.
+
+Real faces are taken where there are some: of the face set that the run was trained on,
+else those that the run itself keeps; else smooth pictures are drawn.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Float64, UInt8
+
+from deepfake_jax.export.dfm import CROPS, INPUT, Program, draw_edge, make_resampling
+from deepfake_jax.export.onnx_swap import Swap
+from deepfake_jax.face_sets.face_arrays import shift_color
+from deepfake_jax.face_sets.face_set import FaceSetError, read_record
+from deepfake_jax.face_sets.face_shapes import face_points, flatten_landmarks
+from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.media.pictures import PictureError, read_picture
+from deepfake_jax.models.network import SwapParams
+from deepfake_jax.models.swap_faces import encode_swap
+from deepfake_jax.runs.recorded_sets import find_set
+from deepfake_jax.types import spread
+
+_FACES = 4
+
+Crops = Float32[np.ndarray, "n s s 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Faces of the source to compare by.
+
+    Attributes:
+        faces: pictures of 256 pixels, in the colors that the source has in footage.
+        landmarks: rows of numbers, as the bank has them; None where it has none, or
+            they are not known.
+        origin: where they are from, in words.
+    """
+
+    faces: UInt8[np.ndarray, "n 256 256 3"]
+    landmarks: Float32[np.ndarray, "n m"] | None
+    origin: str
+
+
+def gather_examples(run: Path, swap: Swap) -> Examples:
+    """A few faces of the source."""
+    try:
+        folder = find_set(run, swap.source)
+        records = read_record(folder)[1]
+        records = [records[i] for i in spread(len(records), _FACES)]
+        faces = [read_picture(folder / record.file) for record in records]
+        rows = [
+            flatten_landmarks(face_points(record), swap.landmark_numbers)
+            for record in records
+        ]
+        if faces:
+            known = [row for row in rows if row is not None]
+            whole = len(known) == len(faces)
+            landmarks = np.float32(np.stack(known)) if whole else None
+            return Examples(np.stack(faces), landmarks, "faces of the run's face set")
+    except (FaceSetError, PictureError, ValueError, OSError):
+        pass
+    kept = swap.params.faces.get(swap.source, ())
+    if len(kept):
+        chosen = [kept[i] for i in spread(len(kept), _FACES)]
+        return Examples(
+            np.stack([_widen(np.asarray(face)) for face in chosen]),
+            None,
+            "faces that the run keeps",
+        )
+    return Examples(_draw_faces(), None, "drawn faces")
+
+
+def _widen(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "256 256 3"]:
+    """A crop back in a face picture whose margin repeats its edge."""
+    inner = round(COVERAGE * FACE_SIZE)
+    margin = (FACE_SIZE - inner) // 2
+    middle = cv2.resize(crop, (inner, inner), interpolation=cv2.INTER_LINEAR)
+    return cv2.copyMakeBorder(middle, *[margin] * 4, cv2.BORDER_REPLICATE)
+
+
+def _draw_faces() -> UInt8[np.ndarray, "n 256 256 3"]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (_FACES, 8, 8, 3)).astype(np.uint8)
+    size = (FACE_SIZE, FACE_SIZE)
+    return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_CUBIC) for c in coarse])
+
+
+def run_jax(
+    swap: Swap, crops: Crops, landmarks: Float32[np.ndarray, "n m"] | None = None
+) -> tuple[Crops, Float32[np.ndarray, "n s s"] | None]:
+    """What `swap_faces` draws, and the mask of a network that has one."""
+    known = None if landmarks is None else jnp.asarray(landmarks)
+    drawn, logits = _draw(swap.params, jnp.asarray(crops), known, swap=swap)
+    mask = None if logits is None else np.asarray(jax.nn.sigmoid(logits))
+    return np.asarray(drawn), mask
+
+
+@partial(jax.jit, static_argnames="swap")
+def _draw(
+    params: SwapParams,
+    crops: Float32[Array, "n s s 3"],
+    landmarks: Float32[Array, "n m"] | None,
+    *,
+    swap: Swap,
+) -> tuple[Array, Array | None]:
+    model = swap.model
+    if model.align_codes:
+        code = encode_swap(
+            model, params, crops, source=swap.source, to=swap.to, landmarks=landmarks
+        )
+    else:
+        code = model.encode(params.network, crops)
+    drawn = model.draw(params.network, code, swap.to)
+    return drawn.crops, drawn.mask_logits
+
+
+def compare_onnx(session: Any, swap: Swap, examples: Examples, shift: Any) -> float:
+    """The largest difference of a file of our own crops to JAX.
+
+    Args:
+        session: onnxruntime's.
+        swap: what was exported.
+        examples: faces to compare by.
+        shift: grey levels that the network wants to be added, RGB.
+    """
+    pictures = shift_color(examples.faces, np.asarray(shift, np.float64))
+    crops = crop_faces(pictures, swap.model.crop_size).astype(np.float32) / 255
+    apart = 0.0
+    for landmarks in (None, examples.landmarks) if swap.recalls else (None,):
+        given = {"faces": crops}
+        given |= {} if landmarks is None else {"landmarks": landmarks}
+        drawn, mask = run_jax(swap, crops, landmarks)
+        found = session.run(None, given)
+        apart = max(apart, _measure(found[0], drawn))
+        if mask is not None:
+            apart = max(apart, _measure(found[1][..., 0], mask))
+    return apart
+
+
+def compare_dfm(
+    session: Any,
+    swap: Swap,
+    examples: Examples,
+    shift: Float64[Any, "3"],
+    program: Program,
+) -> float:
+    """The largest difference of a .dfm to JAX between the same resamplings."""
+    place, size = CROPS[program], session.get_inputs()[0].shape[1]
+    scale = size / place.side
+    matrix = np.array(
+        [
+            [scale, 0, (0.5 - place.left) * scale - 0.5],
+            [0, scale, (0.5 - place.top) * scale - 0.5],
+        ]
+    )
+    cut = partial(cv2.warpAffine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = np.stack([cut(f, matrix, (size, size)) for f in examples.faces])
+    seen = seen.astype(np.float32) / 255
+    rows, columns = (
+        make_resampling(start, place.side, size, swap.model.crop_size)
+        for start in (place.top, place.left)
+    )
+    crops = np.einsum("yh,nhwc,xw->nyxc", rows.down, seen, columns.down)
+    crops = np.clip(crops + np.float32(shift) / np.float32(255), 0, 1)
+    drawn, mask = run_jax(swap, crops.astype(np.float32))
+    inside = (rows.inside[:, None] * columns.inside)[..., None]
+    face = np.einsum("hy,nyxc,wx->nhwc", rows.up, drawn, columns.up) * inside
+    face = face + seen * (1 - inside)
+    found = session.run(None, {INPUT: seen[..., ::-1]})
+    apart = _measure(found[1][..., ::-1], face)
+    if mask is not None:
+        wanted = np.einsum("hy,nyx,wx->nhw", rows.up, mask, columns.up)
+        wanted = wanted * draw_edge(rows, columns, swap.model.crop_size)
+        apart = max(apart, *(_measure(found[i][..., 0], wanted) for i in (0, 2)))
+    return apart
+
+
+def compare_program(
+    program: Any, params: Any, swap: Swap, examples: Examples
+) -> float:
+    """The largest difference of an exported program of one face to JAX."""
+    crops = crop_faces(examples.faces, swap.model.crop_size).astype(np.float32) / 255
+    found = [np.asarray(program.call(params, crop[None])) for crop in crops]
+    return _measure(np.concatenate(found), run_jax(swap, crops)[0])
+
+
+def _measure(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.max(np.abs(found - wanted)))
