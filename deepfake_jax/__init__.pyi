@@ -32,6 +32,8 @@ from .imaging.region import Detection as Detection
 from .faces.detection import make_detector as make_detector
 from .training.distillation import distill as distill
 from .evaluation.evaluate import evaluate as evaluate
+from .export.exporter import ExportResult as ExportResult
+from .export.exporter import export_run as export_run
 from .evaluation.expression import measure_expression as measure_expression
 from .face_sets.extraction import ExtractResult as ExtractResult
 from .face_sets.extraction import extract_faces as extract_faces

@@ -138,6 +138,9 @@ class ConvertConfig(SearchConfig):
     """Whose face shall appear."""
     checkpoint: Literal["last", "best"] = "last"
     """Of the run: the last, or the best by its held-out faces."""
+    backend: Literal["jax", "onnx"] = "jax"
+    """What runs the network: jax, or onnx, without JAX, for a run that `export --format
+    onnx` made a file of; give that file as --run."""
     person: str = "auto"
     """Whom to swap: auto (the person that the run's faces show), the number of a person
     as `extract` counts them in all of the source, largest (the largest face of each

@@ -20,7 +20,8 @@ from av import VideoFrame
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.convert import convert_video
-from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.evaluation.clip_figures import Clip
 from deepfake_jax.imaging.affine import affine_scale, compose_affine, resize_affine

@@ -160,7 +160,7 @@ class Convert(Command):
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A video, a picture or a folder of pictures."""
     run: Path
-    """Folder of a training run."""
+    """Folder of a training run; with --backend onnx, an exported one's file."""
     out: Path
     """The output: a picture or folder, as the source is; for a video, another video, a
     .gif, or numbered pictures such as frames/%06d.png."""

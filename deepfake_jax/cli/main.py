@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from deepfake_jax.benchmarks.report import to_json
 from deepfake_jax.cli.command import Command, Flat
 from deepfake_jax.cli.console import explain_error, prepare_streams, signals_interrupt
+from deepfake_jax.cli.export_commands import Export
 from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Preview
 from deepfake_jax.cli.quality_benchmarks import Convert as BenchmarkConvert
 from deepfake_jax.cli.quality_benchmarks import Distill as BenchmarkDistill
@@ -43,7 +44,7 @@ from deepfake_jax.version import own_version
 
 COMMANDS = (
     *(Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Verify),
-    *(Studio, Demo, Doctor),
+    *(Studio, Export, Demo, Doctor),
 )
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),

@@ -14,7 +14,8 @@ import numpy as np
 
 from deepfake_jax.conversion.conversion_job import ConversionJob, make_job
 from deepfake_jax.conversion.convert_pictures import convert_folder
-from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.loaded_swapper import load_swapper
 from deepfake_jax.conversion.marking import Marks, make_marks
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import (
@@ -34,7 +35,6 @@ from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
 from deepfake_jax.provenance.signing_keys import SigningKey
-from deepfake_jax.runs.trained_run import load_run
 
 __all__ = ["ConvertError", "ConvertResult", "convert_video"]
 
@@ -54,7 +54,7 @@ def convert_video(
     Args:
         source: a video (to a video, a GIF or numbered pictures), a picture (to a
             picture), or a folder of pictures (to a folder).
-        run: folder of a training run.
+        run: folder of a training run, or an exported one; see `load_swapper`.
         out: the output; its folder is made.
         config: how.
         signer: who signs the output; by default what the config names.
@@ -76,11 +76,16 @@ def convert_video(
         if config.save_faces:
             folder = Path(config.save_faces)
             log = stack.enter_context(FaceLog(folder, overwrite=config.overwrite))
-        trained = load_run(run, checkpoint=config.checkpoint)
-        swapper = make_frame_swapper(trained, config)
-        marks = make_marks(trained, config, job.source, signer=signer)
+        loaded = load_swapper(run, config)
+        marks = make_marks(
+            config,
+            job.source,
+            model_hash=loaded.model_hash,
+            model_step=loaded.step,
+            signer=signer,
+        )
         convert = _CONVERTERS[job.kind]
-        return convert(job, swapper, marks, log)
+        return convert(job, loaded.swapper, marks, log)
 
 
 def _convert_film(

@@ -18,8 +18,8 @@ from deepfake_jax.conversion.frame_swapper import (
     FrameSwapper,
     SwappedFace,
     SwappedFrame,
-    make_frame_swapper,
 )
+from deepfake_jax.conversion.loaded_swapper import load_swapper
 from deepfake_jax.conversion.placement import PlacedFace, place_faces
 from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.conversion.search import ConvertError
@@ -40,7 +40,6 @@ from deepfake_jax.media.sources import (
     picture_frame,
 )
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
-from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.types import Face, Frame
 
 _FRAME_NUMBER = re.compile(r"#(?P<hash>\d+)|(?P<f>\d+)f")
@@ -98,7 +97,7 @@ def preview_frame(
         raise ConvertError(f"--out {out}: name a picture, such as preview.png")
     if out.resolve() == source.resolve():
         raise ConvertError(f"--out {out} is the source itself; name another picture")
-    swapper = make_frame_swapper(load_run(run, checkpoint=config.checkpoint), config)
+    swapper = load_swapper(run, config).swapper
     near, target = _look(source, swapper, config, at)
     frames = list(steady_looks(swapper.swap(near)))
     shown = next(frame for frame in frames if frame.timed.index == target)

@@ -32,9 +32,7 @@ from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.media.video_reader import TimedFrame
-from deepfake_jax.runs.swapper import make_swapper
-from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask, other_side
+from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
@@ -243,32 +241,6 @@ class FrameSwapper:
         free = _resize_mask(occlusion_mask(old, new), size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
-
-
-def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapper:
-    """The swapper of a run, to the person that the config names."""
-    # The network saw A's faces in B's mean color, and B's as they are.
-    origin = other_side(config.to)
-    identities = {
-        side: np.asarray(vector, np.float32)
-        for side, vector in trained.facts.identities.items()
-    }
-    return FrameSwapper(
-        make_swapper(
-            trained.model,
-            trained.params,
-            to=config.to,
-            energies=trained.facts.energies.get(config.to),
-            most_detail=config.detail,
-            recall=config.recall,
-            exemplars=config.exemplars,
-        ),
-        trained.model.crop_size,
-        config,
-        shift=trained.facts.shift if origin == "a" else None,
-        identity=identities.get(origin),
-        other=identities.get(config.to),
-    )
 
 
 def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | None:

@@ -18,7 +18,6 @@ from deepfake_jax.provenance.signing_keys import (
     SigningKey,
     read_signing_key,
 )
-from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.version import own_version
 
 
@@ -50,18 +49,20 @@ class Marks:
 
 
 def make_marks(
-    trained: TrainedRun,
     config: ConvertConfig,
     source: Path,
     *,
+    model_hash: str,
+    model_step: int,
     signer: SigningKey | None = None,
 ) -> Marks:
     """Makes ready what marks a job's outputs.
 
     Args:
-        trained: the run.
         config: of the conversion.
         source: a file, or a folder of pictures.
+        model_hash: SHA-256 that names the run's parameters.
+        model_step: how long they were trained.
         signer: who signs, in place of what the config names.
 
     Raises:
@@ -70,8 +71,8 @@ def make_marks(
     single = source.is_file()
     facts = make_provenance(
         tool_version=own_version(),
-        model_hash=trained.model_hash,
-        model_step=trained.step,
+        model_hash=model_hash,
+        model_step=model_step,
         source_name=source.name,
         source_hash=hash_file(source) if single else "",
         direction="a_to_b" if config.to == "b" else "b_to_a",

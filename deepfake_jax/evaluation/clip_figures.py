@@ -14,9 +14,9 @@ from deepfake_jax.conversion.frame_swapper import (
     FrameSwapper,
     SwappedFace,
     SwappedFrame,
-    make_frame_swapper,
 )
 from deepfake_jax.conversion.placement import Placement, place_faces
+from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.flicker import ClipFigures, Flicker, FlickerMeter

@@ -90,7 +90,9 @@ def _draw_faces() -> UInt8[np.ndarray, "n 256 256 3"]:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (_FACES, 8, 8, 3)).astype(np.uint8)
     size = (FACE_SIZE, FACE_SIZE)
-    return np.stack([cv2.resize(c, size, interpolation=cv2.INTER_CUBIC) for c in coarse])
+    return np.stack(
+        [cv2.resize(c, size, interpolation=cv2.INTER_CUBIC) for c in coarse]
+    )
 
 
 def run_jax(
@@ -161,7 +163,9 @@ def compare_dfm(
             [0, scale, (0.5 - place.top) * scale - 0.5],
         ]
     )
-    cut = partial(cv2.warpAffine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cut = partial(
+        cv2.warpAffine, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     seen = np.stack([cut(f, matrix, (size, size)) for f in examples.faces])
     seen = seen.astype(np.float32) / 255
     rows, columns = (
@@ -183,9 +187,7 @@ def compare_dfm(
     return apart
 
 
-def compare_program(
-    program: Any, params: Any, swap: Swap, examples: Examples
-) -> float:
+def compare_program(program: Any, params: Any, swap: Swap, examples: Examples) -> float:
     """The largest difference of an exported program of one face to JAX."""
     crops = crop_faces(examples.faces, swap.model.crop_size).astype(np.float32) / 255
     found = [np.asarray(program.call(params, crop[None])) for crop in crops]

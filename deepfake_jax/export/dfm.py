@@ -158,7 +158,8 @@ def add_dfm(
     if np.any(shift):
         added = graph.constant(shift.reshape(1, 3, 1, 1) / 255)
         crops = clip(graph.apply("Add", crops, added))
-    drawn = add_swap(graph, swap, crops, recall=graph.constant(RECALLED))
+    recall = graph.constant(RECALLED) if swap.recalls else ""
+    drawn = add_swap(graph, swap, crops, recall=recall)
     large = resample(drawn.crops, rows.up, columns.up)
     shown = graph.constant(inside)
     face = graph.apply("Mul", large, shown)
@@ -170,8 +171,9 @@ def add_dfm(
     else:
         mask = resample(drawn.mask, rows.up, columns.up)
         mask = graph.apply("Mul", mask, graph.constant(edge))
+    # Sums of a filter's weights leave [0, 1] by a rounding.
     mask, face = (
-        graph.apply("Transpose", each, perm=[0, 2, 3, 1]) for each in (mask, face)
+        graph.apply("Transpose", clip(each), perm=[0, 2, 3, 1]) for each in (mask, face)
     )
     for name, value in zip(OUTPUTS, (mask, face, mask), strict=True):
         graph.give(value, name)

@@ -96,25 +96,53 @@ def export_run(
     _check_output(out, kind, precision, overwrite=overwrite)
     with lock_output(out):
         trained = load_run(run, checkpoint=checkpoint)
-        config = replace(trained.facts.model, precision="float32")
-        swap = Swap(config, make_autoencoder(config), trained.params, to)
-        card = make_card(trained, swap, run, kind=kind, precision=precision)
-        card["checkpoint"] = checkpoint
-        examples = gather_examples(run, swap)
-        job = _Job(trained, swap, card, examples, program, exemplars)
-        with write_whole(out, overwrite=overwrite) as partial:
-            difference = _WRITERS[kind](job, partial)
-            if not difference <= _APART[precision]:  # NaN, too
-                raise ExportError(
-                    f"the exported network differs from JAX by {difference:.2g} on "
-                    f"{examples.origin}, where {_APART[precision]:g} is allowed; "
-                    "nothing was written. This is a fault of the program; please "
-                    "report it with the run's config.yaml"
-                )
-        facts = {**job.card, "difference": difference, "compared_on": examples.origin}
-        for name in ("source_identity", "target_identity"):
-            facts.pop(name, None)
-        write_json(out.with_name(f"{out.name}.json"), facts, indent=2)
+        return export_trained(
+            trained,
+            run,
+            out,
+            kind=kind,
+            to=to,
+            program=program,
+            precision=precision,
+            checkpoint=checkpoint,
+            exemplars=exemplars,
+            overwrite=overwrite,
+        )
+
+
+def export_trained(
+    trained: TrainedRun,
+    run: Path,
+    out: Path,
+    *,
+    kind: Kind = "onnx",
+    to: Side = "b",
+    program: Program = "facefusion",
+    precision: Precision = "float32",
+    checkpoint: Literal["last", "best"] = "last",
+    exemplars: bool = True,
+    overwrite: bool = False,
+) -> ExportResult:
+    """`export_run` of a run that was read already, without its checks of `out`."""
+    config = replace(trained.facts.model, precision="float32")
+    swap = Swap(config, make_autoencoder(config), trained.params, to)
+    card = make_card(trained, swap, run, kind=kind, precision=precision)
+    card["checkpoint"] = checkpoint
+    examples = gather_examples(run, swap)
+    job = _Job(trained, swap, card, examples, program, exemplars)
+    with write_whole(out, overwrite=overwrite) as partial:
+        difference = _WRITERS[kind](job, partial)
+        if not difference <= _APART[precision]:  # NaN, too
+            raise ExportError(
+                f"the exported network differs from JAX by {difference:.2g} on "
+                f"{examples.origin}, where {_APART[precision]:g} is allowed; nothing "
+                "was written. This is a fault of the program; please report it with "
+                "the run's config.yaml"
+            )
+    facts = {**card, "difference": difference, "compared_on": examples.origin}
+    for name in ("source_identity", "target_identity"):
+        facts.pop(name, None)
+    write_json(out.with_name(f"{out.name}.json"), facts, indent=2)
     return ExportResult(
         out=str(out),
         format=kind,
@@ -122,8 +150,8 @@ def export_run(
         bytes=out.stat().st_size,
         difference=difference,
         compared_on=examples.origin,
-        real_faces=job.card.get("real_faces", 0),
-        readable_until=job.card.get("readable_until", ""),
+        real_faces=card.get("real_faces", 0),
+        readable_until=card.get("readable_until", ""),
     )
 
 

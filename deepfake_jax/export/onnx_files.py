@@ -60,9 +60,7 @@ def build_onnx(
             outputs[name] = ["n", size, size, channels]
     for name, faces in zip((REAL, DRAWN), lent or (), strict=False):
         graph.constant(faces, name=name)
-    return graph.finish(
-        inputs, outputs, metadata=_keep(card), version=own_version()
-    )
+    return graph.finish(inputs, outputs, metadata=_keep(card), version=own_version())
 
 
 def build_dfm(

@@ -17,7 +17,6 @@ from deepfake_jax.models.original import LEAK, PLACES
 from deepfake_jax.models.subpixels import DRAWN, RESIDUAL_LEAK
 from deepfake_jax.train_config import ModelConfig
 
-
 # What the levels after the bottleneck, and the residual block of each, are called.
 _WIDENING = (("upscale", "upscales_"), ("shared_",))
 

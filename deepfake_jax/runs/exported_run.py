@@ -85,9 +85,11 @@ class ExportedRun:
         landmarks: Sequence[Landmarks | None],
         recall: float,
     ) -> Pictures:
-        given: dict[str, Any] = {"faces": faces.astype(np.float32) * np.float32(1 / 255)}
+        given: dict[str, Any] = {
+            "faces": faces.astype(np.float32) * np.float32(1 / 255)
+        }
         if numbers := self.card["landmark_numbers"]:
-            given["recall"] = np.float32(recall)
+            given["recall"] = np.array(recall, np.float32)
             shapes = np.full((len(faces), numbers), np.nan, np.float32)
             for row, own in zip(shapes, landmarks, strict=False):
                 if (known := flatten_landmarks(own, numbers)) is not None:

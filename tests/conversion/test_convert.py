@@ -18,8 +18,9 @@ from videos import read_picture_tags
 
 from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.convert import ConvertError, convert_video
-from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.placement import place_faces
+from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.conversion.search import Conversion
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector

@@ -1,0 +1,231 @@
+"""Exported networks draw what JAX draws, and files keep their contracts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from swaps import make_swap
+
+from deepfake_jax.export.comparison import Examples, compare_dfm, compare_onnx, run_jax
+from deepfake_jax.export.dfm import (
+    CROPS,
+    choose_size,
+    draw_mean_mask,
+    make_resampling,
+)
+from deepfake_jax.export.exporter import ExportError, export_run
+from deepfake_jax.imaging.affine import umeyama
+from deepfake_jax.imaging.face_template import MEAN_FACE, five_landmarks
+from deepfake_jax.models.fine_detail import match_detail
+from deepfake_jax.runs import exported_run
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+ort = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+from deepfake_jax.export.onnx_files import build_dfm, build_onnx  # noqa: E402
+
+NO_SHIFT = np.zeros(3)
+CARD = dict.fromkeys(
+    ("notice", "tool", "tool_version", "run", "model_step", "direction"), "x"
+)
+
+
+def open_model(model: onnx.ModelProto) -> Any:
+    return ort.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def make_examples(faces: np.ndarray) -> Examples:
+    rng = np.random.default_rng(1)
+    landmarks = rng.normal(100, 9, (2, 10)).astype(np.float32)
+    return Examples(faces[:2], landmarks, "drawn faces")
+
+
+# Random weights reach what trained ones do: a graph with a layer out of place differs
+# by 0.01 and more. hd256 is hd512 with a level less and no mean before it.
+@pytest.mark.parametrize(
+    "name, align, bank",
+    [
+        ("original", False, 0),
+        ("lite", True, 20),
+        ("lite128", True, 0),
+        ("hd512", False, 0),
+    ],
+)
+def test_every_network_draws_what_jax_draws(name, align, bank, faces):
+    swap = make_swap(name, align=align, bank=bank)
+    model = build_onnx(swap, CARD, half=False)
+    assert model.opset_import[0].version == 12 and model.ir_version == 7
+    session = open_model(model)
+    names = [each.name for each in session.get_outputs()]
+    assert names == ["swapped", "mask"][: 1 + swap.model.masked]
+    assert compare_onnx(session, swap, make_examples(faces), NO_SHIFT) < 1e-5
+    other = replace(swap, to="a")
+    wrong = compare_onnx(session, other, make_examples(faces), NO_SHIFT)
+    assert wrong > 1e-3  # the comparison can fail
+
+
+def test_landmarks_and_share_of_what_is_recalled_are_inputs(faces):
+    swap = make_swap("lite", bank=20)
+    session = open_model(build_onnx(swap, CARD, half=False))
+    crops = faces[:2, ::4, ::4].astype(np.float32) / 255
+    given = {"faces": crops, "landmarks": make_examples(faces).landmarks}
+    told, guessed = (session.run(None, g)[0] for g in (given, {"faces": crops}))
+    assert np.abs(told - guessed).max() > 1e-3
+    # One face's landmarks are known, the other's are not.
+    given["landmarks"] = given["landmarks"].copy()
+    given["landmarks"][1] = np.nan
+    mixed = session.run(None, given)[0]
+    assert np.abs(mixed[0] - told[0]).max() < 1e-6
+    assert np.abs(mixed[1] - guessed[1]).max() < 1e-6
+    none = session.run(None, {"faces": crops, "recall": np.array(0, np.float32)})[0]
+    without = replace(swap, params=replace(swap.params, bank={}))
+    assert np.abs(none - run_jax(without, crops)[0]).max() < 1e-5
+
+
+def test_half_the_bytes_differ_little(faces):
+    swap = make_swap("original", bank=20)
+    whole, half = (build_onnx(swap, CARD, half=h) for h in (False, True))
+    assert half.ByteSize() < 0.6 * whole.ByteSize()
+    apart = compare_onnx(open_model(half), swap, make_examples(faces), NO_SHIFT)
+    assert 1e-6 < apart < 2e-2
+
+
+def test_equal_runs_give_equal_files_that_tell_what_they_are():
+    swap = make_swap("lite")
+    card = {**CARD, "direction": "a_to_b", "format": "onnx"}
+    files = [build_onnx(swap, card, half=False).SerializeToString() for _ in range(2)]
+    assert files[0] == files[1]
+    texts = open_model(onnx.load_from_string(files[0])).get_modelmeta()
+    assert json.loads(texts.custom_metadata_map["card"]) == card
+    assert texts.custom_metadata_map["direction"] == "a_to_b"
+
+
+# The contract of .dfm as DeepFaceLive and facefusion read it: by position, not by name.
+@pytest.mark.parametrize(
+    "name, program", [("lite", "facefusion"), ("lite128", "deepfacelive")]
+)
+def test_a_dfm_keeps_its_contract(name, program, faces):
+    swap = make_swap(name, to="a")
+    shift = np.array([12.0, -8.0, 3.0])
+    model = build_dfm(swap, CARD, half=False, program=program, shift=shift)
+    session = open_model(model)
+    (given,) = session.get_inputs()
+    size = given.shape[1]
+    assert given.name == "in_face:0" and given.type == "tensor(float)"
+    assert isinstance(size, int) and given.shape[1:] == [size, size, 3]
+    outputs = [(each.name, each.shape[1:]) for each in session.get_outputs()]
+    assert outputs == [
+        ("out_face_mask:0", [size, size, 1]),
+        ("out_celeb_face:0", [size, size, 3]),
+        ("out_celeb_face_mask:0", [size, size, 1]),
+    ]
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-0.5, 1.5, (3, size, size, 3)).astype(np.float32)
+    mask, face, celeb_mask = session.run(None, {given.name: noise})
+    for each in (mask, face, celeb_mask):
+        assert each.dtype == np.float32 and each.min() >= 0 and each.max() <= 1
+    # What the network does not draw comes back as it was, and no mask shows it.
+    clipped = np.clip(noise, 0, 1)
+    assert np.array_equal(face[:, :4], clipped[:, :4])
+    border = np.ones((size, size), bool)
+    border[6:-6, 6:-6] = False
+    assert not mask[:, border].any()
+    assert mask[:, size // 2, size // 2].min() > (0.99 if name == "lite" else 0.0)
+    assert np.abs(face - clipped)[mask[..., 0] > 0.9].mean() > 0.1 or name != "lite"
+    assert compare_dfm(session, swap, make_examples(faces), shift, program) < 1e-5
+
+
+def test_facefusions_crop_lies_where_its_template_says():
+    # Its dfl_whole_face: eyes, nose and mouth corners as shares of the crop's side.
+    template = np.array(
+        [
+            [0.35342, 0.39286],
+            [0.62798, 0.39286],
+            [0.48661, 0.54018],
+            [0.38839, 0.68750],
+            [0.59821, 0.68750],
+        ]
+    )
+    ours = five_landmarks(MEAN_FACE[:, :2] * 256)
+    matrix = umeyama(template, ours)
+    side = np.hypot(*matrix[:, 0])
+    assert abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))) < 0.5
+    place = CROPS["facefusion"]
+    assert np.allclose([*matrix[:, 2], side], place, atol=2.0)
+
+
+@pytest.mark.parametrize("program", CROPS)
+def test_crops_of_all_programs_hold_what_the_network_draws(program):
+    place = CROPS[program]
+    for start in (place.left, place.top):
+        assert start <= 48 and start + place.side >= 208
+        size = choose_size(place, 128)
+        axis = make_resampling(start, place.side, size, 128)
+        assert np.allclose(axis.down.sum(1), 1) and np.allclose(axis.up.sum(1), 1)
+        # There and back a slope stays a slope.
+        line = np.arange(size, dtype=np.float32)
+        back = axis.up @ (axis.down @ line)
+        inner = np.flatnonzero(axis.inside)[4:-4]
+        assert np.abs(back - line)[inner].max() < 0.01
+    mask = draw_mean_mask(place, size)
+    assert 0.2 < mask.mean() < 0.6
+
+
+def test_detail_is_raised_as_jax_does(faces):
+    drawn = faces[:3, ::4, ::4].astype(np.float32) / 255
+    energies = np.float32([4e-5, 9e-5])
+    trust = np.random.default_rng(0).random(drawn.shape[:3], np.float32)
+    for weights in (None, trust):
+        wanted = match_detail(
+            jnp.asarray(drawn),
+            energies,
+            3.0,
+            trust=None if weights is None else jnp.asarray(weights),
+        )
+        found = exported_run.match_detail(drawn, energies, 3.0, trust=weights)
+        assert np.abs(found - drawn).max() > 1e-3
+        assert np.abs(found - np.asarray(wanted)).max() < 1e-6
+
+
+def test_what_is_no_exported_run_is_said(tmp_path: Path):
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(b"no file of ONNX")
+    for path, words in (
+        (tmp_path, "is a run; export it first"),
+        (tmp_path / "none.onnx", "no such file"),
+        (junk, "is no file of ONNX"),
+    ):
+        with pytest.raises(exported_run.ExportedRunError, match=words):
+            exported_run.load_exported(path)
+    foreign = tmp_path / "foreign.onnx"
+    swap = make_swap("lite")
+    dfm = build_dfm(
+        swap,
+        {**CARD, "format": "dfm"},
+        half=False,
+        program="facefusion",
+        shift=NO_SHIFT,
+    )
+    foreign.write_bytes(dfm.SerializeToString())
+    with pytest.raises(exported_run.ExportedRunError, match="dfm.*--format onnx"):
+        exported_run.load_exported(foreign)
+
+
+def test_what_does_not_fit_is_said_before_any_work(tmp_path: Path):
+    for flags, words in (
+        ({"kind": "dfm"}, "name it run.dfm"),
+        ({"kind": "stablehlo", "precision": "float16"}, "for onnx and dfm"),
+    ):
+        with pytest.raises(ExportError, match=words):
+            export_run(tmp_path / "run", tmp_path / "run.onnx", **flags)
+    (tmp_path / "run.onnx").touch()
+    with pytest.raises(ExportError, match="--overwrite"):
+        export_run(tmp_path / "run", tmp_path / "run.onnx")
+    with pytest.raises(ExportError, match="is a folder"):
+        export_run(tmp_path / "run", tmp_path)

@@ -1,0 +1,45 @@
+"""Swaps with parameters none of which is zero, and all that they remember."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from networks import begin_params
+
+from deepfake_jax.export.onnx_swap import Swap
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.models.code_bank import build_bank
+from deepfake_jax.models.network import CodeStatistics
+from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import SIDES, Side
+
+
+def make_swap(name: Any, *, align: bool = True, to: Side = "b", bank: int = 0) -> Swap:
+    """A network with parameters none of which is zero, and all that it remembers."""
+    config = ModelConfig(name=name, width=8, align_codes=align)
+    model = make_autoencoder(config)
+    rng = np.random.default_rng(5)
+
+    def shake(leaf: jax.Array) -> jax.Array:
+        return leaf + rng.normal(0, 0.02, leaf.shape).astype(np.float32)
+
+    params = begin_params(model)
+    params = replace(params, network=jax.tree.map(shake, params.network))
+    if align:
+        numbers = params.statistics["a"].mean.shape[0]
+        draw = [rng.normal(size=numbers).astype(np.float32) for _ in range(4)]
+        params = replace(
+            params,
+            statistics={
+                side: CodeStatistics(jnp.asarray(mean), jnp.asarray(spread**2))
+                for side, mean, spread in zip(SIDES, draw[:2], draw[2:], strict=True)
+            },
+        )
+        known = {}
+        for side in SIDES if bank else ():
+            codes = rng.normal(size=(bank, numbers)).astype(np.float32)
+            known[side] = build_bank(codes, rng.normal(100, 9, (bank, 10)))
+        params = replace(params, bank=known)
+    return Swap(config, model, params, to)
