@@ -5,6 +5,8 @@ Frames are RGB uint8, height width 3, upright: the rotation flag is applied. Tim
 increasing and counted from the first frame, wherever the file's own clock starts.
 """
 
+import logging
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,10 +14,12 @@ from functools import cached_property
 from pathlib import Path
 
 from av import VideoFrame
+from av.video.frame import PictureType
 
 from deepfake_jax.media.animations import read_animation
 from deepfake_jax.media.deinterlacing import join_fields
 from deepfake_jax.media.frame_decoder import DecodedFrame, decode_frames
+from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import (
     TruncatedVideoError,
     VideoError,
@@ -34,6 +38,9 @@ from deepfake_jax.media.pixel_formats import (
 )
 from deepfake_jax.media.truncation import check_whole
 from deepfake_jax.types import Frame
+
+_log = logging.getLogger("deepfake_jax")
+_MANY = 250  # frames that are decoded sooner than an index is read
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +113,8 @@ def read_frames(
     Args:
         path: the video.
         start: seconds; frames shown from then on are given out, with the index and the
-            time that they have in the whole video. Those before are decoded all the
-            same, because only counting tells a frame's index for certain.
+            time that they have in the whole video. Decoding begins at a key frame
+            before, where the file's index can be trusted; see `frame_index`.
         end: seconds; the first frame shown then is not given out and reading stops.
 
     Yields:
@@ -125,10 +132,10 @@ def read_frames(
         yield from _read_all(info)
         return
     any_frame = False
-    for timed in _read_all(info):
+    for timed in _read_late(info, start or 0):
         if end is not None and timed.time >= end:
             break
-        if start is None or timed.time >= start:
+        if timed.time >= (start or 0):
             any_frame = True
             yield timed
     if not any_frame:
@@ -137,6 +144,72 @@ def read_frames(
             f"{'the end' if end is None else f'{float(end):g} s'}; the video lasts "
             f"{'an unknown time' if info.duration is None else f'{info.duration:g} s'}"
         )
+
+
+def read_from(info: VideoInfo, number: int, index: FrameIndex) -> Iterator[TimedFrame]:
+    """The frames of a video from one on, as `read_frames` gives them.
+
+    Args:
+        info: of the video.
+        number: of the first frame wanted.
+        index: of the video. Where it turns out to be wrong, decoding begins anew at
+            the start.
+
+    Raises:
+        VideoError, TruncatedVideoError: as `read_frames`.
+    """
+    key = 0 if index.distrust else index.find_key(number)
+    if key:
+        try:
+            for timed in _read_all(info, index=index, key=key):
+                if timed.index >= number:
+                    yield timed
+                    number = timed.index + 1
+            return
+        except _WrongIndexError as error:
+            index = FrameIndex(distrust=str(error))
+    if index.distrust and number >= _MANY:
+        _log.warning(
+            "%s: decoded from its start to reach frame %d: %s",
+            info.path.name,
+            number,
+            index.distrust,
+        )
+    for timed in _read_all(info):
+        if timed.index >= number:
+            yield timed
+
+
+def _read_late(info: VideoInfo, start: float | Fraction) -> Iterator[TimedFrame]:
+    """The frames from a time on, and perhaps some before."""
+    if start * info.frame_rate < _MANY:
+        return _read_all(info)
+    index = read_index(info)
+    ticks = [stamp - index.stamps[0] for stamp in index.stamps]
+    number = bisect_left(ticks, start, key=lambda at: float(at * info.time_base))
+    return read_from(info, min(number, max(0, len(ticks) - 1)), index)
+
+
+class _WrongIndexError(ValueError):
+    """A file whose frames are not what its index says; the text says how."""
+
+
+def _check_index(
+    frames: Iterator[DecodedFrame], index: FrameIndex, key: int
+) -> Iterator[DecodedFrame]:
+    """Frames from a key frame on, as long as they are those of the index."""
+    number = key
+    for frame in frames:
+        native = frame.native
+        if native.pts is not None and native.pts < index.stamps[key]:
+            continue  # decoding began at an earlier key frame
+        if number == key and native.pict_type != PictureType.I:
+            raise _WrongIndexError("its key frames are not whole pictures")
+        known = index.stamps[number] if number < len(index.stamps) else None
+        if native.pts != known or native.interlaced_frame:
+            raise _WrongIndexError(f"frame {number} is not where its index says")
+        yield frame
+        number += 1
 
 
 def _read_pictures(info: VideoInfo) -> Iterator[TimedFrame]:
@@ -152,13 +225,16 @@ def _read_pictures(info: VideoInfo) -> Iterator[TimedFrame]:
         ) from error
 
 
-def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
+def _read_all(
+    info: VideoInfo, *, index: FrameIndex | None = None, key: int = 0
+) -> Iterator[TimedFrame]:
+    """All frames, or those from a key frame of the index on."""
     if info.animation:
         yield from _read_pictures(info)
         return
     path = info.path
     problems: list[str] = []
-    count = damaged = 0
+    count, damaged = key, 0
     step = frame_step(info.frame_rate, info.time_base)
     # A frame is given out when the next one's time tells how long it is shown: the
     # durations in an MP4 are those between decoding times, in another order.
@@ -168,8 +244,14 @@ def _read_all(info: VideoInfo) -> Iterator[TimedFrame]:
         counted = stream.frames > 0
         declared = own_duration(container, stream)
         turns = RotationReader()
+        if index is not None:
+            container.seek(index.stamps[key], stream=stream)
         decoded = join_fields(decode_frames(container, stream, problems))
-        for pts, frame in _repair_times(decoded, info, step):
+        last: int | None = None
+        if index is not None:
+            decoded = _check_index(decoded, index, key)
+            last = index.stamps[key] - index.stamps[0] - 1
+        for pts, frame in _repair_times(decoded, info, step, last):
             if held is not None:
                 yield _make_frame(info, count, *held, pts - held[0])
                 count += 1
@@ -218,10 +300,19 @@ def _make_frame(
 
 
 def _repair_times(
-    frames: Iterator[DecodedFrame], info: VideoInfo, step: int
+    frames: Iterator[DecodedFrame],
+    info: VideoInfo,
+    step: int,
+    last: int | None = None,
 ) -> Iterator[tuple[int, DecodedFrame]]:
-    """Count time from the first frame; what is missing or doubled is filled in."""
-    last: int | None = None
+    """Count time from the first frame; what is missing or doubled is filled in.
+
+    Args:
+        frames: to be timed.
+        info: of their video.
+        step: ticks that a frame lasts where nothing else is known.
+        last: the time of the frame before them; None where there is none.
+    """
     origin = round(info.origin / info.time_base)
     for frame in frames:
         native = frame.native

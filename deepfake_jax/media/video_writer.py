@@ -228,8 +228,12 @@ class VideoWriter(FrameWriter):
             for done in [known for known in self._times if 0 < known < order]:
                 del self._times[done]
 
-    def _finish(self) -> None:
+    def _drain(self) -> None:
+        """Takes what the encoder still holds."""
         self._held.extend(self._stream.encode(None))
+
+    def _finish(self) -> None:
+        self._drain()
         ticks = self._times[self._count - 1] + self._last_duration
         end = None if self._spec.end is None else ticks * self._time_base
         self._release(self._count - 1, final=True)
