@@ -17,10 +17,11 @@ import tyro
 from pydantic import ValidationError
 
 from deepfake_jax.benchmarks.report import to_json
+from deepfake_jax.cli.cluster_benchmarks import Cluster
 from deepfake_jax.cli.command import Command, Flat
 from deepfake_jax.cli.console import explain_error, prepare_streams, signals_interrupt
 from deepfake_jax.cli.export_commands import Export
-from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Preview
+from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Join, Preview
 from deepfake_jax.cli.quality_benchmarks import Convert as BenchmarkConvert
 from deepfake_jax.cli.quality_benchmarks import Distill as BenchmarkDistill
 from deepfake_jax.cli.quality_benchmarks import Quality
@@ -43,12 +44,12 @@ from deepfake_jax.train_config import ConfigError
 from deepfake_jax.version import own_version
 
 COMMANDS = (
-    *(Extract, Faces, Train, Distill, Convert, Preview, Evaluate, Verify),
+    *(Extract, Faces, Train, Distill, Convert, Join, Preview, Evaluate, Verify),
     *(Studio, Export, Demo, Doctor),
 )
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),
-    *(BenchmarkConvert, Quality, BenchmarkDistill, All, Gpu),
+    *(BenchmarkConvert, Quality, BenchmarkDistill, Cluster, All, Gpu),
 )
 _DESCRIPTION = """Face swapping by a shared encoder and two decoders, in JAX.
 

@@ -9,6 +9,7 @@ import logging
 from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,11 @@ from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import lock_output
 from deepfake_jax.media.frame_writer import OutputSpec
-from deepfake_jax.media.media_probe import TruncatedVideoError, probe_video
+from deepfake_jax.media.media_probe import (
+    TruncatedVideoError,
+    VideoInfo,
+    probe_video,
+)
 from deepfake_jax.media.outputs import open_writer
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.sources import Source, parse_part, picture_frame
@@ -88,6 +93,40 @@ def convert_video(
         return convert(job, loaded.swapper, marks, log)
 
 
+def describe_output(
+    job: ConversionJob, info: VideoInfo, config: ConvertConfig, marks: Marks | None
+) -> OutputSpec:
+    """What a converted film is written as.
+
+    Args:
+        job: source and output.
+        info: of the source.
+        config: of the conversion.
+        marks: that it is synthetic; None for what is no output yet.
+    """
+    start, end = parse_part(config.start, config.end)
+    marked: dict[str, Any] = {}
+    if marks is not None:
+        marked = {"metadata": marks.metadata, "seal": marks.seal}
+    return OutputSpec(
+        path=job.out,
+        width=info.width * (2 if config.side_by_side else 1),
+        height=info.height,
+        time_base=info.time_base,
+        frame_rate=info.frame_rate,
+        codec=config.encoder,
+        crf=config.crf,
+        pixel_format=config.pixel_format,
+        like=info,
+        sound=config.sound,
+        overwrite=config.overwrite,
+        cut_start=start is not None,
+        end=None if end is None else Fraction(end),
+        source_type=DIGITAL_SOURCE_TYPE,
+        **marked,
+    )
+
+
 def _convert_film(
     job: ConversionJob,
     swapper: FrameSwapper,
@@ -99,24 +138,7 @@ def _convert_film(
     start, end = parse_part(config.start, config.end)
     footage = Source(source, "video", info.frames, float(info.frame_rate))
     expected = footage.expect_frames(start=start or 0.0, end=end)
-    spec = OutputSpec(
-        path=job.out,
-        width=info.width * (2 if config.side_by_side else 1),
-        height=info.height,
-        time_base=info.time_base,
-        frame_rate=info.frame_rate,
-        codec=config.encoder,
-        crf=config.crf,
-        pixel_format=config.pixel_format,
-        like=info,
-        sound=config.sound,
-        metadata=marks.metadata,
-        overwrite=config.overwrite,
-        cut_start=start is not None,
-        end=None if end is None else Fraction(end),
-        seal=marks.seal,
-        source_type=DIGITAL_SOURCE_TYPE,
-    )
+    spec = describe_output(job, info, config, marks)
     count, swapped, problems = 0, 0, list[str]()
     # Opened before the search, so that what it refuses is told before any work.
     with open_writer(spec) as writer:

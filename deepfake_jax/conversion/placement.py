@@ -78,6 +78,11 @@ class Placement:
             rows, keys = rows[last], keys[last]
         self._rows, self._keys = rows, keys
 
+    @property
+    def table(self) -> np.ndarray:
+        """Its rows; a placement made of them is the same."""
+        return self._rows
+
     def find(self, source: int, frame: int) -> list[PlacedFace]:
         """The faces to swap in a frame, the largest last."""
         key = _make_key(np.int64(source), np.int64(frame))

@@ -63,7 +63,7 @@ def gather_examples(run: Path, swap: Swap) -> Examples:
         if faces:
             known = [row for row in rows if row is not None]
             whole = len(known) == len(faces)
-            landmarks = np.float32(np.stack(known)) if whole else None
+            landmarks = np.stack(known).astype(np.float32) if whole else None
             return Examples(np.stack(faces), landmarks, "faces of the run's face set")
     except (FaceSetError, PictureError, ValueError, OSError):
         pass
@@ -83,7 +83,8 @@ def _widen(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "256 256 3"]:
     inner = round(COVERAGE * FACE_SIZE)
     margin = (FACE_SIZE - inner) // 2
     middle = cv2.resize(crop, (inner, inner), interpolation=cv2.INTER_LINEAR)
-    return cv2.copyMakeBorder(middle, *[margin] * 4, cv2.BORDER_REPLICATE)
+    sides = (margin, margin, margin, margin)
+    return cv2.copyMakeBorder(middle, *sides, cv2.BORDER_REPLICATE)
 
 
 def _draw_faces() -> UInt8[np.ndarray, "n 256 256 3"]:
@@ -173,7 +174,7 @@ def compare_dfm(
         for start in (place.top, place.left)
     )
     crops = np.einsum("yh,nhwc,xw->nyxc", rows.down, seen, columns.down)
-    crops = np.clip(crops + np.float32(shift) / np.float32(255), 0, 1)
+    crops = np.clip(crops + shift / 255, 0, 1)
     drawn, mask = run_jax(swap, crops.astype(np.float32))
     inside = (rows.inside[:, None] * columns.inside)[..., None]
     face = np.einsum("hy,nyxc,wx->nhwc", rows.up, drawn, columns.up) * inside

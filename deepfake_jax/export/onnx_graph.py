@@ -147,7 +147,8 @@ class Graph:
         graph = helper.make_graph(
             self._nodes,
             "deepfake_jax",
-            *(_describe(values) for values in (inputs, outputs)),
+            _describe(inputs),
+            _describe(outputs),
             self._constants,
         )
         model = helper.make_model(

@@ -25,8 +25,9 @@ from jaxtyping import Array, Float32
 
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.files import format_json
-from deepfake_jax.models.network import Network, SwapParams
+from deepfake_jax.models.network import Network, Params, SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
+from deepfake_jax.types import Side
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 COUNTS = (1, 8, 32)  # faces; the forms of convolutions depend on them
@@ -63,7 +64,7 @@ def write_stablehlo(path: Path, swap: Swap, card: Mapping[str, Any]) -> None:
 
     size = swap.model.crop_size
     packed = io.BytesIO()
-    np.savez(packed, **params)
+    np.savez(packed, allow_pickle=False, **params)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         _add(file, CARD_NAME, format_json(dict(card), indent=2).encode())
         _add(file, PARAMS_NAME, packed.getvalue())
@@ -83,7 +84,7 @@ def read_stablehlo(path: Path, count: int) -> tuple[Any, dict[str, np.ndarray]]:
 def _take_parts(swap: Swap) -> SwapParams:
     """What one direction needs, without pictures."""
     params = swap.params
-    decoders = {swap.to: params.network.decoders[swap.to]}
+    decoders: dict[Side, Params] = {swap.to: params.network.decoders[swap.to]}
     network = Network(decoders, params.network.encoder)
     return SwapParams(network, params.statistics, params.bank if swap.recalls else {})
 

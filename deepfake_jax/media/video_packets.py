@@ -24,16 +24,21 @@ from deepfake_jax.files import format_json, write_whole
 from deepfake_jax.media.frame_writer import OutputSpec, abandon
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.video_encoders import CONTAINERS, add_encoder
-from deepfake_jax.media.video_writer import VideoWriter
+from deepfake_jax.media.video_writer import MOST_REORDERED, VideoWriter
 from deepfake_jax.types import Frame
 
 # Encoders' pictures depend on it, so it may not depend on the machine.
 _THREADS = 2
 _INDEX, _PACKETS = "index.json", "packets"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # of both, so that the same frames give the same bytes
 
 
 class PartWriter(VideoWriter):
-    """Codes frames as `VideoWriter` does, and writes a part; a context manager."""
+    """Codes frames as `VideoWriter` does, and writes a part; a context manager.
+
+    Attributes:
+        notes: values for JSON that the part keeps; see `read_notes`.
+    """
 
     noun = "part of a video"
 
@@ -46,6 +51,7 @@ class PartWriter(VideoWriter):
         """
         super().__init__(spec)
         self._part = part
+        self.notes: dict[str, Any] = {}
         self._stamps: list[int] = []
         self._index: list[list[int]] = []
 
@@ -60,7 +66,8 @@ class PartWriter(VideoWriter):
         self._stream.time_base = self._time_base
         self._start()
         self._zip = stack.enter_context(zipfile.ZipFile(self._partial, "w"))
-        self._file = self._zip.open(_PACKETS, "w", force_zip64=True)
+        packets = zipfile.ZipInfo(_PACKETS, _EPOCH)
+        self._file = self._zip.open(packets, "w", force_zip64=True)
         stack.callback(self._file.close)
 
     def _start(self) -> None:
@@ -78,8 +85,7 @@ class PartWriter(VideoWriter):
     def _keep(self) -> None:
         for packet in self._held:
             number, order = packet.pts or 0, packet.dts
-            # Encoders that say nothing sensible are put right when parts are joined.
-            order = number if order is None else max(-(2**31), min(order, 2**31))
+            order = number if order is None else order
             self._index.append([packet.size, number, order, int(packet.is_keyframe)])
             self._file.write(bytes(packet))
         self._held.clear()
@@ -93,13 +99,16 @@ class PartWriter(VideoWriter):
             "duration": self._last_duration,
             "packets": self._index,
             "header": read_header(self._stream.codec_context),
+            "notes": self.notes,
         }
-        self._zip.writestr(_INDEX, format_json(facts))
+        self._zip.writestr(zipfile.ZipInfo(_INDEX, _EPOCH), format_json(facts))
         self._zip.close()
 
 
 class PartJoiner(VideoWriter):
     """Writes a video of parts instead of frames; a context manager."""
+
+    _ahead = 0
 
     def add(self, part: Path) -> None:
         """Adds the next part.
@@ -128,19 +137,37 @@ class PartJoiner(VideoWriter):
         first, stamps = self._count, facts["stamps"]
         if first == 0:
             self._origin = self._choose_start(stamps[0])
+            # By how many frames decoding runs ahead, in all parts alike. Some encoders
+            # say nothing sensible of a frame or two alone.
+            orders = [order for _, _, order, _ in facts["packets"]]
+            self._ahead = -min([o for o in orders if -MOST_REORDERED <= o < 0] or [0])
         for number, stamp in enumerate(stamps, start=first):
             self._times[number] = stamp - self._origin
         self._last_duration = facts["duration"]
         self._count, self._last_pts = first + len(stamps), stamps[-1]
-        for size, number, order, is_key in facts["packets"]:
+        for place, (size, number, _, is_key) in enumerate(facts["packets"], first):
             packet = Packet(packets.read(size))
-            packet.pts, packet.dts = first + number, first + order
+            packet.pts = first + number
+            packet.dts = min(place - self._ahead, packet.pts)
             packet.is_keyframe = bool(is_key)
             self._held.append(packet)
         self._release(self._count - 1, final=False)
 
     def _drain(self) -> None:
         """There is nothing in the encoder: it was opened for the header alone."""
+
+
+def read_notes(part: Path) -> dict[str, Any]:
+    """What whoever wrote a part noted of it.
+
+    Raises:
+        VideoError: the part is damaged.
+    """
+    try:
+        with zipfile.ZipFile(part) as file:
+            return json.loads(file.read(_INDEX))["notes"]
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise VideoError(f"{part}: damaged ({error}); remove it") from error
 
 
 def read_header(context: Any) -> str:

@@ -76,7 +76,8 @@ class ExportedRun:
             drawn = lent / np.float32(255)
         energies = self.card["detail"]
         if energies and most_detail != 1:
-            drawn = match_detail(drawn, np.float32(energies), most_detail, trust=trust)
+            known = np.asarray(energies, np.float32)
+            drawn = match_detail(drawn, known, most_detail, trust=trust)
         return _round(drawn)
 
     def _draw(

@@ -3,13 +3,11 @@
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import NO_FACTS
-from swaps import make_swap
+from exported_runs import make_run
 
 from deepfake_jax.conversion.compose import compose_frame
 from deepfake_jax.conversion.placement import place_faces
@@ -17,7 +15,6 @@ from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.sources import Source, picture_frame
-from deepfake_jax.runs.trained_run import TrainedRun
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -30,19 +27,6 @@ for name in ("jax", "jaxlib", "flax", "optax", "orbax"):
 from deepfake_jax.cli.main import run_command
 sys.exit(run_command(sys.argv[1:]))
 """
-
-
-def make_run(faces: np.ndarray) -> TrainedRun:
-    swap = make_swap("lite", bank=20)
-    crops = faces[:4, ::4, ::4].copy()
-    facts = replace(
-        NO_FACTS,
-        model=swap.config,
-        color_shift=(9.0, -4.0, 2.0),
-        detail={"a": (1e-4, 2e-4), "b": (2e-4, 4e-4)},
-    )
-    params = replace(swap.params, faces={"a": crops, "b": crops[::-1]})
-    return TrainedRun(swap.model, params, step=7, facts=facts, model_hash="0" * 64)
 
 
 def convert(*args: str | Path) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from deepfake_jax.export.dfm import (
     make_resampling,
 )
 from deepfake_jax.export.exporter import ExportError, export_run
-from deepfake_jax.imaging.affine import umeyama
+from deepfake_jax.imaging.affine import invert_affine, umeyama
 from deepfake_jax.imaging.face_template import MEAN_FACE, five_landmarks
 from deepfake_jax.models.fine_detail import match_detail
 from deepfake_jax.runs import exported_run
@@ -29,12 +29,12 @@ ort = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed
 from deepfake_jax.export.onnx_files import build_dfm, build_onnx  # noqa: E402
 
 NO_SHIFT = np.zeros(3)
-CARD = dict.fromkeys(
+CARD: dict[str, Any] = dict.fromkeys(
     ("notice", "tool", "tool_version", "run", "model_step", "direction"), "x"
 )
 
 
-def open_model(model: onnx.ModelProto) -> Any:
+def open_model(model: Any) -> Any:
     return ort.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -136,8 +136,10 @@ def test_a_dfm_keeps_its_contract(name, program, faces):
     border = np.ones((size, size), bool)
     border[6:-6, 6:-6] = False
     assert not mask[:, border].any()
-    assert mask[:, size // 2, size // 2].min() > (0.99 if name == "lite" else 0.0)
-    assert np.abs(face - clipped)[mask[..., 0] > 0.9].mean() > 0.1 or name != "lite"
+    middle = size // 2
+    assert np.abs(face - clipped)[:, middle, middle].mean() > 0.1
+    if name == "lite":  # which draws no mask: the mean face's
+        assert mask[:, middle, middle].min() > 0.99
     assert compare_dfm(session, swap, make_examples(faces), shift, program) < 1e-5
 
 
@@ -153,11 +155,11 @@ def test_facefusions_crop_lies_where_its_template_says():
         ]
     )
     ours = five_landmarks(MEAN_FACE[:, :2] * 256)
-    matrix = umeyama(template, ours)
-    side = np.hypot(*matrix[:, 0])
-    assert abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))) < 0.5
-    place = CROPS["facefusion"]
-    assert np.allclose([*matrix[:, 2], side], place, atol=2.0)
+    # It fits the face to its template, which gives another scale than the way back.
+    back = invert_affine(umeyama(ours, template))
+    assert abs(np.degrees(np.arctan2(back[1, 0], back[0, 0]))) < 0.5
+    side = np.hypot(*back[:, 0])
+    assert np.allclose([*back[:, 2], side], CROPS["facefusion"], atol=0.3)
 
 
 @pytest.mark.parametrize("program", CROPS)
@@ -168,18 +170,18 @@ def test_crops_of_all_programs_hold_what_the_network_draws(program):
         size = choose_size(place, 128)
         axis = make_resampling(start, place.side, size, 128)
         assert np.allclose(axis.down.sum(1), 1) and np.allclose(axis.up.sum(1), 1)
-        # There and back a slope stays a slope.
+        # There and back a slope stays a slope, but for what pixels between pixels cost.
         line = np.arange(size, dtype=np.float32)
         back = axis.up @ (axis.down @ line)
         inner = np.flatnonzero(axis.inside)[4:-4]
-        assert np.abs(back - line)[inner].max() < 0.01
+        assert np.abs(back - line)[inner].max() < 0.1
     mask = draw_mean_mask(place, size)
     assert 0.2 < mask.mean() < 0.6
 
 
 def test_detail_is_raised_as_jax_does(faces):
     drawn = faces[:3, ::4, ::4].astype(np.float32) / 255
-    energies = np.float32([4e-5, 9e-5])
+    energies = np.array([4e-5, 9e-5], np.float32)
     trust = np.random.default_rng(0).random(drawn.shape[:3], np.float32)
     for weights in (None, trust):
         wanted = match_detail(
@@ -218,10 +220,11 @@ def test_what_is_no_exported_run_is_said(tmp_path: Path):
 
 
 def test_what_does_not_fit_is_said_before_any_work(tmp_path: Path):
-    for flags, words in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"kind": "dfm"}, "name it run.dfm"),
         ({"kind": "stablehlo", "precision": "float16"}, "for onnx and dfm"),
-    ):
+    ]
+    for flags, words in cases:
         with pytest.raises(ExportError, match=words):
             export_run(tmp_path / "run", tmp_path / "run.onnx", **flags)
     (tmp_path / "run.onnx").touch()

@@ -57,7 +57,9 @@ def test_frames_from_any_one_on_are_those_of_the_whole(name, tmp_path):
 
 
 def test_a_wrong_index_is_noticed_and_told(tmp_path, caplog, monkeypatch):
-    path = make_video(tmp_path / "a.mp4", pts=STEADY, options={"g": "10"})
+    path = make_video(
+        tmp_path / "a.mp4", pts=STEADY, options={"g": "10", "sc_threshold": "0"}
+    )
     info, whole = probe_video(path), read_whole(path)
     index = read_index(info)
     assert index.keys == (0, 10, 20, 30)

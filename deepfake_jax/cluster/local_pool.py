@@ -1,0 +1,107 @@
+"""Workers on this machine: a process each, so that one that dies fails alone."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from deepfake_jax.cluster.job import Outcome, Step
+from deepfake_jax.files import format_json
+
+_PATIENCE = 5.0  # seconds that a worker has to end by itself
+
+
+class LocalPool:
+    """A `job.Pool` of processes; a context manager that ends them.
+
+    A process is started when there is a step for it, keeps what it has loaded, and is
+    replaced when it died.
+
+    Args:
+        job: the job's file.
+        count: how many work at once.
+    """
+
+    def __init__(self, job: Path, count: int):
+        self._job, self._count = job, count
+        self._free: list[subprocess.Popen[str]] = []
+        self.busy: dict[Step, list[subprocess.Popen[str]]] = {}
+        self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def __enter__(self) -> "LocalPool":
+        """Starts nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends all workers, those at work at once."""
+        for process in (p for many in self.busy.values() for p in many):
+            process.kill()
+        for process in self._free:
+            if process.stdin is not None:
+                process.stdin.close()
+        for process in [*self._free, *(p for m in self.busy.values() for p in m)]:
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    @property
+    def idle(self) -> int:
+        """How many steps may be begun now."""
+        return self._count - sum(len(many) for many in self.busy.values())
+
+    def begin(self, step: Step) -> None:
+        """Gives a step to a worker."""
+        process = self._free.pop() if self._free else self._start()
+        self.busy.setdefault(step, []).append(process)
+        threading.Thread(target=self._ask, args=(process, step), daemon=True).start()
+
+    def wait(self, seconds: float) -> Sequence[Outcome]:
+        """The steps that ended, after some time at most."""
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.append(self._ended.get(timeout=seconds))
+            while True:
+                outcomes.append(self._ended.get_nowait())
+        except queue.Empty:
+            return outcomes
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "deepfake_jax.cluster.worker", str(self._job)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8"
+        )
+
+    def _ask(self, process: subprocess.Popen[str], step: Step) -> None:
+        """Waits for the answer, in a thread of its own."""
+        assert process.stdin is not None and process.stdout is not None
+        answer = ""
+        try:
+            process.stdin.write(format_json(asdict(step)) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except (OSError, ValueError):  # its end is broken, or was closed
+            pass
+        self.busy[step].remove(process)
+        if not self.busy[step]:
+            del self.busy[step]
+        if not answer.endswith("\n"):
+            process.kill()
+            process.wait()
+            self._ended.put(Outcome(step))
+            return
+        self._free.append(process)
+        values: dict[str, Any] = json.loads(answer)
+        self._ended.put(Outcome(step, values["result"], values["error"]))

@@ -1,0 +1,100 @@
+"""A conversion in parts: each is drawn by itself, to the bit as in one go.
+
+A swapped frame depends on its neighbours: faces' looks are averaged over some frames,
+and the network draws the faces of a few frames at once. So a part reads somewhat more
+than it writes, in the same groups of frames as one process would.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper
+from deepfake_jax.conversion.placement import Placement
+from deepfake_jax.conversion.swap_stream import swap_stream
+from deepfake_jax.faces.steady_tracks import RADIUS
+from deepfake_jax.media.frame_index import FrameIndex
+from deepfake_jax.media.frame_writer import OutputSpec
+from deepfake_jax.media.media_probe import TruncatedVideoError, VideoInfo
+from deepfake_jax.media.video_packets import PartWriter
+from deepfake_jax.media.video_reader import TimedFrame, read_from
+
+
+@dataclass(frozen=True)
+class FilmPart:
+    """Frames of a video that are converted by themselves.
+
+    Attributes:
+        first: number of the first.
+        last: of the one after the last; None is the end of the video, wherever that is.
+        begin: of the first that is converted at all.
+        end: of the one after the last such; None as before.
+    """
+
+    first: int
+    last: int | None
+    begin: int = 0
+    end: int | None = None
+
+    @property
+    def read(self) -> tuple[int, int | None]:
+        """Which frames have to be read for it."""
+        # A window at the end of a video reaches back twice as far.
+        before = (self.first - self.begin - 2 * RADIUS) // CHUNK * CHUNK
+        first = self.begin + max(0, before)
+        if self.last is None:
+            return first, self.end
+        after = -(-(self.last - self.begin + RADIUS) // CHUNK) * CHUNK
+        last = self.begin + after
+        return first, last if self.end is None else min(last, self.end)
+
+
+def convert_part(
+    info: VideoInfo,
+    index: FrameIndex,
+    part: FilmPart,
+    placement: Placement,
+    swapper: FrameSwapper,
+    spec: OutputSpec,
+    out: Path,
+) -> None:
+    """Converts a part to a file that `PartJoiner` takes.
+
+    Args:
+        info: of the video.
+        index: likewise.
+        part: which frames.
+        placement: where the faces lie.
+        swapper: by which run and config.
+        spec: of the whole output.
+        out: the part's file.
+
+    Raises:
+        VideoError: the video cannot be read or the part not be written.
+    """
+    first, last = part.read
+    problems: list[str] = []
+
+    def read() -> Iterator[TimedFrame]:
+        frames = read_from(info, first, index)
+        yield from takewhile(lambda t: last is None or t.index < last, frames)
+
+    count = swapped = 0
+    with PartWriter(spec, out) as writer:
+        stream = swap_stream(
+            read(), lambda timed: placement.find(0, timed.index), swapper
+        )
+        with closing(stream):
+            try:
+                for timed, shown, faces in stream:
+                    if timed.index < part.first:
+                        continue
+                    if part.last is not None and timed.index >= part.last:
+                        break
+                    writer.write(shown, pts=timed.pts, duration=timed.duration)
+                    count, swapped = count + 1, swapped + bool(faces)
+            except TruncatedVideoError as error:
+                problems.append(str(error))
+        writer.notes = {"frames": count, "swapped": swapped, "problems": problems}
