@@ -36,6 +36,11 @@ class Extract(Command):
     """Videos, pictures or folders of pictures."""
     out: Path
     """Folder of the face set or sets; made anew."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Search several videos at once, by so many processes."""
+    cluster: str = ""
+    """Search them on a Ray cluster: ray://HOST:PORT, or auto for this machine's. All of
+    its machines must see the videos and one DEEPFAKE_JAX_CACHE."""
     options: Annotated[ExtractConfig, Flat] = ExtractConfig()
 
     on_interrupt: ClassVar[str] = "the same command goes on from here"
@@ -48,6 +53,13 @@ class Extract(Command):
     def execute(self) -> Any:
         """Makes the sets: an `ExtractResult`."""
         keep_compiled()
+        if self.workers or self.cluster:
+            from deepfake_jax.cluster.extract_films import extract_films
+
+            sources, how = list(self.sources), (self.workers, self.cluster)
+            return extract_films(
+                sources, self.out, self.options, workers=how[0], cluster=how[1]
+            )
         from deepfake_jax.face_sets.extraction import extract_faces
 
         return extract_faces(list(self.sources), self.out, self.options)

@@ -125,7 +125,8 @@ def join_films(out: str | Path) -> JobResult:
         ConvertError: there is no such job; of a single video also what is missing.
     """
     out = Path(out)
-    films = [f for f in read_job(job_path(out)) if f.folder.exists()]
+    known = read_job(job_path(out))
+    films = [f for f in known if isinstance(f, Film) and f.folder.exists()]
     start, steps = time.monotonic(), FilmSteps()
     totals: list[Mapping[str, Any]] = []
     problems: list[str] = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from deepfake_jax.cluster.films import Film
+from deepfake_jax.cluster.looks import Look
 from deepfake_jax.progress import Progress
 
 Kind = Literal["scan", "convert", "join"]
@@ -124,7 +125,7 @@ class Schedule:
         weights: how much work each film is, in any unit; alike if empty.
     """
 
-    films: Sequence[Film]
+    films: Sequence[Film | Look]
     joins: bool = True
     weights: Sequence[float] = ()
     retries: int = 0
@@ -222,6 +223,8 @@ class Schedule:
         state = self.states[step.film]
         if outcome.error:
             state.error = state.error or outcome.error
+        elif step.kind == "scan" and isinstance(outcome.result, Mapping):
+            state.result = outcome.result  # of a film that is only looked through
         elif step.kind == "scan":
             state.chunks = int(outcome.result)
             chunks = [Step(step.film, "convert", n) for n in range(state.chunks)]
@@ -246,17 +249,20 @@ class Schedule:
         return problems
 
 
-def run_job(schedule: Schedule, pool: Pool, *, out: str) -> JobResult:
+def run_job(
+    schedule: Schedule, pool: Pool, *, out: str, label: str = "convert"
+) -> JobResult:
     """Does all steps of a job.
 
     Args:
         schedule: of the job.
         pool: who does them.
         out: what the result names.
+        label: what the progress bar says.
     """
     start = time.monotonic()
     total = len(schedule.films)
-    with Progress("convert", total=total, unit="video") as progress:
+    with Progress(label, total=total, unit="video") as progress:
         while schedule.open:
             while pool.idle:
                 step = schedule.take(time.monotonic())

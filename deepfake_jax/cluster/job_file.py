@@ -1,9 +1,11 @@
 """Which films a job is of, in a hidden file beside its output that all workers read."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from deepfake_jax.cluster.films import Film, check_film
+from deepfake_jax.cluster.looks import Look
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import hidden_path, write_json
@@ -80,14 +82,14 @@ def job_path(out: Path) -> Path:
     return hidden_path(out.resolve(), _ENDING)
 
 
-def write_job(films: list[Film], out: Path) -> Path:
+def write_job(films: Sequence[Film | Look], out: Path) -> Path:
     """Writes a job's file; gives its place."""
     path = job_path(out)
     write_json(path, [film.to_json() for film in films], indent=None)
     return path
 
 
-def read_job(path: Path) -> list[Film]:
+def read_job(path: Path) -> list[Film | Look]:
     """The films of a job's file.
 
     Raises:
@@ -95,7 +97,10 @@ def read_job(path: Path) -> list[Film]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return [Film.from_json(each) for each in values]
+        return [
+            Look.from_json(each) if "look" in each else Film.from_json(each)
+            for each in values
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConvertError(
             f"no job at {path} ({error}); start one by `deepfake-jax convert SOURCE "

@@ -8,17 +8,23 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deepfake_jax.cluster.films import Film, FilmSteps
 from deepfake_jax.cluster.job import Outcome, Step
 from deepfake_jax.cluster.job_file import read_job
+from deepfake_jax.cluster.looks import Look
 from deepfake_jax.files import format_json
 
 
 def do_step(
-    steps: FilmSteps, films: list[Film], step: Step, *, patient: bool = False
+    steps: FilmSteps,
+    films: Sequence[Film | Look],
+    step: Step,
+    *,
+    patient: bool = False,
 ) -> Outcome:
     """Does a step; what it raises becomes the outcome's error.
 
@@ -30,6 +36,8 @@ def do_step(
     """
     film = films[step.film]
     try:
+        if isinstance(film, Look):
+            return Outcome(step, film.search())
         if step.kind == "scan":
             return Outcome(step, len(steps.scan(film, patient=patient).parts))
         if step.kind == "convert":

@@ -81,11 +81,12 @@ def test_a_worker_is_killed_and_the_pictures_are_those_of_one(made, tmp_path):
     with Killing(write_job(films, out), 2) as pool:
         result = run_job(Schedule(films), pool, out=str(out))
     assert killed and result.retries == 1 and not result.problems
-    assert result.films == 1 and result.frames == FRAMES == result.swapped_frames
+    assert result.films == 1 and result.frames == FRAMES
     assert_same(made["one"], out)
     assert not films[0].folder.exists()
     source = list(read_planes(made["film"]))
-    assert sum(a != b for a, b in zip(source, read_planes(out), strict=True)) > 70
+    changed = sum(a != b for a, b in zip(source, read_planes(out), strict=True))
+    assert changed >= result.swapped_frames > 60  # it leaves the picture at the end
 
 
 def test_shares_are_joined_and_a_late_one_changes_nothing(made, tmp_path):
