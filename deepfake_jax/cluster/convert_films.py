@@ -60,7 +60,7 @@ def convert_films(
         if not alone and not config.overwrite:
             films = [film for film in films if not film.out.exists()]
         write_job(films, out)
-        sizes = [film.source.stat().st_size for film in films]
+        sizes = [float(film.source.stat().st_size) for film in films]
         schedule = Schedule(films, weights=sizes)
         if cluster:
             from deepfake_jax.cluster.ray_pool import RayPool

@@ -46,7 +46,7 @@ def extract_films(
         path = job_path(out)
         with lock_output(path):
             write_job(looks, out)
-            sizes = [look.source.stat().st_size for look in looks]
+            sizes = [float(look.source.stat().st_size) for look in looks]
             schedule = Schedule(looks, weights=sizes)
             if cluster:
                 from deepfake_jax.cluster.ray_pool import RayPool
