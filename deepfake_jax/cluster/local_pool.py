@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepfake_jax.cluster.job import Outcome, Step
 from deepfake_jax.files import format_json
 
 _PATIENCE = 5.0  # seconds that a worker has to end by itself
+
+
+class _Answer(NamedTuple):
+    """What a worker said of a step: a line, or less if it died."""
+
+    step: Step
+    process: subprocess.Popen[str]
+    line: str
 
 
 class LocalPool:
@@ -32,7 +40,8 @@ class LocalPool:
         self._job, self._count = job, count
         self._free: list[subprocess.Popen[str]] = []
         self.busy: dict[Step, list[subprocess.Popen[str]]] = {}
-        self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        # By threads, each of which waits for one answer.
+        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
 
     def __enter__(self) -> "LocalPool":
         """Starts nothing yet."""
@@ -71,11 +80,24 @@ class LocalPool:
         """The steps that ended, after some time at most."""
         outcomes: list[Outcome] = []
         try:
-            outcomes.append(self._ended.get(timeout=seconds))
+            outcomes.append(self._take(self._answers.get(timeout=seconds)))
             while True:
-                outcomes.append(self._ended.get_nowait())
+                outcomes.append(self._take(self._answers.get_nowait()))
         except queue.Empty:
             return outcomes
+
+    def _take(self, answer: _Answer) -> Outcome:
+        step, process = answer.step, answer.process
+        self.busy[step].remove(process)
+        if not self.busy[step]:
+            del self.busy[step]
+        if not answer.line.endswith("\n"):
+            process.kill()
+            process.wait()
+            return Outcome(step)
+        self._free.append(process)
+        values: dict[str, Any] = json.loads(answer.line)
+        return Outcome(step, values["result"], values["error"])
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "deepfake_jax.cluster.worker", str(self._job)]
@@ -94,14 +116,4 @@ class LocalPool:
             answer = process.stdout.readline()
         except (OSError, ValueError):  # its end is broken, or was closed
             pass
-        self.busy[step].remove(process)
-        if not self.busy[step]:
-            del self.busy[step]
-        if not answer.endswith("\n"):
-            process.kill()
-            process.wait()
-            self._ended.put(Outcome(step))
-            return
-        self._free.append(process)
-        values: dict[str, Any] = json.loads(answer)
-        self._ended.put(Outcome(step, values["result"], values["error"]))
+        self._answers.put(_Answer(step, process, answer))
