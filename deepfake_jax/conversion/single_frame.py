@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from deepfake_jax.conversion.compose import compose_frame
-from deepfake_jax.conversion.frame_swapper import FrameSwapper, make_frame_swapper
+from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.placement import PlacedFace
+from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_sized_detector
 from deepfake_jax.faces.face_finder import LINK_SCORE, FaceFinder

@@ -147,8 +147,8 @@ class PartJoiner(VideoWriter):
         self._count, self._last_pts = first + len(stamps), stamps[-1]
         for place, (size, number, _, is_key) in enumerate(facts["packets"], first):
             packet = Packet(packets.read(size))
-            packet.pts = first + number
-            packet.dts = min(place - self._ahead, packet.pts)
+            shown = first + number
+            packet.pts, packet.dts = shown, min(place - self._ahead, shown)
             packet.is_keyframe = bool(is_key)
             self._held.append(packet)
         self._release(self._count - 1, final=False)
