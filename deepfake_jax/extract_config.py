@@ -26,6 +26,9 @@ class SearchConfig:
     """Begin here in each video: seconds, or h:mm:ss."""
     end: str = ""
     """End here in each video."""
+    search: Literal["kept", "again"] = "kept"
+    """Of a video that was searched before take what was found then (kept), or look for
+    its faces again."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)

@@ -3,6 +3,7 @@
 The environment is set before anything imports JAX, which reads it only once.
 """
 
+import itertools
 import os
 import sys
 import tempfile
@@ -41,6 +42,7 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+_COUNT = itertools.count()
 DrawFace = Callable[..., np.ndarray]
 # What takes more than ten seconds, the longest first: a worker that begins one of them
 # last would leave the others idle.
@@ -63,6 +65,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # longest first, not the most tests
     return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def own_searches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keeps a test's searches of videos apart from all others', and from the user's."""
+    folder = tmp_path_factory.getbasetemp() / f"searches-{next(_COUNT)}"
+    monkeypatch.setenv("DEEPFAKE_JAX_SEARCHES", str(folder))
 
 
 @pytest.fixture(scope="session")

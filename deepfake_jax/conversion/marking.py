@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import hash_file
+from deepfake_jax.media.sources import hash_source
 from deepfake_jax.provenance.credentials import Seal, Statement
 from deepfake_jax.provenance.facts import make_provenance, provenance_metadata
 from deepfake_jax.provenance.own_key import load_own_key
@@ -43,7 +43,7 @@ class Marks:
         facts = {
             **self.facts,
             "source": source.name,
-            "source_sha256": hash_file(source),
+            "source_sha256": hash_source(source),
         }
         return replace(self, facts=facts, seal=self.seal.with_source(source, facts))
 
@@ -74,7 +74,7 @@ def make_marks(
         model_hash=model_hash,
         model_step=model_step,
         source_name=source.name,
-        source_hash=hash_file(source) if single else "",
+        source_hash=hash_source(source) if single else "",
         direction="a_to_b" if config.to == "b" else "b_to_a",
     )
     statement = Statement(facts=facts, source=source if single else None)

@@ -136,7 +136,8 @@ def make_search(config: ConvertConfig, identity: Embedding | None) -> FootageSea
     the same person whatever the part.
     """
     counts = config.person == "auto" and identity is None or config.person.isdecimal()
-    return FootageSearch(replace(config, start="", end="") if counts else config)
+    wanted = replace(config, start="", end="") if counts else config
+    return FootageSearch(wanted, cut_from_whole=True)
 
 
 def place_faces(
@@ -163,7 +164,7 @@ def place_faces(
     start, end = parse_part(config.start, config.end)
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        with closing(search.search(sources)) as stream:
+        with closing(search.search(sources, pictures=False)) as stream:
             for found in stream:
                 time = found.timed.time
                 if sources[found.source].kind == "video":

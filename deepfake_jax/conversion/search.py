@@ -74,6 +74,7 @@ class Conversion:
         search = None
         if not swapper.config.faces:
             search = make_search(swapper.config, swapper.identity)
+            search.prepare(sources)
         swapper.warm_up()
         self._search, self._start = search, time.monotonic()
         place = self.watch.wrap("search", _place)

@@ -60,7 +60,9 @@ _log = logging.getLogger("deepfake_jax")
 FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
 _SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score")
 # These choose among faces that are on disk already.
-_LATER_OPTIONS = ("overwrite", "person", "reference", "not_reference", "min_track")
+_LATER_OPTIONS = (
+    *("overwrite", "person", "reference", "not_reference", "min_track", "search"),
+)
 _WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds
 
 
@@ -203,6 +205,7 @@ def _extract(
     journal = _open_journal(folder, config, header)
     search = FootageSearch(config, every=config.every, journal=journal)
     writer = FaceWriter(folder, config, [s.path.name for s in sources], search.watch)
+    search.prepare(sources)
     start = time.monotonic()
     try:
         for found in search.search(sources, label="extract"):

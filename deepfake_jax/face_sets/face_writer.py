@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from deepfake_jax.extract_config import ExtractConfig
@@ -26,6 +25,7 @@ from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
 from deepfake_jax.imaging.affine import affine_scale
 from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.imaging.png import encode_png
 from deepfake_jax.imaging.region import warp_region
 from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.video_reader import TimedFrame
@@ -142,11 +142,7 @@ def _cut_face(timed: TimedFrame, face: TrackedFace) -> Face:
 
 def _save_face(path: Path, face: Face) -> str:
     """Writes a picture in one piece; gives the CRC-32 of its bytes."""
-    # OpenCV's own compression level: level 1 takes twice as long for 20% less.
-    done, data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise OSError(f"OpenCV could not encode the face {path.name}")
-    content = data.tobytes()
+    content = encode_png(face)
     part = path.with_name(f".{path.name}")
     part.write_bytes(content)
     part.replace(path)

@@ -3,56 +3,51 @@
 Extraction, preview and conversion look for faces by this, so that the people that they
 tell apart, and their numbers, are the same. Decoding, finding and steadying are stages
 of their own: each has a thread and works a few frames ahead of the next; memory does
-not grow with the length of a video.
+not grow with the length of a video. What was found in a video is kept, and read from
+there the next time (`kept_searches`).
 """
 
-import ctypes
-import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.detection import make_sized_detector
-from deepfake_jax.faces.face_finder import (
-    EMBED_EVERY,
-    LINK_SCORE,
-    FaceFinder,
-)
+from deepfake_jax.faces.face_finder import LINK_SCORE, FaceFinder
 from deepfake_jax.faces.identity import make_crop_embedder
-from deepfake_jax.faces.landmark_fitting import make_fitting
-from deepfake_jax.faces.people import People, TrackParts, sort_people
-from deepfake_jax.faces.search_journal import (
-    SearchJournal,
-    embedding_from_json,
-    embedding_to_json,
-    frame_from_json,
-    frame_to_json,
+from deepfake_jax.faces.kept_searches import (
+    Findings,
+    KeptFrame,
+    KeptSearch,
+    SearchKeeper,
+    SearchNotes,
+    search_version,
 )
-from deepfake_jax.faces.square_pixels import square_frame, to_frame_pixels
+from deepfake_jax.faces.landmark_fitting import make_fitting
+from deepfake_jax.faces.people import People
+from deepfake_jax.faces.resumed_finder import ResumedFinder
+from deepfake_jax.faces.search_journal import SearchJournal, embedding_to_json
+from deepfake_jax.faces.search_tally import SearchTally
+from deepfake_jax.faces.square_pixels import to_frame_pixels
 from deepfake_jax.faces.steady_tracks import (
     RADIUS,
-    SURE,
-    FrameFaces,
     JitterMeter,
     TrackedFace,
     steady_stream,
 )
-from deepfake_jax.faces.track_state import FinderState
-from deepfake_jax.faces.track_views import TrackEmbedding
+from deepfake_jax.faces.track_views import shift_track
 from deepfake_jax.media.media_probe import VideoError
 from deepfake_jax.media.pictures import PictureError
-from deepfake_jax.media.sources import Source, parse_part, read_source
+from deepfake_jax.media.sources import Source, hash_source, parse_part, read_source
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
 from deepfake_jax.progress import Progress, count
 
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
-_TRIM_EVERY = 8  # checkpoints
 # Pixels; up to here the whole frame is converted at once, cheaper than its parts.
 _SMALL_FRAME = 640 * 480
 _MOST_APART = 2  # every n-th frame up to which neighbours still tell of each other
@@ -80,10 +75,12 @@ class FootageSearch:
         config: what is looked for, and in which part of videos.
         every: only each so many-th frame of a video is looked at.
         journal: what an interrupted search has found so far, and where to note more.
+        keeper: where searches of videos are kept.
+        cut_from_whole: whether a part of a video may be taken from a kept search of
+            all of it: its people are then those of the whole.
 
     Attributes:
         frames: frames searched.
-        frames_of: in how many frames each track was found with sure landmarks.
         last_frames: index of the last frame searched of each source.
         damaged: frames of each source that cannot be trusted.
         deinterlaced: sources of which frames were drawn whole of half pictures.
@@ -93,7 +90,6 @@ class FootageSearch:
 
     Raises:
         ValueError: a part that ends before it starts.
-        AssetError, ImportError: a network cannot be had.
     """
 
     def __init__(
@@ -102,49 +98,81 @@ class FootageSearch:
         *,
         every: int = 1,
         journal: SearchJournal | None = None,
+        keeper: SearchKeeper | None = None,
+        cut_from_whole: bool = False,
     ):
         start, self._end = parse_part(config.start, config.end)
-        self._start, self._every, self._steady = start or 0.0, every, config.steady
+        self._start, self._every, self._config = start or 0.0, every, config
         self.frames = 0
-        self.frames_of: Counter[int] = Counter()
         self.last_frames: dict[int, int] = {}
         self.damaged: Counter[int] = Counter()
         self.deinterlaced: set[int] = set()
         self.problems: list[str] = []
         self.meter, self.watch = JitterMeter(), Stopwatch()
-        self._embeddings: list[TrackEmbedding] = []
-        self._parts = TrackParts()
-        # Found since the last checkpoint, which tells in which part of its track.
-        self._uncounted: list[FrameFaces] = []
-        self._journal = journal
-        detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
-        film = every <= _MOST_APART
-        self._finder = FaceFinder(
-            self.watch.wrap("detect", detect),
-            make_fitting(config.landmarks, film=film, watch=self.watch),
-            self.watch.wrap("embed", make_crop_embedder()),
-            min_score=config.min_score,
-        )
+        self._tally, self._journal = SearchTally(), journal
+        self._keeper = keeper or SearchKeeper()
+        self._cut_from_whole = cut_from_whole
+        self._kept: dict[int, KeptSearch] | None = None  # by number of the source
+        self._finder: ResumedFinder | None = None
+        self._tracks = 0  # of the sources before
+
+    def prepare(self, sources: Sequence[Source]) -> None:
+        """Asks which sources were searched before, and loads networks for the others.
+
+        Raises:
+            AssetError, ImportError: a network cannot be had.
+        """
+        self._kept = {}
+        for number, source in enumerate(sources):
+            facts = self._describe(source)
+            # An interrupted search of its own goes on.
+            begun = self._journal is not None and self._journal.peek(number) is not None
+            if facts and self._config.search == "kept" and not begun:
+                kept = self._keeper.find(facts)
+                if kept is None and self._cut_from_whole:
+                    kept = self._keeper.find({**facts, "start": 0.0, "end": None})
+                if kept is not None:
+                    self._kept[number] = kept
+        known = [sources[number].path.name for number in self._kept]
+        if known:
+            more = f" and {len(known) - 3} more" if len(known) > 3 else ""
+            _log.warning(
+                "%s%s: searched before, so the faces are those that were found then; "
+                "--search again looks for them anew",
+                ", ".join(known[:3]),
+                more,
+            )
+        if len(known) < len(sources):
+            self._finder = self._finder or self._make_finder()
 
     def search(
-        self, sources: Sequence[Source], *, label: str = "search"
+        self,
+        sources: Sequence[Source],
+        *,
+        label: str = "search",
+        pictures: bool = True,
     ) -> Generator[SearchedFrame]:
         """The frames of some sources with their faces.
 
         Args:
             sources: what to read.
             label: what the progress bar says.
+            pictures: whether the frames' pictures are wanted; without, what was
+                searched before need not be decoded.
 
         Raises:
             VideoError, PictureError: the only source cannot be read at all.
         """
+        if self._kept is None:
+            self.prepare(sources)
         part = {"start": self._start, "end": self._end, "every": self._every}
         counts = [source.expect_frames(**part) for source in sources]
         total = None if None in counts else sum(count or 0 for count in counts)
         seen = faces = 0
         with Progress(label, total=total, unit="frame") as progress:
             for number, source in enumerate(sources):
-                with closing(self._read(source, alone=len(sources) == 1)) as stream:
+                stream = self._open(number, source, len(sources) == 1, pictures)
+                with closing(stream):
                     for timed, found in stream:
                         self.last_frames[number] = timed.index
                         self.damaged[number] += timed.damaged
@@ -154,24 +182,129 @@ class FootageSearch:
                         seen, faces = seen + 1, faces + len(found)
                         progress.update_to(seen, count(faces, "face"))
 
+    @property
+    def frames_of(self) -> Counter[int]:
+        """In how many frames each track was found with sure landmarks."""
+        return self._tally.frames_of
+
     def sort_people(self) -> People:
         """Who is who, of all that was searched so far."""
-        return sort_people(self._embeddings, self._parts)
+        return self._tally.sort_people()
+
+    def _make_finder(self) -> ResumedFinder:
+        config, watch = self._config, self.watch
+        detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
+        film = self._every <= _MOST_APART
+        finder = FaceFinder(
+            watch.wrap("detect", detect),
+            make_fitting(config.landmarks, film=film, watch=watch),
+            watch.wrap("embed", make_crop_embedder()),
+            min_score=config.min_score,
+        )
+        return ResumedFinder(finder, self._tally, self._journal)
+
+    def _describe(self, source: Source) -> dict[str, Any]:
+        """What decides a search of a source; empty where it is not kept."""
+        # dlib's model is a file of the user's, and may be another one the next time.
+        if source.kind != "video" or self._config.landmarks == "dlib":
+            return {}
+        try:
+            content = hash_source(source.path)
+        except OSError:  # which whoever reads it will explain
+            return {}
+        return {
+            "version": search_version(),
+            "source": content,
+            "landmarks": self._config.landmarks,
+            "min_score": self._config.min_score,
+            "steady": self._config.steady,
+            "every": self._every,
+            "start": self._start,
+            "end": self._end,
+        }
+
+    def _open(
+        self, number: int, source: Source, alone: bool, pictures: bool
+    ) -> Generator[tuple[TimedFrame, list[TrackedFace]]]:
+        kept = None if self._kept is None else self._kept.get(number)
+        if kept is None:
+            return self._note(number, source, alone=alone)
+        if pictures:
+            decoded = self.watch.follow("decode", self._decode(source, alone=alone))
+            return self._replay(kept, run_ahead(decoded, ahead=_AHEAD))
+        return self._replay(kept, None)
+
+    def _replay(
+        self, kept: KeptSearch, decoded: Generator[TimedFrame] | None
+    ) -> Generator[tuple[TimedFrame, list[TrackedFace]]]:
+        """The frames of a kept search, with their pictures where these are decoded."""
+        findings, first = kept.findings, self._tracks
+        self._tracks += findings.tracks
+        self._tally.note_cuts(findings.views, first_track=first)
+        self.meter.add_counts(findings.jitter)
+        with closing(run_ahead((), ahead=1) if decoded is None else decoded) as frames:
+            for known in kept.frames(first_track=first):
+                found = tuple(face for face in known.faces if not face.filled)
+                self._tally.count(known.index, found)
+                late = self._end is not None and known.time >= self._end
+                if known.time < self._start or late:
+                    continue
+                self.frames += 1
+                timed = TimedFrame(known.index, known.time, 0, 0)
+                if decoded is not None:
+                    timed = next(frames, timed)
+                    _check_same(timed, known)
+                yield timed, known.faces
+            for _ in frames:  # to its end, which says what is wrong with the file
+                pass
+
+    def _note(
+        self, number: int, source: Source, *, alone: bool
+    ) -> Generator[tuple[TimedFrame, list[TrackedFace]]]:
+        """The frames of a search, which is kept when it has come to its end."""
+        finder, first = self._finder, self._tracks
+        assert finder is not None
+        finder.start_source(number, first_track=first)
+        views, troubles = len(self._tally.embeddings), len(self.problems)
+        before = self.meter.counts()
+        facts = self._describe(source)
+        notes = SearchNotes(self._keeper, facts, first_track=first)
+        with (
+            closing(notes),
+            closing(self._read(finder, source, alone=alone)) as stream,
+        ):
+            for timed, faces in stream:
+                if facts:
+                    notes.add(timed.index, timed.time, faces)
+                yield timed, faces
+            self._tracks = finder.next_track
+            # What could not be read to its end may be whole the next time.
+            if facts and len(self.problems) == troubles:
+                own = [shift_track(v, -first) for v in self._tally.embeddings[views:]]
+                jitter = self.meter.counts() - before
+                notes.finish(
+                    Findings(
+                        self._tracks - first,
+                        [embedding_to_json(view) for view in own],
+                        [[*place, often] for place, often in jitter.items()],
+                    )
+                )
 
     def _read(
-        self, source: Source, *, alone: bool
+        self, finder: ResumedFinder, source: Source, *, alone: bool
     ) -> Generator[tuple[TimedFrame, list[TrackedFace]]]:
         film = source.kind == "video" and self._every <= _MOST_APART
         decoded = self.watch.follow("decode", self._decode(source, alone=alone))
         with (
             closing(run_ahead(decoded, ahead=_AHEAD)) as frames,
-            closing(run_ahead(self._find(frames), ahead=_AHEAD)) as found,
+            closing(run_ahead(finder.find(frames), ahead=_AHEAD)) as found,
         ):
             for timed, _, faces in steady_stream(
                 found,
-                radius=RADIUS if film and self._steady else 0,
+                radius=RADIUS if film and self._config.steady else 0,
                 meter=self.meter if film else None,
             ):
+                self.frames += 1
                 yield timed, to_frame_pixels(timed, faces)
 
     def _decode(self, source: Source, *, alone: bool) -> Iterator[TimedFrame]:
@@ -195,89 +328,10 @@ class FootageSearch:
             self.problems.append(str(error))
             _log.warning("%s", error)
 
-    def _find(
-        self, frames: Iterator[TimedFrame]
-    ) -> Iterator[tuple[TimedFrame, FrameFaces]]:
-        self._finder.start_source()
-        for timed in frames:
-            self.frames += 1
-            found = self._take(timed)
-            if found is None:
-                found = self._finder.find(square_frame(timed))
-                self._uncounted.append(found)
-                if self._journal is not None:
-                    self._journal.append(frame_to_json(found))
-                if self._finder.state.frames % EMBED_EVERY == 0:
-                    self._checkpoint(end=False)
-            yield timed, found
-        if not self._take_end():
-            self._checkpoint(end=True)
 
-    def _note_views(self, views: list[dict[str, Any]]) -> None:
-        """Takes in who the tracks show, and counts the frames since the last time."""
-        for view in map(embedding_from_json, views):
-            self._embeddings.append(view)
-            if view.begins >= 0:
-                self._parts.cuts.setdefault(view.track, []).append(view.begins)
-        for found in self._uncounted:
-            # A face whose landmarks are guesses has an embedding that says little: such
-            # ones resemble each other and would be one person, seen more than anybody.
-            sure = sorted(f.track for f in found.faces if f.confidence >= SURE)
-            self.frames_of.update(sure)
-            self._parts.count(found.index, sure)
-        self._uncounted.clear()
-
-    def _checkpoint(self, *, end: bool) -> None:
-        views = [embedding_to_json(view) for view in self._finder.flush()]
-        if self._finder.state.flushes % _TRIM_EVERY == 0:
-            trim_heap()
-        state = self._finder.state.to_json()
-        # Read back as an interrupted run would, so that both come to the same.
-        self._note_views(views)
-        if self._journal is not None:
-            line = {"embeddings": views, "end": end, "state": state}
-            self._journal.append(line, sync=True)
-
-    def _take(self, timed: TimedFrame) -> FrameFaces | None:
-        """What an earlier run found in a frame, its checkpoint taken along."""
-        line = self._journal.peek() if self._journal is not None else None
-        if self._journal is None or line is None or "faces" not in line:
-            return None
-        self._journal.take()
-        found = frame_from_json(line)
-        self._uncounted.append(found)
-        line_after = self._journal.peek()
-        if line_after is not None and "state" in line_after and not line_after["end"]:
-            self._journal.take()
-            self._restore(line_after, square_frame(timed))
-        return found
-
-    def _take_end(self) -> bool:
-        line = self._journal.peek() if self._journal is not None else None
-        if self._journal is None or line is None or not line.get("end"):
-            return False
-        self._journal.take()
-        self._restore(line, None)
-        return True
-
-    def _restore(self, line: dict[str, Any], last: TimedFrame | None) -> None:
-        self._note_views(line["embeddings"])
-        self._finder.restore(FinderState.from_json(line["state"]), last)
-
-
-def trim_heap() -> None:
-    """Gives back what was freed but is kept by the C library, where that is glibc.
-
-    Frames come and go in several threads, and glibc keeps the gaps between what
-    stays: a search of 11,000 frames grew from 390 to 470 MB, of which 210 MB were
-    free. Takes some milliseconds; to be called every few hundred frames.
-    """
-    _find_trim()(0)
-
-
-@functools.cache
-def _find_trim() -> Callable[[int], int]:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
-        return lambda _: 0
+def _check_same(timed: TimedFrame, known: KeptFrame) -> None:
+    if timed.index != known.index or not timed.duration:
+        raise RuntimeError(
+            f"frame {known.index} of a kept search is not in the video; give --search "
+            "again"
+        )

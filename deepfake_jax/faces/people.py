@@ -185,6 +185,8 @@ def read_references(
         PersonError: a picture without a face.
         PictureError: a file that is no picture.
     """
+    if not pictures:
+        return np.zeros((0, 128), np.float32)
     detect, embed = make_detector(), make_embedder()
     vectors = []
     for path in pictures:
@@ -195,7 +197,7 @@ def read_references(
                 f"no face in {option} {path}; give a clear picture of them"
             )
         vectors.append(embed(frame, detections[0]))
-    return np.stack(vectors) if vectors else np.zeros((0, 128), np.float32)
+    return np.stack(vectors)
 
 
 def choose_persons(

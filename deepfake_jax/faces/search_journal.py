@@ -53,9 +53,12 @@ class SearchJournal:
             self._next = next(self._old, None)
         return line
 
-    def peek(self) -> dict[str, Any] | None:
-        """The line that `take` would give."""
-        return self._next
+    def peek(self, source: int) -> dict[str, Any] | None:
+        """The line that `take` would give, if it is of that source."""
+        line = self._next
+        return (
+            line if line is not None and line.get("source", source) == source else None
+        )
 
     def append(self, values: dict[str, Any], *, sync: bool = False) -> None:
         """Adds a line; `sync` waits until the disk has it."""
@@ -105,10 +108,11 @@ def _measure(path: Path, facts: dict[str, Any]) -> tuple[int, int]:
     return done, end
 
 
-def frame_to_json(found: FrameFaces) -> dict[str, Any]:
-    """What was found in a frame as plain values."""
+def frame_to_json(found: FrameFaces, source: int = 0) -> dict[str, Any]:
+    """What was found in a frame of a source as plain values."""
     return {
         "frame": found.index,
+        "source": source,
         "time": found.time,
         "cut": found.cut,
         "faces": [

@@ -44,7 +44,7 @@ def _move(face: TrackedFace, to_square: Affine) -> TrackedFace:
     return replace(
         face,
         box=np.round(face.box * np.tile(shrink, 2), 2),
-        landmarks=apply_affine(invert_affine(to_square), face.landmarks),
+        landmarks=np.round(apply_affine(invert_affine(to_square), face.landmarks), 2),
         frame_to_face=compose_affine(face.frame_to_face, to_square),
     )
 

@@ -4,7 +4,7 @@ Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. A t
 one face followed through neighbouring frames; it ends at a scene cut.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,6 +190,18 @@ class JitterMeter:
             bin_ = min(2000, int(100 * tremble / max(side, 1e-9)))
             self._counts[kind, bin_] += 1
 
+    def counts(self) -> Counter[tuple[int, int]]:
+        """How often each kind was so many hundredths of a pixel."""
+        kinds, bins = np.nonzero(self._counts)
+        often = self._counts[kinds, bins].astype(int)
+        places = zip(kinds.tolist(), bins.tolist(), strict=True)
+        return Counter(dict(zip(places, often.tolist(), strict=True)))
+
+    def add_counts(self, counts: Iterable[Sequence[int]]) -> None:
+        """Takes in another meter's counts: kind, hundredths and how often."""
+        for kind, bin_, often in counts:
+            self._counts[kind, bin_] += often
+
     def medians(self) -> tuple[float | None, float | None]:
         """Jitter before and after; None where no face was seen in three frames."""
         if not self._counts.sum():
@@ -263,7 +275,7 @@ def _steady_spot(
     side = np.linalg.norm(spot.anchors[1] - spot.anchors[0])
     tolerance = _TOLERANCE * float(side) / (COVERAGE * FACE_SIZE)
     steady = steady_landmarks(anchors, tolerance, joint=True)
-    landmarks = steady_landmarks(points, tolerance)
+    landmarks = np.round(steady_landmarks(points, tolerance), 2)  # as they are kept
     face = TrackedFace(
         track=track,
         box=spot.face.box,

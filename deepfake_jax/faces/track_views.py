@@ -5,7 +5,7 @@ the other. Every few frames a picture of each face is kept until the next embedd
 that differs from who the track showed before, these pictures tell when it changed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -50,6 +50,11 @@ class TrackEmbedding:
     begins: int
     weight: float
     vector: Embedding
+
+
+def shift_track(view: TrackEmbedding, by: int) -> TrackEmbedding:
+    """The same of a track of another number."""
+    return replace(view, track=view.track + by)
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,6 +63,11 @@ def umeyama(
     if not np.all(variance > 0) or not np.all(np.any(target_centred != 0, (-2, -1))):
         raise ValueError("the points of source or of target all coincide")
     covariance = np.swapaxes(target_centred, -1, -2) @ source_centred / n  # eq. 38
+    if d == 2 and estimate_scale:
+        linear = _turn_plane(covariance, variance)
+        middle = np.swapaxes(source_mean, -1, -2)
+        shift = np.swapaxes(target_mean, -1, -2) - linear @ middle
+        return np.concatenate([linear, shift], axis=-1)
     u, singular, vt = np.linalg.svd(covariance)
     sign = np.ones_like(singular)
     # Eq. 39 and 43: det(U) det(V) decides both for full rank and for rank d - 1.
@@ -74,6 +79,19 @@ def umeyama(
     linear = scale[..., None, None] * rotation
     shift = np.swapaxes(target_mean, -1, -2) - linear @ np.swapaxes(source_mean, -1, -2)
     return np.concatenate([linear, shift], axis=-1)  # eq. 41
+
+
+def _turn_plane(
+    covariance: Float64[np.ndarray, "*batch 2 2"], variance: Float64[Any, "*batch"]
+) -> Float64[np.ndarray, "*batch 2 2"]:
+    """Scale times rotation of eq. 40 and 42 in the plane, where no SVD is needed.
+
+    Of all matrices ``[[a, -b], [b, a]]``, the one with the least squared error.
+    """
+    along = (covariance[..., 0, 0] + covariance[..., 1, 1]) / variance
+    across = (covariance[..., 1, 0] - covariance[..., 0, 1]) / variance
+    rows = np.stack([along, -across, across, along], axis=-1)
+    return rows.reshape(covariance.shape)
 
 
 def apply_affine(

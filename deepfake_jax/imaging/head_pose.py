@@ -4,6 +4,8 @@ Yaw is positive towards the image's right, pitch is positive upwards, roll is po
 clockwise in the image. All are zero for the mean face.
 """
 
+import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,11 @@ _SHAPES = {
         ]
     ),
 }
+# Least squares of landmarks by a shape: its pseudo-inverse, which is always the same.
+_INVERSES = {
+    count: np.linalg.pinv(shape - shape.mean(axis=0))
+    for count, shape in _SHAPES.items()
+}
 
 
 def estimate_pose(landmarks: Float[Any, "n 2"]) -> Pose:
@@ -44,18 +51,25 @@ def estimate_pose(landmarks: Float[Any, "n 2"]) -> Pose:
         DeMenthon and Davis 1995, "Model-based object pose in 25 lines of code",
         section 3: the scaled orthographic projection, by least squares.
     """
-    shape = _SHAPES[len(landmarks)]
-    used = np.asarray(landmarks, np.float64)[-len(shape) :]
-    model = shape - shape.mean(axis=0)
-    camera = np.linalg.lstsq(model, used - used.mean(axis=0), rcond=None)[0].T
-    lengths = np.linalg.norm(camera, axis=1)
-    if not np.all(lengths > 1e-9):
+    inverse = _INVERSES[len(landmarks)]
+    used = np.asarray(landmarks, np.float64)[-inverse.shape[1] :]
+    camera = inverse @ (used - used.mean(axis=0))
+    x, y = camera.T.tolist()
+    length_x, length_y = math.hypot(*x), math.hypot(*y)
+    if min(length_x, length_y) <= 1e-9:
         return Pose(0.0, 0.0, 0.0)
-    x, y = camera / lengths[:, None]
-    # The nearest pair of orthogonal rows, shared evenly between the two.
-    u, _, vt = np.linalg.svd(np.stack([x, y]), full_matrices=False)
-    x, y = u @ vt
-    roll = np.degrees(np.arctan2(y[0], x[0]))
-    yaw = np.degrees(np.arcsin(np.clip(-x[2], -1, 1)))
-    pitch = np.degrees(np.arcsin(np.clip(y[2], -1, 1)))
-    return Pose(round(float(yaw), 1), round(float(pitch), 1), round(float(roll), 1))
+    x, y = [v / length_x for v in x], [v / length_y for v in y]
+    shared = sum(map(operator.mul, x, y))
+    if 1 - abs(shared) < 1e-12:  # one row twice, as of landmarks on a line
+        return Pose(0.0, 0.0, 0.0)
+    # The nearest pair of orthogonal rows, shared evenly between the two: the inverse
+    # root of [[1, shared], [shared, 1]] times them.
+    more, less = 1 / math.sqrt(1 + shared), 1 / math.sqrt(1 - shared)
+    own, other = (more + less) / 2, (more - less) / 2
+    pairs = list(zip(x, y, strict=True))
+    x = [own * first + other * second for first, second in pairs]
+    y = [other * first + own * second for first, second in pairs]
+    yaw = math.asin(min(1.0, max(-1.0, -x[2])))
+    pitch = math.asin(min(1.0, max(-1.0, y[2])))
+    angles = (math.degrees(a) for a in (yaw, pitch, math.atan2(y[0], x[0])))
+    return Pose(*[round(angle, 1) for angle in angles])

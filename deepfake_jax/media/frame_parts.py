@@ -64,6 +64,8 @@ def reduce_frame(timed: TimedFrame, *, height: int, width: int) -> Frame:
         height=height,
         format="rgb24",
         interpolation=Interpolation.AREA,
+        # To start threads for a frame takes longer than to reduce it.
+        threads=1,
         **source_options(native),
     )
     frame = np.ascontiguousarray(reduced.to_ndarray())
