@@ -7,6 +7,7 @@ uses.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import cv2
@@ -37,6 +38,7 @@ from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
+_CELLS = 8  # a side of `shading`: what is evened out is no features
 _GREY = 2  # levels by which rounding may part the channels of a grey picture
 _log = logging.getLogger("deepfake_jax")
 
@@ -72,6 +74,16 @@ class SwappedFace:
     old_color: Float64[np.ndarray, "n"]
     new_color: Float64[np.ndarray, "n"]
     light: Float64[np.ndarray, "3"]
+
+    @cached_property
+    def shading(self) -> Float32[np.ndarray, "cells cells 3"]:
+        """New less old face, each cell's mean, grey levels."""
+        size = (_CELLS, _CELLS)
+        new, old = (
+            cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+            for face in (self.new, self.old)
+        )
+        return new - old
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.faces.steady_tracks import RADIUS
@@ -21,7 +21,6 @@ _MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
 # another light: a flash stays in its frame.
 _LIGHT_SIGMA = 8.0
 _LEAST = 0.01  # weight below which a frame is not worth its cost
-_CELLS = 8  # a side: what is evened out is shading, not features
 # Grey levels by which a cell may differ from frame to frame before it counts as a
 # change of the face, such as a mouth that the network does not open.
 _CELL_SIGMA = 8.0
@@ -97,21 +96,11 @@ def _even_out(
     chance from frame to frame, which flickers. The difference of the two, coarse, is
     averaged over time and the new face moved to it.
     """
-    cells = np.array([_difference(other) for other in around])
-    centre = _difference(face)
+    cells = np.array([other.shading for other in around])
+    centre = face.shading
     alike = np.exp(-0.5 * ((cells - centre) / _CELL_SIGMA) ** 2)
     weights = alike * np.exp(-0.5 * (away / _COLOR_SIGMA) ** 2)[:, None, None, None]
     moved = (weights * cells).sum(axis=0) / weights.sum(axis=0) - centre
     size = face.new.shape[1::-1]
     tint = cv2.resize(moved.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return np.rint(np.clip(face.new + tint, 0, 255)).astype(np.uint8)
-
-
-def _difference(face: SwappedFace) -> Float32[np.ndarray, "cells cells 3"]:
-    """New less old face, each cell's mean, grey levels."""
-    size = (_CELLS, _CELLS)
-    new, old = (
-        cv2.resize(face_, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        for face_ in (face.new, face.old)
-    )
-    return new - old

@@ -49,7 +49,7 @@ from deepfake_jax.progress import Progress, count
 _log = logging.getLogger("deepfake_jax")
 _AHEAD = 4  # frames between two stages
 # Pixels; up to here the whole frame is converted at once, cheaper than its parts.
-_SMALL_FRAME = 640 * 480
+_SMALL_FRAME = 400 * 300
 _MOST_APART = 2  # every n-th frame up to which neighbours still tell of each other
 
 

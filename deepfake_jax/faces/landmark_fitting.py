@@ -8,12 +8,13 @@ what the detector sees in every frame. Boxes are (x, y, width, height) and landm
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
 from deepfake_jax.faces.landmark_networks import (
+    WINDOW_SIZE,
     Landmarker,
     Shape,
     make_landmarker,
@@ -29,7 +30,7 @@ from deepfake_jax.faces.track_state import (
     strays,
 )
 from deepfake_jax.imaging.region import Detection, Region
-from deepfake_jax.media.frame_parts import cut_region
+from deepfake_jax.media.frame_parts import cut_region, face_region
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 
@@ -139,8 +140,8 @@ def _follow(
     detection: Detection | None,
     searched: bool,
 ) -> Seen | None:
-    expected = _expect(track, detection)
-    shape = landmark(region_of(timed, expected), window_of_landmarks(expected))
+    window = window_of_landmarks(_expect(track, detection))
+    shape = landmark(face_region(timed, window, WINDOW_SIZE), window)
     if detection is None:
         track.unseen += searched
         kept = shape.score >= _FOLLOW_SCORE and track.unseen <= _UNSEEN_ROUNDS
@@ -172,11 +173,3 @@ def _expect(
         if np.abs(boxes - shift).max() > 0.25 * before[2]:
             shift = boxes
     return np.array(track.landmarks) + shift
-
-
-def region_of(timed: TimedFrame, landmarks: Float[Any, "n 2"]) -> Region:
-    """The part of a frame that a window around landmarks can reach."""
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    # Five points span less than half of what 68 do.
-    margin = (0.75 if len(landmarks) == 68 else 1.8) * float((high - low).max())
-    return cut_region(timed, np.concatenate([low - margin, high - low + 2 * margin]))

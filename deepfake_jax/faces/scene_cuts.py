@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.media.frame_parts import reduce_frame
+from deepfake_jax.media.frame_parts import reduce_roughly
 from deepfake_jax.media.video_reader import TimedFrame
 
 _HEIGHT, _WIDTH = 18, 32
@@ -32,7 +32,7 @@ class Thumbnail:
 
 def make_thumbnail(timed: TimedFrame) -> Thumbnail:
     """Reduces a frame for `is_cut`."""
-    small = reduce_frame(timed, height=2 * _HEIGHT, width=2 * _WIDTH)
+    small = reduce_roughly(timed, height=2 * _HEIGHT, width=2 * _WIDTH)
     colours = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3).ravel()
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     grey = cv2.resize(grey, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)

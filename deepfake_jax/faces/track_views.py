@@ -11,17 +11,19 @@ import numpy as np
 from jaxtyping import Float32
 
 from deepfake_jax.faces.identity import (
+    EMBEDDING_SIDE,
     SAME_PERSON,
     CropEmbedder,
     Embedding,
     cut_embedding_crop,
     mean_embedding,
 )
-from deepfake_jax.faces.landmark_fitting import region_of
 from deepfake_jax.faces.steady_tracks import SURE, FoundFace
 from deepfake_jax.faces.track_state import RunningTrack
-from deepfake_jax.imaging.face_template import five_landmarks
+from deepfake_jax.imaging.affine import umeyama
+from deepfake_jax.imaging.face_template import ARCFACE_LANDMARKS, five_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
+from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Face
 
@@ -96,7 +98,9 @@ class TrackViews:
             return
         landmarks = face.landmarks
         five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
-        crop = cut_embedding_crop(region_of(timed, landmarks), five)
+        # No more of the frame becomes RGB than the crop shows.
+        seen = face_region(timed, umeyama(five, ARCFACE_LANDMARKS), EMBEDDING_SIDE)
+        crop = cut_embedding_crop(seen, five)
         view = _View(crop, round(weight, 4), timed.index)
         views = self._views.setdefault(face.track, _Views(track, view))
         if better:

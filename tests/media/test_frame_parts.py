@@ -1,6 +1,7 @@
 """Pasting into native frames: what is not changed stays bit for bit."""
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,8 @@ from deepfake_jax.media.frame_parts import (
     cut_native,
     cut_region,
     paste_native,
+    reduce_frame,
+    reduce_roughly,
 )
 from deepfake_jax.media.pixel_formats import (
     ColorTags,
@@ -177,6 +180,20 @@ def test_hdr_patch_is_in_the_frames_own_transfer(rng: np.random.Generator) -> No
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p"])
+def test_a_rough_reduction_is_the_exact_one_up_to_noise(
+    rng: np.random.Generator, pixel_format: str
+) -> None:
+    timed = make_timed(make_native(rng, pixel_format))
+    rough = reduce_roughly(timed, height=20, width=30).astype(float)
+    exact = cv2.resize(timed.frame, (30, 20), interpolation=cv2.INTER_AREA)
+    # Noise of 3 levels, of which fewer pixels are averaged. (swscale's reduction of
+    # 4:2:0 is off by ten in such colors: it takes every other sample of the chroma.)
+    assert np.abs(rough - exact).mean() < 1.5
+    same = reduce_frame(timed, height=300, width=400)
+    assert (reduce_roughly(timed, height=300, width=400) == same).all()
+
+
 def test_what_cannot_be_pasted_is_said() -> None:
     patch, changed = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), bool)
     grey = av.VideoFrame(64, 48, "gray")
