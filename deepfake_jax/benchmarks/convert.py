@@ -95,9 +95,13 @@ def measure_convert(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         config = replace(config, overwrite=True)
-        timed = [convert_video(source, run, out, config) for _ in range(rounds)]
+        anew, known = replace(config, search="again"), replace(config, search="kept")
+        timed = [convert_video(source, run, out, anew) for _ in range(rounds)]
+        again = [convert_video(source, run, out, known) for _ in range(rounds)]
     rates = [result.frames_per_second for result in timed]
     _say(f"convert: {statistics.median(rates):.1f} frames/s")
+    kept = statistics.median(result.frames_per_second for result in again)
+    _say(f"convert, its search kept: {kept:.1f} frames/s")
     trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
     clip = Clip(source, config, swapper)
