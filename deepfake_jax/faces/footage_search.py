@@ -252,8 +252,7 @@ class FootageSearch:
                 self.frames += 1
                 timed = TimedFrame(known.index, known.time, 0, 0)
                 if decoded is not None:
-                    timed = next(frames, timed)
-                    _check_same(timed, known)
+                    timed = _check_same(next(frames, None), known)
                 yield timed, known.faces
             for _ in frames:  # to its end, which says what is wrong with the file
                 pass
@@ -329,9 +328,11 @@ class FootageSearch:
             _log.warning("%s", error)
 
 
-def _check_same(timed: TimedFrame, known: KeptFrame) -> None:
-    if timed.index != known.index or not timed.duration:
+def _check_same(timed: TimedFrame | None, known: KeptFrame) -> TimedFrame:
+    """The frame that was decoded, if it is the one that was searched."""
+    if timed is None or timed.index != known.index:
         raise RuntimeError(
             f"frame {known.index} of a kept search is not in the video; give --search "
             "again"
         )
+    return timed
