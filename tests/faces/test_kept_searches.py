@@ -132,18 +132,16 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_notes(tmp_path, c
 
 
 def test_what_was_not_asked_for_longest_goes_first(tmp_path):
-    size = 0
-    for number in range(4):
-        keeper = SearchKeeper(tmp_path, most_bytes=max(1, 3 * size + size // 2) or 1)
-        if number == 0:
-            keeper = SearchKeeper(tmp_path)
-        facts = {**FACTS, "number": number}
-        keep(keeper, facts, frames=30)
-        size = keeper.path_of(facts).stat().st_size
-        os.utime(keeper.path_of(facts), (1000 + number, 1000 + number))
-        if number == 2:  # asked for, so the second is now the oldest
-            assert keeper.find({**FACTS, "number": 0}) is not None
-    there = [keeper.find({**FACTS, "number": n}) is not None for n in range(4)]
+    facts = [{**FACTS, "number": number} for number in range(4)]
+    keep(SearchKeeper(tmp_path), facts[0], frames=30)
+    size = SearchKeeper(tmp_path).path_of(facts[0]).stat().st_size
+    keeper = SearchKeeper(tmp_path, most_bytes=3 * size + size // 2)
+    for number in range(3):
+        keep(keeper, facts[number], frames=30)
+        os.utime(keeper.path_of(facts[number]), (1000 + number, 1000 + number))
+    assert keeper.find(facts[0]) is not None  # so the second is now the oldest
+    keep(keeper, facts[3], frames=30)
+    there = [keeper.find(each) is not None for each in facts]
     assert there == [True, False, True, True]
 
 

@@ -19,7 +19,7 @@ def test_every_pixel_is_kept(rng, shape):
         opened.load()
         assert opened.mode == "RGB" and (np.asarray(opened) == noise).all()
     read = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    assert (read[..., ::-1] == noise).all()
+    assert read is not None and (read[..., ::-1] == noise).all()
 
 
 def test_a_face_is_no_larger_than_opencv_makes_it(portrait):
