@@ -79,17 +79,10 @@ def map_ahead(
     if workers < 1 or ahead < 1:
         raise ValueError(f"workers {workers} and ahead {ahead} must be at least 1")
     under_way: deque[Future[R]] = deque()
-    stream, failure = iter(items), None
+    failures: list[Exception] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="map_ahead") as pool:
         try:
-            while True:
-                try:
-                    item = next(stream)
-                except StopIteration:
-                    break
-                except Exception as error:  # given on below, after what came before
-                    failure = error
-                    break
+            for item in _up_to_failure(items, failures):
                 under_way.append(pool.submit(function, item))
                 if len(under_way) > ahead:
                     yield under_way.popleft().result()
@@ -100,8 +93,22 @@ def map_ahead(
                 future.cancel()
             if isinstance(items, Generator):
                 items.close()
-    if failure is not None:
+    for failure in failures:
         raise failure
+
+
+def _up_to_failure(items: Iterable[T], failures: list[Exception]) -> Iterator[T]:
+    """Items; what is raised after them is kept, to be raised in its turn."""
+    stream = iter(items)
+    while True:
+        try:
+            item = next(stream)
+        except StopIteration:
+            return
+        except Exception as failure:
+            failures.append(failure)
+            return
+        yield item
 
 
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -135,16 +142,9 @@ def windows(items: Iterable[T], radius: int) -> Iterator[tuple[Sequence[T], int]
         least as many before it as were read. The window moves on with the next item.
     """
     window: deque[T] = deque(maxlen=2 * radius + 1)
-    waiting, failure = 0, None
-    stream = iter(items)
-    while True:
-        try:
-            item = next(stream)
-        except StopIteration:
-            break
-        except Exception as error:  # given on below, after what came before
-            failure = error
-            break
+    failures: list[Exception] = []
+    waiting = 0
+    for item in _up_to_failure(items, failures):
         window.append(item)
         waiting += 1
         if waiting > radius:
@@ -152,7 +152,7 @@ def windows(items: Iterable[T], radius: int) -> Iterator[tuple[Sequence[T], int]
             waiting -= 1
     for left in range(waiting, 0, -1):
         yield window, len(window) - left
-    if failure is not None:
+    for failure in failures:
         raise failure
 
 

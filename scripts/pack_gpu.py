@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 from deepfake_jax.face_sets.face_set import read_record, write_record
-from deepfake_jax.faces.weights import WEIGHTS, fetch_asset
+from deepfake_jax.faces.pinned_files import fetch_asset
+from deepfake_jax.faces.weights import WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MB = 60
@@ -56,7 +57,8 @@ def main() -> None:
         fetch_wheels(pack / "wheels", flags.python_version)
         (pack / "weights").mkdir()
         for asset in WEIGHTS:
-            shutil.copy(fetch_asset(asset), pack / "weights" / asset.file_name)
+            path = fetch_asset(asset, table=WEIGHTS)
+            shutil.copy(path, pack / "weights" / asset.file_name)
         for side in "ab":
             copy_faces(getattr(flags, side), pack / f"faces_{side}", flags.faces)
         (pack / "run.sh").write_text(RUN)

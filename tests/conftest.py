@@ -155,7 +155,7 @@ def _draw_face(rng: np.random.Generator, face_size: int = 256) -> np.ndarray:
 def portrait() -> np.ndarray:
     """A real portrait, the astronaut sample, 512 x 512; skips where none can be had."""
     from deepfake_jax.cli.samples import get_sample
-    from deepfake_jax.faces.weights import AssetError
+    from deepfake_jax.faces.pinned_files import AssetError
     from deepfake_jax.media.pictures import read_picture
 
     try:
@@ -167,7 +167,8 @@ def portrait() -> np.ndarray:
 @pytest.fixture(scope="session")
 def detector_weights() -> None:
     """Skips where the detector's weights cannot be had."""
-    from deepfake_jax.faces.weights import AssetError, get_weights
+    from deepfake_jax.faces.pinned_files import AssetError
+    from deepfake_jax.faces.weights import get_weights
 
     try:
         get_weights("yunet")

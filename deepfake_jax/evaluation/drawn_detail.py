@@ -65,9 +65,7 @@ def finest_correlation(drawn: Crops, real: Crops) -> float:
     return float(np.mean(found))
 
 
-def artefacts(
-    rng: np.random.Generator, drawn: Crops, real: RealCrops, *, patches: int = _PATCHES
-) -> float:
+def artefacts(rng: np.random.Generator, drawn: Crops, real: RealCrops) -> float:
     """Distance of drawn faces' small patches to those of real faces.
 
     The sliced Wasserstein distance of 7 x 7 patches of the finest two octaves, in units
@@ -78,7 +76,6 @@ def artefacts(
         rng: chooses patches and directions.
         drawn: one face or more.
         real: two faces or more, of the same person.
-        patches: how many of each.
 
     Raises:
         ValueError: sides differ, or fewer than two real faces.
@@ -93,7 +90,7 @@ def artefacts(
     directions = rng.normal(size=(_PATCH * _PATCH, _DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     sets = [
-        np.sort(_cut_patches(rng, crops, patches) @ directions, axis=0)
+        np.sort(_cut_patches(rng, crops, _PATCHES) @ directions, axis=0)
         for crops in (drawn, real, real[::2], real[1::2])
     ]
     usual = float(np.abs(sets[2] - sets[3]).mean())

@@ -141,18 +141,18 @@ def read_parts(mesh: Mesh, eyes: Eyes) -> dict[str, float]:
     }
 
 
-def _read_eye(points: Float64[np.ndarray, "76 2"]) -> tuple[float, float, float]:
+def _read_eye(eye: Float64[np.ndarray, "76 2"]) -> tuple[float, float, float]:
     """Opening, the iris's way to the outer corner, and the brow's height."""
-    axis = points[_OUTER] - points[_INNER]
+    axis = eye[_OUTER] - eye[_INNER]
     width = float(np.linalg.norm(axis))
     axis = axis / width
-    middle = (points[_OUTER] + points[_INNER]) / 2
+    middle = (eye[_OUTER] + eye[_INNER]) / 2
     normal = np.array([-axis[1], axis[0]])
-    lids = points[_LOWER].mean(0) - points[_UPPER].mean(0)
-    brow = points[_BROW].mean(0) - middle
+    lids = eye[_LOWER].mean(0) - eye[_UPPER].mean(0)
+    brow = eye[_BROW].mean(0) - middle
     return (
         abs(float(lids @ normal)) / width,
-        float((points[_IRIS] - middle) @ axis) / width,
+        float((eye[_IRIS] - middle) @ axis) / width,
         abs(float(brow @ normal)) / width,
     )
 

@@ -15,7 +15,8 @@ from deepfake_jax.evaluation.judge import draw_crops, evaluate_faces
 from deepfake_jax.evaluation.real_faces import Judge, RealFaces, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
-from deepfake_jax.faces.weights import WEIGHTS, AssetError, find_asset, select_asset
+from deepfake_jax.faces.pinned_files import AssetError, find_asset, select_asset
+from deepfake_jax.faces.weights import WEIGHTS
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.network import SwapParams
 from deepfake_jax.runs.held_out import Split

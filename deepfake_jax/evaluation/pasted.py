@@ -32,8 +32,8 @@ def measure_leak(masks: Sequence[Mask], landmarks: Sequence[Landmarks]) -> float
         landmarks: 68 of each source, in its mask's pixels.
     """
     seen = whole = 0.0
-    for mask, points in zip(masks, landmarks, strict=True):
-        features = features_mask(points, mask.shape[0])
+    for mask, own in zip(masks, landmarks, strict=True):
+        features = features_mask(own, mask.shape[0])
         seen += float((features * (1 - mask)).sum())
         whole += float(features.sum())
     return seen / whole if whole else 0.0
@@ -54,10 +54,10 @@ def measure_tint(
         CIE 15:2004, Delta E*ab of 1976.
     """
     found = []
-    for result, source, mask, points in zip(
+    for result, source, mask, own in zip(
         results, sources, masks, landmarks, strict=True
     ):
-        skin = mask * (1 - features_mask(points, mask.shape[0]))
+        skin = mask * (1 - features_mask(own, mask.shape[0]))
         if skin.sum() < 1:
             continue
         one, other = _smooth_lab(result, skin), _smooth_lab(source, skin)
@@ -89,15 +89,15 @@ def measure_pasting(
     config, size = ConvertConfig(), real.shape[1]
     results, masks, shapes = [], [], []
     for new, old, own in zip(swapped, real, landmarks, strict=True):
-        points = apply_affine(crop_matrix(size), own)
+        moved = apply_affine(crop_matrix(size), own)
         built = build_mask(
-            mask_options(config), face=old, landmarks=points, mask_size=size
+            mask_options(config), face=old, landmarks=moved, mask_size=size
         )
         matched = transfer_color(old, new, config.color, mask=built.mask)
         opacity = built.mask[..., None]
         results.append(np.rint(old + opacity * (matched.astype(float) - old)))
         masks.append(built.mask)
-        shapes.append(points)
+        shapes.append(moved)
     pasted = [result.astype(np.uint8) for result in results]
     return {
         "leak": measure_leak(masks, shapes),

@@ -35,7 +35,7 @@ from deepfake_jax.evaluation.likeness import (
 )
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import face_points
+from deepfake_jax.face_sets.face_shapes import align_landmarks
 from deepfake_jax.faces.identity import (
     CropEmbedder,
     Embedding,
@@ -236,7 +236,7 @@ def pick_sample(
 ) -> Sample:
     """Some of a set's faces, evenly over its record, with a color added to them."""
     chosen = among[spread(len(among), most_faces)]
-    landmarks = tuple(face_points(faces.records[i]) for i in chosen)
+    landmarks = tuple(align_landmarks(faces.records[i]) for i in chosen)
     return Sample(shift_color(np.asarray(faces.faces[chosen]), shift), landmarks)
 
 

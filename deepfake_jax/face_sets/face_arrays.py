@@ -7,7 +7,6 @@ writes the rest to disk, so an array may be larger than memory.
 
 import os
 import tempfile
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -23,14 +22,14 @@ def allocate_pictures(
     shape: tuple[int, ...],
     *,
     memory_limit_mb: float = MEMORY_LIMIT_MB,
-    folder: Path | None = None,
 ) -> UInt8[np.ndarray, "..."]:
     """An array to be filled: in memory up to a limit, beyond it in a mapped file.
+
+    The file lies in the user's cache folder.
 
     Args:
         shape: of the array.
         memory_limit_mb: largest array that stays in memory, MB of 10^6 bytes.
-        folder: where a file goes; by default the user's cache folder.
 
     Raises:
         OSError: the disk has no room for the file; nothing is left of it.
@@ -38,7 +37,7 @@ def allocate_pictures(
     size = int(np.prod(shape, dtype=np.int64))
     if size <= memory_limit_mb * 1e6:
         return np.empty(shape, np.uint8)
-    folder = folder or get_cache_dir() / "faces"
+    folder = get_cache_dir() / "faces"
     folder.mkdir(parents=True, exist_ok=True)
     # The mapping outlives the file object, and the file its name.
     with tempfile.TemporaryFile(dir=folder) as file:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet
-from deepfake_jax.face_sets.face_shapes import face_points
+from deepfake_jax.face_sets.face_shapes import align_landmarks
 from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
 from deepfake_jax.imaging.landmark_masks import hull_mask
 from deepfake_jax.types import Mask, Side, spread
@@ -52,7 +52,7 @@ def measure_skin(
 
 def _outline(record: FaceRecord) -> Mask:
     """A face's hull in its picture; the mean face's where five landmarks are known."""
-    landmarks = face_points(record)
+    landmarks = align_landmarks(record)
     if len(landmarks) != 68:
         landmarks = template_landmarks(count=68)
     mask = hull_mask(landmarks, FACE_SIZE)

@@ -50,12 +50,12 @@ def measure_quality(face: TrackedFace, picture: Face) -> Quality:
     crop = picture[low : low + round(side), low : low + round(side)]
     crop = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     to_crop = compose_affine(crop_matrix(_SIDE), face.frame_to_face)
-    points = apply_affine(to_crop, face.landmarks)
+    landmarks = apply_affine(to_crop, face.landmarks)
     return Quality(
         width=round(face.width, 1),
         alignment=round(face.confidence, 3),
         sharpness=measure_sharpness(crop),
-        occlusion=guess_occlusion(crop, points) if len(points) == 68 else 0.0,
+        occlusion=guess_occlusion(crop, landmarks) if len(landmarks) == 68 else 0.0,
         yaw=face.pose.yaw,
         pitch=face.pose.pitch,
         roll=face.pose.roll,
@@ -79,16 +79,16 @@ def guess_occlusion(picture: Face, landmarks: Float64[np.ndarray, "68 2"]) -> fl
 
     Args:
         picture: the face.
-        landmarks: 68 points in its pixels.
+        landmarks: in its pixels.
     """
-    points = np.rint(landmarks).astype(np.int32)
+    corners = np.rint(landmarks).astype(np.int32)
     skin = np.zeros(picture.shape[:2], np.uint8)
     # Cheeks to chin without the lips: brows and eyes are of other colours anyway.
-    lower = np.concatenate([points[2:15], points[[35, 33, 31]]])
+    lower = np.concatenate([corners[2:15], corners[[35, 33, 31]]])
     cv2.fillPoly(skin, [lower], 255)
-    cv2.fillConvexPoly(skin, cv2.convexHull(points[48:60]), 0)
+    cv2.fillConvexPoly(skin, cv2.convexHull(corners[48:60]), 0)
     cheeks = np.zeros_like(skin)
-    nose = np.concatenate([points[27:36], points[[41, 46]]])
+    nose = np.concatenate([corners[27:36], corners[[41, 46]]])
     cv2.fillConvexPoly(cheeks, cv2.convexHull(nose), 255)
     if not skin.any() or not cheeks.any():
         return 1.0

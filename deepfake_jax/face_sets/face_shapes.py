@@ -18,30 +18,30 @@ from deepfake_jax.imaging.face_template import (
 )
 from deepfake_jax.types import Landmarks, Side
 
-_JAW = 17  # leading ones of 68 points, which follow the outline
-INNER = 2 * (68 - _JAW)  # numbers of the landmarks inside of the face's outline
+JAW = 17  # leading ones of 68 landmarks, which follow the outline
+INNER = 2 * (68 - JAW)  # numbers of the landmarks inside of the face's outline
 FIVE = 2 * 5
 
 
 def flatten_landmarks(
-    points: Landmarks | None, count: int
+    landmarks: Landmarks | None, count: int
 ) -> Float64[np.ndarray, " m"] | None:
     """A face's landmarks as shapes are compared.
 
     Args:
-        points: 68 or 5 of them, in the pixels of the face picture.
+        landmarks: 68 or 5, in the pixels of the face picture.
         count: how many numbers: 102 are the 51 points inside of the face's outline,
             which is more who it is than what it does; 10 are the five points.
 
     Returns:
-        x and y of each; None where `points` cannot give so many.
+        x and y of each; None where `landmarks` cannot give so many.
     """
-    if points is None:
+    if landmarks is None:
         return None
-    if count == INNER and len(points) == 68:
-        return np.asarray(points[_JAW:], np.float64).ravel()
-    if count == FIVE and len(points) in (5, 68):
-        five = five_landmarks(points) if len(points) == 68 else points
+    if count == INNER and len(landmarks) == 68:
+        return np.asarray(landmarks[JAW:], np.float64).ravel()
+    if count == FIVE and len(landmarks) in (5, 68):
+        five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
         return np.asarray(five, np.float64).ravel()
     return None
 
@@ -59,7 +59,7 @@ def stack_landmarks(
         return None
 
     def stack(faces: Sequence[FaceRecord]) -> Float64[np.ndarray, "_ _ 2"]:
-        landmarks = map(face_points, faces)
+        landmarks = map(align_landmarks, faces)
         if counts != {68}:
             landmarks = (five_landmarks(p) if len(p) == 68 else p for p in landmarks)
         return np.stack(list(landmarks))
@@ -67,10 +67,10 @@ def stack_landmarks(
     return {side: stack(own) for side, own in records.items()}
 
 
-def face_points(record: FaceRecord) -> Landmarks:
+def align_landmarks(record: FaceRecord) -> Landmarks:
     """A record's landmarks, 68 or 5, in the pixels of its face picture."""
     matrix = np.array(record.frame_to_face, np.float64)
-    points: Float[np.ndarray, "n 2"] = np.array(record.landmarks, np.float64)
-    if len(points) not in (5, 68):
+    landmarks: Float[np.ndarray, "n 2"] = np.array(record.landmarks, np.float64)
+    if len(landmarks) not in (5, 68):
         return template_landmarks(FACE_SIZE)
-    return apply_affine(matrix, points)
+    return apply_affine(matrix, landmarks)

@@ -141,10 +141,7 @@ def _merge_near(
 
 
 def match_persons(
-    means: Mapping[int, Embedding],
-    references: Float32[np.ndarray, "n 128"],
-    *,
-    threshold: float = SAME_PERSON,
+    means: Mapping[int, Embedding], references: Float32[np.ndarray, "n 128"]
 ) -> list[int]:
     """The persons whose mean resembles one of some references, the likest first."""
     if not len(references):
@@ -152,5 +149,5 @@ def match_persons(
     cosines = {
         person: float((references @ mean).max()) for person, mean in means.items()
     }
-    found = [person for person, cosine in cosines.items() if cosine >= threshold]
+    found = [person for person, cosine in cosines.items() if cosine >= SAME_PERSON]
     return sorted(found, key=lambda person: -cosines[person])

@@ -46,9 +46,9 @@ def make_judging_mesh() -> Callable[[Face, Landmarks], Mesh]:
     def find(face: Face, near: Landmarks) -> Mesh:
         frame_to_window = window_of_landmarks(near)
         found = run(_cut(face, frame_to_window, WINDOW_SIZE))[3 * 468]
-        points = found.reshape(468, 3)[:, :2].astype(np.float64)
+        mesh = found.reshape(468, 3)[:, :2].astype(np.float64)
         # The network counts from the window's edge, we from pixel centres.
-        return apply_affine(invert_affine(frame_to_window), points - 0.5)
+        return apply_affine(invert_affine(frame_to_window), mesh - 0.5)
 
     return find
 
@@ -73,11 +73,11 @@ def make_eye_network() -> Callable[[Face, Landmarks], Eyes]:
         for left, right, mirrored in ((36, 39, True), (42, 45, False)):
             window = _eye_window(landmarks[left], landmarks[right], mirrored=mirrored)
             found = run(_cut(face, window, _EYE_SIDE))
-            points = np.concatenate(
-                [found[213].reshape(71, 3), found[15].reshape(5, 3)]
-            )[:, :2]
+            eye = np.concatenate([found[213].reshape(71, 3), found[15].reshape(5, 3)])[
+                :, :2
+            ]
             inverse = invert_affine(window)
-            eyes.append(apply_affine(inverse, points.astype(np.float64) - 0.5))
+            eyes.append(apply_affine(inverse, eye.astype(np.float64) - 0.5))
         return np.stack(eyes)
 
     return find

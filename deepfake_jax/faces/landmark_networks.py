@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from deepfake_jax.faces.weights import AssetError, get_weights
+from deepfake_jax.faces.pinned_files import AssetError
+from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.affine import (
     apply_affine,
     compose_affine,
@@ -102,16 +103,16 @@ def _make_mesh() -> Landmarker:
     outputs = {
         int(np.prod(o["shape"])): o["index"] for o in network.get_output_details()
     }
-    points_at, logit_at = outputs[3 * 468], outputs[1]
+    mesh_at, logit_at = outputs[3 * 468], outputs[1]
 
     def find(region: Region, frame_to_window: Affine) -> Shape:
         window = warp_region(region, frame_to_window, WINDOW_SIZE)
         network.set_tensor(entry, _to_input(window))
         network.invoke()
-        points = network.get_tensor(points_at).reshape(468, 3)[:, :2]
+        found = network.get_tensor(mesh_at).reshape(468, 3)[:, :2]
         logit = float(network.get_tensor(logit_at).ravel()[0])
         # The network counts from the window's edge, we from pixel centres.
-        mesh = apply_affine(invert_affine(frame_to_window), points - 0.5)
+        mesh = apply_affine(invert_affine(frame_to_window), found - 0.5)
         score = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
         return Shape(landmarks=mesh[MESH_TO_68], score=float(score), mesh=mesh)
 
@@ -132,11 +133,11 @@ def window_of_box(
     return _window(box[:2] + box[2:] / 2, side, angle)
 
 
-def window_of_landmarks(points: Float[Any, "n 2"]) -> Affine:
+def window_of_landmarks(landmarks: Float[Any, "n 2"]) -> Affine:
     """The window around a face whose landmarks are about known, as a frame before."""
-    # Of all points and not the stable ones alone: in profile these stand on one line.
-    target = template_landmarks(WINDOW_SIZE, count=len(points))
-    matrix = umeyama(points, target)
+    # Of all and not the stable ones alone: in profile these stand on one line.
+    target = template_landmarks(WINDOW_SIZE, count=len(landmarks))
+    matrix = umeyama(landmarks, target)
     centre = np.array(_WINDOW_CENTRE) * WINDOW_SIZE - 0.5
     zoom = similarity(1 / _WINDOW_SIDE, about=centre, to=_MIDDLE)
     return compose_affine(zoom, matrix)
@@ -181,9 +182,9 @@ def make_dlib_landmarker() -> Landmarker:
         boxes = detect(window, 0)
         box = boxes[0] if len(boxes) else dlib.rectangle(_LOW, _LOW, _HIGH, _HIGH)
         found = predict(window, box)
-        points = np.array([(p.x, p.y) for p in found.parts()], np.float64)
-        points = apply_affine(invert_affine(frame_to_window), points)
-        return Shape(landmarks=points, score=1.0 if len(boxes) else 0.6)
+        shape = np.array([(p.x, p.y) for p in found.parts()], np.float64)
+        landmarks = apply_affine(invert_affine(frame_to_window), shape)
+        return Shape(landmarks=landmarks, score=1.0 if len(boxes) else 0.6)
 
     return find
 

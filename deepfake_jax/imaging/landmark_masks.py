@@ -88,8 +88,8 @@ def eyes_mask(landmarks: Landmarks, mask_size: int) -> Mask:
         ValueError: landmarks are not 68.
     """
     landmarks = _check_landmarks(landmarks)
-    points = np.concatenate([landmarks[_BROWS], landmarks[_EYES]])
-    return fill_hull(points, mask_size, margin=_margin(landmarks))
+    corners = np.concatenate([landmarks[_BROWS], landmarks[_EYES]])
+    return fill_hull(corners, mask_size, margin=_margin(landmarks))
 
 
 def eyes_mouth_mask(landmarks: Landmarks, mask_size: int) -> Mask:
@@ -101,8 +101,8 @@ def eyes_mouth_mask(landmarks: Landmarks, mask_size: int) -> Mask:
         ValueError: landmarks are not 68.
     """
     landmarks = _check_landmarks(landmarks)
-    points = np.concatenate([landmarks[_NOSE], landmarks[_LIPS]])
-    lower = fill_hull(points, mask_size, margin=_margin(landmarks))
+    corners = np.concatenate([landmarks[_NOSE], landmarks[_LIPS]])
+    lower = fill_hull(corners, mask_size, margin=_margin(landmarks))
     joined = np.maximum(eyes_mask(landmarks, mask_size), lower)
     # Blurring rounds corners; the gain makes the border a pixel wide again.
     sigma = max(_JOIN * mask_size, 0.5)

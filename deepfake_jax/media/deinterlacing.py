@@ -9,12 +9,12 @@ neighbours in space and time (FFmpeg's bwdif); the number and times of frames st
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
 from av import VideoFrame
 from av.filter import Graph
 
 from deepfake_jax.media.frame_decoder import DecodedFrame
+from deepfake_jax.media.pixel_formats import make_graph
 
 
 def join_fields(frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
@@ -24,7 +24,8 @@ def join_fields(frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
     for frame in frames:
         native = frame.native
         if graph is None and native.interlaced_frame:
-            graph = _make_graph(native)
+            drawn = ("bwdif", "mode=send_frame:deint=interlaced")
+            graph = make_graph(native, drawn, time_base=native.time_base)
         if graph is None:
             yield frame
             continue
@@ -34,22 +35,6 @@ def join_fields(frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
     if graph is not None:
         graph.vpush(None)
         yield from _pull(graph, waiting)
-
-
-def _make_graph(native: VideoFrame) -> Graph:
-    graph = Graph()
-    nodes = [
-        graph.add_buffer(
-            width=native.width,
-            height=native.height,
-            format=native.format,
-            time_base=native.time_base or Fraction(1, 1000),
-        ),
-        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
-        graph.add("buffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
-    return graph
 
 
 def _pull(graph: Graph, waiting: deque[DecodedFrame]) -> Iterator[DecodedFrame]:

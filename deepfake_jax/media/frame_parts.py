@@ -6,13 +6,11 @@ reduced frame 1.4 ms. HDR parts are tone-mapped. Boxes are (x, y, width, height)
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
 from av import VideoFrame
-from av.filter import Graph
 from av.video.reformatter import Interpolation
 from jaxtyping import Bool, Float
 
@@ -23,6 +21,7 @@ from deepfake_jax.media.pixel_formats import (
     convert_from_rgb,
     convert_part,
     convert_to_rgb,
+    make_graph,
     read_tags,
     source_options,
 )
@@ -158,18 +157,7 @@ def _crop_native(
 ) -> VideoFrame:
     if can_paste(native):
         return cut_native(native, x, y, width, height)
-    graph = Graph()
-    nodes = [
-        graph.add_buffer(
-            width=native.width,
-            height=native.height,
-            format=native.format,
-            time_base=Fraction(1, 1000),
-        ),
-        graph.add("crop", f"{width}:{height}:{x}:{y}"),
-        graph.add("buffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
+    graph = make_graph(native, ("crop", f"{width}:{height}:{x}:{y}"))
     graph.vpush(native)
     return graph.vpull()
 

@@ -7,6 +7,7 @@ part in the arithmetic. Of an HDR source the RGB values are its transfer-coded s
 (PQ or HLG), not tone-mapped: that way they go back into the same video unchanged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
@@ -290,18 +291,29 @@ def turn_upright(
         depth = max(component.bits for component in native.format.components)
         name = "yuv444p" if depth == 8 else f"yuv444p{depth}le"
         native = convert_native(native, name, read_tags(native))
-    graph = Graph()
-    nodes = [
-        graph.add_buffer(
-            width=native.width,
-            height=native.height,
-            format=native.format,
-            time_base=time_base,
-        )
-    ]
-    for step in filters.split(","):
-        nodes.append(graph.add(*step.split("=")))
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
+    steps = [step.split("=", 1) for step in filters.split(",")]
+    graph = make_graph(native, *steps, time_base=time_base)
     graph.vpush(native)
     return graph.vpull()
+
+
+def make_graph(
+    native: VideoFrame, *filters: Sequence[str], time_base: Fraction | None = None
+) -> Graph:
+    """A graph of FFmpeg's filters for frames like one: from ``vpush`` to ``vpull``.
+
+    Args:
+        native: a frame of the size and format that all will have.
+        filters: name and, if it has some, arguments of each, in order.
+        time_base: of the frames' time stamps; milliseconds where none counts.
+    """
+    graph = Graph()
+    source = graph.add_buffer(
+        width=native.width,
+        height=native.height,
+        format=native.format,
+        time_base=time_base or Fraction(1, 1000),
+    )
+    steps = [graph.add(*words) for words in filters]
+    graph.link_nodes(source, *steps, graph.add("buffersink")).configure()
+    return graph

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -227,25 +227,16 @@ def _read_manifest(path: Path) -> Checkpoint:
     return Checkpoint(manifest["step"], facts, manifest["files"])
 
 
-def restore_checkpoint(
-    folder: Path,
-    like: Any | None = None,
-    *,
-    step: int | None = None,
-    optional: Sequence[str] = (),
-) -> Checkpoint | None:
+def restore_checkpoint(folder: Path, *, step: int | None = None) -> Checkpoint | None:
     """Restores the newest good checkpoint.
 
     Args:
         folder: where checkpoints lie.
-        like: a tree of arrays or shapes of the wanted structure; None restores what is
-            there as NumPy arrays in nested dicts.
         step: only this checkpoint.
-        optional: keys of `like`, a dict, that a checkpoint may lack or have beside.
 
     Returns:
-        The checkpoint, or None if the folder has none at all. The tree has the optional
-        keys that `like` and the checkpoint both have.
+        The checkpoint with its tree, nested dicts of NumPy arrays; None if the folder
+        has none at all.
 
     Raises:
         CheckpointError: there are checkpoints, but none is good.
@@ -256,13 +247,14 @@ def restore_checkpoint(
         path = checkpoint_path(folder, candidate)
         try:
             found = verify_checkpoint(path)
-            tree = _restore(path, like, optional)
         except CheckpointError as error:
             problems.append(str(error))
             _log.warning("damaged checkpoint passed over: %s", error)
             continue
         if problems:
             _log.warning("falling back to the checkpoint of step %d", candidate)
+        with _open_orbax() as checkpointer:
+            tree = checkpointer.restore(path.absolute() / "state")
         return replace(found, tree=tree)
     if problems:
         raise CheckpointError(
@@ -271,32 +263,6 @@ def restore_checkpoint(
             + ". Nothing was changed. Bring back a copy, or train into a new --run"
         )
     return None
-
-
-def _restore(path: Path, like: Any | None, optional: Sequence[str]) -> Any:
-    state = path.absolute() / "state"
-    with _open_orbax() as checkpointer:
-        if like is None:
-            return checkpointer.restore(state)
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        if not optional:
-            return checkpointer.restore(state, shapes)
-        # Orbax wants to be told exactly what there is.
-        saved = checkpointer.metadata(state).item_metadata.tree
-        for name in optional:
-            if jax.tree.leaves(saved.get(name)):
-                known = jax.tree.map(_shape_of, saved[name])
-                shapes[name] = shapes.get(name) or known
-            else:
-                shapes.pop(name, None)
-                shapes |= {name: None} if name in saved else {}
-        tree = checkpointer.restore(state, shapes)
-    odd = [n for n in optional if tree.get(n) is None or like.get(n) is None]
-    return {name: part for name, part in tree.items() if name not in odd}
-
-
-def _shape_of(saved: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(saved.shape, saved.dtype)
 
 
 def _open_orbax() -> ocp.StandardCheckpointer:

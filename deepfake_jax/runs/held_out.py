@@ -41,25 +41,18 @@ class Split:
     held: Int64[np.ndarray, "m"]
 
 
-def hold_out(
-    records: Sequence[FaceRecord],
-    share: float,
-    seed: int,
-    *,
-    gap_seconds: float = GAP_SECONDS,
-) -> Split:
+def hold_out(records: Sequence[FaceRecord], share: float, seed: int) -> Split:
     """Chooses faces to hold out, as stretches of tracks; the same for the same input.
 
-    Pictures have no neighbours and are held out one by one. Depends on the records, not
-    on their order.
+    Faces of the same source that are nearer than `GAP_SECONDS` to a held-out one, in
+    either direction, are left out of both parts. Pictures have no neighbours and are
+    held out one by one. Depends on the records, not on their order.
 
     Args:
         records: of one face set.
         share: of the faces to hold out, in [0, 0.5]; rounded, so that a set may be too
             small to hold out any. At least one face is left for training.
         seed: of the choice.
-        gap_seconds: faces of the same source that are nearer than this to a held-out
-            one, in either direction, are left out of both parts.
 
     Raises:
         ValueError: the share is out of range.
@@ -75,10 +68,10 @@ def hold_out(
     rng = np.random.default_rng((seed, len(records)))
     order = rng.permutation(len(stretches))
     held = [face for index in order for face in stretches[index]][:wanted]
-    train = _find_far(records, held, gap_seconds)
+    train = _find_far(records, held)
     while not len(train):  # a short clip must not be lost to the gaps
         held = held[: len(held) // 2]
-        train = _find_far(records, held, gap_seconds)
+        train = _find_far(records, held)
     return Split(train, np.sort(np.array(held, np.int64)))
 
 
@@ -147,7 +140,7 @@ def resume_split(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
             recorded,
             len(held),
         )
-    train = _find_far(records, held.tolist(), GAP_SECONDS)
+    train = _find_far(records, held.tolist())
     if not len(train):
         _log.warning(
             "%s has no faces left but held-out ones; all are trained on",
@@ -194,7 +187,7 @@ def _cut_stretches(records: Sequence[FaceRecord], length: int) -> list[list[int]
 
 
 def _find_far(
-    records: Sequence[FaceRecord], held: Sequence[int], gap_seconds: float
+    records: Sequence[FaceRecord], held: Sequence[int]
 ) -> Int64[np.ndarray, "n"]:
     """The faces that are neither held out nor close to one that is."""
     times: dict[tuple[str, int], list[float]] = {}
@@ -210,7 +203,7 @@ def _find_far(
         if near is not None:
             place = int(np.searchsorted(near, record.time))
             beside = near[max(0, place - 1) : place + 1]
-            if np.abs(beside - record.time).min() < gap_seconds:
+            if np.abs(beside - record.time).min() < GAP_SECONDS:
                 continue
         far.append(index)
     return np.array(far, np.int64)

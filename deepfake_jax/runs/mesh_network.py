@@ -5,7 +5,6 @@ does not run. Only the layers that landmarks need are kept.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -29,11 +28,8 @@ _KINDS: Mapping[str, Any] = MappingProxyType(
 _NUMBERS = 3 * 468  # of the output that has the landmarks
 
 
-def load_mesh_network(path: Path | None = None) -> MeshNetwork:
+def load_mesh_network() -> MeshNetwork:
     """Reads the network that finds a face's 468 landmarks.
-
-    Args:
-        path: its file; None is the pinned one, see `weights`.
 
     Raises:
         AssetError: the pinned file can be neither found nor fetched.
@@ -42,7 +38,7 @@ def load_mesh_network(path: Path | None = None) -> MeshNetwork:
     # Takes a quarter of a second, and few need it.
     from ai_edge_litert import schema_py_generated as schema
 
-    content = (path or get_weights("face_mesh")).read_bytes()
+    content = get_weights("face_mesh").read_bytes()
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}

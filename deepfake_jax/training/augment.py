@@ -258,22 +258,22 @@ def apply_cuts(
     return cuts
 
 
-def cut_points(
-    points: Float64[np.ndarray, "n p 2"], grids: Float64[np.ndarray, "n 5 5 2"]
+def cut_landmarks(
+    landmarks: Float64[np.ndarray, "n p 2"], grids: Float64[np.ndarray, "n 5 5 2"]
 ) -> tuple[Float64[np.ndarray, "n p 2"], Bool[np.ndarray, "n"]]:
-    """Where points of faces lie in targets that are cut out of them.
+    """Where landmarks of faces lie in targets that are cut out of them.
 
     Args:
-        points: (x, y) in the faces' pixels.
+        landmarks: (x, y) in the faces' pixels.
         grids: the targets', from `draw_cuts`: similarities, some mirrored.
 
     Returns:
-        The points as shares of the targets' side, from the upper left corner; and which
-        targets are mirrored.
+        The landmarks as shares of the targets' side, from the upper left corner; and
+        which targets are mirrored.
     """
     corner = grids[:, 0, 0]
     axes = np.stack([grids[:, 0, -1] - corner, grids[:, -1, 0] - corner], axis=1)
-    return (points - corner[:, None]) @ np.linalg.inv(axes), np.linalg.det(axes) < 0
+    return (landmarks - corner[:, None]) @ np.linalg.inv(axes), np.linalg.det(axes) < 0
 
 
 def augment_faces(

@@ -1,73 +1,62 @@
-"""When a run's state is kept, and which: its checkpoints, and the best of them."""
+"""When a run's state is kept: each so many steps and minutes, and at its end."""
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-
-from deepfake_jax.models.network import Params, SwapParams, bank_to_tree, to_tree
-from deepfake_jax.runs.checkpoint import save_best, save_checkpoint
-from deepfake_jax.runs.run_facts import RunFacts
-from deepfake_jax.runs.run_folder import BEST, CHECKPOINTS
-from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.clock import Every
-from deepfake_jax.training.state import TrainState, state_to_tree
-
-# Adds to parameters what swaps recall; see `face_bank.remember`.
-Memory = Callable[[SwapParams], SwapParams]
+from deepfake_jax.runs.checkpoint import save_checkpoint
+from deepfake_jax.runs.run_folder import CHECKPOINTS
+from deepfake_jax.training.clock import Clock, Every
+from deepfake_jax.training.history import History
+from deepfake_jax.training.session import Session
+from deepfake_jax.training.state import TrainState, memory_to_tree, state_to_tree
 
 
 class CheckpointKeeper:
-    """Saves a run's states: each so many steps and minutes, and when it is told to."""
+    """Saves a run's states, in the leader's process."""
 
-    def __init__(self, run: Path, config: TrainConfig, memory: Memory, step: int):
-        """For a run that is at a step, saved if it is not 0."""
-        self._run, self._config, self._memory = run, config, memory
-        self._timer = Every(60 * config.checkpoint_minutes)
-        self._is_due, self._saved_step = False, step or None
-        self._has_ended = step > 0
+    def __init__(self, session: Session, history: History, clock: Clock):
+        """For a run whose state is saved already, if it has one."""
+        self._session, self._history, self._clock = session, history, clock
+        self._timer = Every(60 * session.config.checkpoint_minutes)
+        self._is_due, self._saved_step = False, session.step or None
+        self._has_ended = session.step > 0
 
     def is_due(self, step: int) -> bool:
-        """Whether a state is to be saved; so until one is."""
-        self._is_due |= step % self._config.checkpoint_every == 0
-        self._is_due |= self._timer.is_due()
-        return self._is_due
+        """Whether a state is to be saved; so until one is.
 
-    def save(self, state: TrainState, facts: RunFacts) -> None:
-        """Saves a state with its facts, unless that of its step is saved already.
+        After a skipped update it waits for one that is not: the parameters may be what
+        causes it.
+        """
+        self._is_due |= step % self._session.config.checkpoint_every == 0
+        self._is_due |= self._timer.is_due()
+        if not (self._is_due and self._session.devices.leads):
+            return False
+        self._history.collect()
+        return not self._history.skipped_in_row
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves the state of a step, unless it is saved already.
 
         But once more where the run has had its minutes only now: the same call again
         would else do another step.
         """
-        step, minutes = int(state.step), self._config.minutes
+        session, minutes = self._session, self._session.config.minutes
+        if not session.devices.leads:
+            return
+        self._history.collect()
+        facts = self._history.facts
         ended = minutes is not None and facts.seconds >= 60 * minutes
         if self._saved_step == step and (self._has_ended or not ended):
             return
-        save_checkpoint(
-            self._run / CHECKPOINTS,
-            step,
-            state_to_tree(state) | keep_memory(self._memory(state.swap_params)),
-            facts=facts,
-            # After a skipped update the parameters may be what causes it: such a state
-            # is added to the others and pushes none of them out.
-            keep=sys.maxsize if facts.skipped_in_row else self._config.keep,
-        )
+        with self._clock.apart():
+            whole = session.devices.get_state(state)
+            save_checkpoint(
+                session.run / CHECKPOINTS,
+                step,
+                state_to_tree(whole)
+                | memory_to_tree(session.memory(whole.swap_params)),
+                facts=facts,
+                # After a skipped update the parameters may be what causes it: such a
+                # state is added to the others and pushes none of them out.
+                keep=sys.maxsize if facts.skipped_in_row else session.config.keep,
+            )
         self._is_due, self._saved_step, self._has_ended = False, step, ended
-
-
-def save_best_state(run: Path, step: int, params: SwapParams, facts: RunFacts) -> None:
-    """Keeps what a swap needs of a state, a quarter of what training does."""
-    save_best(run / BEST, step, params_to_tree(step, params), facts=facts)
-
-
-def params_to_tree(step: int, params: SwapParams) -> Params:
-    """A checkpoint that one can swap with, and not train."""
-    tree = {"step": np.int32(step), "params": to_tree(params), "ema": None}
-    return tree | keep_memory(params)
-
-
-def keep_memory(params: SwapParams) -> Params:
-    """What parameters remember, as a part of a checkpoint; empty if they do not."""
-    bank = bank_to_tree(params)
-    return {"bank": bank} if bank else {}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-from deepfake_jax.face_sets.face_shapes import _JAW
+from deepfake_jax.face_sets.face_shapes import JAW
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE, MIRRORED
 from deepfake_jax.pipeline import map_ahead
 from deepfake_jax.train_config import AugmentConfig
-from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
+from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.face_masks import cut_masks
 from deepfake_jax.types import SIDES, Side
@@ -127,15 +127,15 @@ def cut_shapes(
         grids: of the targets, see `augment.draw_cuts`.
 
     Returns:
-        x and y of each point, as shares of the targets' side; of 68 points the 51
+        x and y of each landmark, as shares of the targets' side; of 68 the 51
         inside of the face's outline.
     """
-    points, mirrored = cut_points(landmarks[chosen], grids)
+    moved, mirrored = cut_landmarks(landmarks[chosen], grids)
     partners = list(MIRRORED[landmarks.shape[1]])
-    points[mirrored] = points[mirrored][:, partners]
+    moved[mirrored] = moved[mirrored][:, partners]
     middle = landmarks.mean(axis=0) - (FACE_SIZE - 1) / 2
     # Of the person and of the mirror image alike, or codes would have to tell them.
     middle = (middle + middle[partners] * [-1, 1]) / 2
-    shapes = points - 0.5 - middle / (COVERAGE * FACE_SIZE)
-    inner = _JAW if landmarks.shape[1] == 68 else 0
+    shapes = moved - 0.5 - middle / (COVERAGE * FACE_SIZE)
+    inner = JAW if landmarks.shape[1] == 68 else 0
     return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)

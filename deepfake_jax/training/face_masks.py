@@ -32,17 +32,17 @@ def draw_face_masks(
         ValueError: they are not 68.
     """
     masks = np.empty((len(landmarks), MASK_SIZE, MASK_SIZE, 3), np.uint8)
-    for own, points in zip(masks, landmarks, strict=True):
-        own[:] = np.rint(255 * _draw((points + 0.5) * MASK_SIZE / FACE_SIZE - 0.5))
+    for mask, own in zip(masks, landmarks, strict=True):
+        mask[:] = np.rint(255 * _draw((own + 0.5) * MASK_SIZE / FACE_SIZE - 0.5))
     return masks
 
 
-def _draw(points: Landmarks) -> Float64[np.ndarray, "128 128 3"]:
-    face = extended_mask(points, MASK_SIZE)
-    middles = [points[eye].mean(axis=0) for eye in _EYES]
+def _draw(landmarks: Landmarks) -> Float64[np.ndarray, "128 128 3"]:
+    face = extended_mask(landmarks, MASK_SIZE)
+    middles = [landmarks[eye].mean(axis=0) for eye in _EYES]
     margin = _MARGIN * float(np.linalg.norm(middles[1] - middles[0]))
-    eyes = [fill_hull(points[eye], MASK_SIZE, margin=margin) for eye in _EYES]
-    mouth = fill_hull(points[_LIPS], MASK_SIZE, margin=margin)
+    eyes = [fill_hull(landmarks[eye], MASK_SIZE, margin=margin) for eye in _EYES]
+    mouth = fill_hull(landmarks[_LIPS], MASK_SIZE, margin=margin)
     return np.stack([face, np.maximum(*eyes), mouth], axis=-1).astype(np.float64)
 
 

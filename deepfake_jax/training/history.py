@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from deepfake_jax.files import format_json
@@ -17,19 +16,15 @@ from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, METRICS_NAME
-from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.clock import Clock
-from deepfake_jax.training.devices import Devices
+from deepfake_jax.training.processes import TrainingError
+from deepfake_jax.training.session import Session
 from deepfake_jax.types import SIDES, Side
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
 # Of runs that read shapes from codes, with a mesh, with a teacher, with a critic.
 MORE_LOSSES = ("loss_shape", "loss_mesh", "loss_swap", "loss_critic")
 _log = logging.getLogger("deepfake_jax")
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the text says at which step and what to do."""
 
 
 class History:
@@ -39,27 +34,24 @@ class History:
     metrics are there.
 
     Attributes:
+        step: the last that the devices were given.
         losses: at the last collected step; NaN if they were no numbers.
         more_losses: likewise, those of `MORE_LOSSES` that the run has.
         skipped: updates of the run in all that were left out.
         skipped_in_row: how many of them just now.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        config: TrainConfig,
-        devices: Devices,
-        clock: Clock,
-        facts: RunFacts,
-    ):
-        """Goes on with what a run's facts say."""
+    def __init__(self, session: Session, clock: Clock):
+        """Goes on with what the facts of a run say."""
+        self._facts = facts = session.facts
+        self.step = session.step
         self.losses: dict[Side, float] = dict(facts.losses)
         self.more_losses: dict[str, float] = {}
         self.skipped, self.skipped_in_row = facts.skipped, facts.skipped_in_row
-        self._run, self._config, self._devices = run, config, devices
-        self._clock, self._facts = clock, facts
+        self._run, self._config = session.run, session.config
+        self._devices, self._clock = session.devices, clock
         self._pending: deque[tuple[int, Any]] = deque()
+        self._added: deque[int] = deque(maxlen=2)
         self._votes: dict[int, int] = {}
         self._problem: tuple[int, TrainingError] | None = None
         self._progress: Progress | None = None
@@ -97,28 +89,40 @@ class History:
             metrics: of all its steps, on the devices.
         """
         self._pending.append((step, metrics))
+        self._added.append(step)
+        self.step = step
 
     def collect(self, *, leave: int = 0) -> None:
         """Waits for all dispatches but the latest `leave`, and takes them down."""
         while len(self._pending) > leave:
             self._take_down(*self._pending.popleft())
 
-    def end_vote(self, step: int | None) -> int:
-        """The processes' largest vote on the end, of the dispatch that ended at a step.
+    def check(self, *, leave: int = 0) -> None:
+        """Looks whether training can go on, by all dispatches but the latest `leave`.
 
-        Args:
-            step: of a dispatch that was collected; None before the first.
+        The leader may have collected more: it collects before it saves.
 
         Raises:
-            TrainingError: up to this step, too many updates in a row were skipped.
+            TrainingError: too many updates in a row were skipped.
         """
-        if step is None:
-            return 0
-        if self._problem is not None and self._problem[0] <= step:
+        if self._problem is not None and self._problem[0] <= self._last(leave):
             raise self._problem[1]
-        # Later ones may be here already: the leader collects before it saves.
+
+    def finish(self, step: int) -> None:
+        """Collects all, and looks whether training could go on, as `check` does."""
+        self.collect()
+        self.check()
+        self.update_progress(step)
+
+    def read_vote(self, *, leave: int = 0) -> int:
+        """The processes' largest vote on the end, of a dispatch as for `check`."""
+        step = self._last(leave)
         self._votes = {last: n for last, n in self._votes.items() if last >= step}
         return self._votes.get(step, 0)
+
+    def _last(self, leave: int) -> int:
+        """The last step of the latest dispatch but `leave`; -1 before the first."""
+        return self._added[-1 - leave] if leave < len(self._added) else -1
 
     def append(self, line: dict[str, Any]) -> None:
         """Writes a line of ``metrics.jsonl``, in the leader's process."""

@@ -4,15 +4,14 @@ import logging
 import time
 from dataclasses import replace
 
-from deepfake_jax.models.network import SwapParams
-from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.checkpoint import list_checkpoints, save_best
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import BEST, METRICS_NAME
-from deepfake_jax.training.checkpoint_keeper import save_best_state
 from deepfake_jax.training.clock import Clock
 from deepfake_jax.training.history import History
 from deepfake_jax.training.progress_scores import Scores
 from deepfake_jax.training.session import Session
+from deepfake_jax.training.state import TrainState, params_to_tree
 
 _log = logging.getLogger("deepfake_jax")
 
@@ -23,10 +22,8 @@ class Judging:
     def __init__(self, session: Session, history: History, clock: Clock):
         """Goes on with those that the run's metrics have."""
         config = session.config
-        self._run, self._patience = session.run, config.patience
-        self._gauge, self._memory = session.gauge, session.memory
+        self._session, self._history, self._clock = session, history, clock
         self._is_warm = False
-        self._history, self._clock = history, clock
         self._scores = Scores(
             every=config.judge_every,
             share=config.judge_share,
@@ -42,9 +39,9 @@ class Judging:
 
     def is_due(self, step: int) -> bool:
         """Whether to measure held-out faces after a step."""
-        return self._gauge is not None and self._scores.is_due(step)
+        return self._session.gauge is not None and self._scores.is_due(step)
 
-    def judge(self, step: int, params: SwapParams) -> None:
+    def judge(self, step: int, state: TrainState) -> None:
         """Measures held-out faces, and keeps the best state.
 
         The figures are a line of their own, after that of the step's losses and before
@@ -52,25 +49,28 @@ class Judging:
         that goes on from there.
 
         Args:
-            step: whose parameters they are; its losses must have been collected.
-            params: to swap with, in the leader's process.
+            step: where the run is.
+            state: of that step, on the devices.
         """
-        assert self._gauge is not None
-        known = self.plateau
+        run, gauge, known = self._session.run, self._session.gauge, self.plateau
+        assert gauge is not None
+        self._history.collect()
         with self._clock.apart():
-            params = self._memory(params)
+            whole = self._session.devices.get_state(state.swap_params)
+            params = self._session.memory(whole)
             if not self._is_warm:
-                self._gauge.warm_up(params)
+                gauge.warm_up(params)
                 self._is_warm = True
             start = time.monotonic()
-            figures = self._gauge.measure(params)
-            if self._scores.is_best(figures) or not list_checkpoints(self._run / BEST):
+            figures = gauge.measure(params)
+            if self._scores.is_best(figures) or not list_checkpoints(run / BEST):
                 facts = replace(
                     self._history.facts,
                     score=figures["score"],
                     scored_by_identity="identity_transfer_a_to_b" in figures,
                 )
-                save_best_state(self._run, step, params, facts)
+                # A quarter of what training needs of a state.
+                save_best(run / BEST, step, params_to_tree(step, params), facts=facts)
             interval = self._scores.stretch(
                 time.monotonic() - start, step_seconds=self._clock.step_seconds
             )
@@ -83,5 +83,5 @@ class Judging:
                 "step %d: the run has stopped improving on held-out faces (%d steps "
                 "without a better score)",
                 step,
-                self._patience,
+                self._session.config.patience,
             )

@@ -4,33 +4,24 @@
 one stopped, with the result of an uninterrupted run.
 """
 
-import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepfake_jax.models.network import count_parameters
 from deepfake_jax.runs.checkpoint import checkpoint_path, list_checkpoints
 from deepfake_jax.runs.run_folder import BEST, CHECKPOINTS
-from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.checkpoint_keeper import CheckpointKeeper
-from deepfake_jax.training.clock import Clock, Every, Moments
-from deepfake_jax.training.data import load_batches
+from deepfake_jax.training.clock import Clock
+from deepfake_jax.training.dispatches import feed_devices
+from deepfake_jax.training.ending import Ending, StopRequest, stop_signals
 from deepfake_jax.training.history import History
 from deepfake_jax.training.judging import Judging
-from deepfake_jax.training.progress_pictures import write_pictures
+from deepfake_jax.training.progress_pictures import ProgressPictures
 from deepfake_jax.training.session import Session, start_session
-from deepfake_jax.training.state import TrainState
-from deepfake_jax.training.stop import StopRequest, stop_signals
-
-# What processes tell each other: nothing, or that the run has had its time or has
-# stopped improving, or that and a signal's number, which may be 1.
-_ENOUGH = 1
-Watch = Callable[[TrainedRun, float], None]
+from deepfake_jax.training.watching import Watch, Watching
 
 
 @dataclass(frozen=True)
@@ -141,150 +132,54 @@ def train(
         # Not before: nothing is there to be saved, and a signal ends the start at once.
         stop_signals() as stop,
     ):
-        return _train_until(session, stop, watch, watch_minutes)
+        return _run(session, stop, watch, watch_minutes)
 
 
-def _train_until(
+def _run(
     session: Session, stop: StopRequest, watch: Watch | None, minutes: Sequence[float]
 ) -> TrainResult:
     """The loop: a batch, a step, and now and then a line, pictures, a state."""
-    run, config, devices = session.run, session.config, session.devices
-    state, step, facts = session.state, session.step, session.facts
-    clock = Clock(images_per_step=2 * config.batch_size, earlier_seconds=facts.seconds)
-    history = History(run, config, devices, clock, facts)
+    devices, state, step = session.devices, session.state, session.step
+    clock = Clock(
+        images_per_step=2 * session.config.batch_size,
+        earlier_seconds=session.facts.seconds,
+    )
+    history = History(session, clock)
     judging = Judging(session, history, clock)
-    keeper = CheckpointKeeper(run, config, session.memory, step)
-    pictures = Every(config.preview_seconds)
-    looks = Moments([60 * each for each in minutes], since=facts.seconds)
-    advance = {False: devices.make_step(), True: devices.make_step(stacked=True)}
-    previous = newest = looked = None
-
-    def vote() -> int:
-        if stop.number:
-            return _ENOUGH + stop.number
-        return _ENOUGH * _has_enough(config, step, clock, judging)
-
-    def find_end(collected: int | None) -> int:
-        # Of several processes all must come to the same: by nothing but a dispatch that
-        # all of them have collected, or one would wait for others that have ended.
-        told = history.end_vote(collected)
-        return vote() if devices.processes == 1 else told
-
-    ending = int(devices.meet(vote()).max())
-    with closing(_load(session)) as batches, history.show_progress(step):
-        feed = _feed(session, batches, clock, vote)
-        following = next(feed, None)
-        while following is not None and not ending:
-            count, batch, told = following
-            state, metrics = advance[count > 1](
-                state, batch, teacher=session.teacher, **told
+    watching = Watching(session, history, clock, watch, minutes)
+    keeper = CheckpointKeeper(session, history, clock)
+    pictures = ProgressPictures(session, history, clock)
+    ending = Ending(session, history, clock, judging, stop)
+    advance = {many: devices.make_step(stacked=many) for many in (False, True)}
+    feed = feed_devices(session, clock, ending.vote)
+    with closing(feed), history.show_progress(step):
+        coming = next(feed, None)
+        while coming is not None and not ending.has_come:
+            state, metrics = advance[coming.steps > 1](
+                state, coming.batch, teacher=session.teacher, **coming.vote
             )
-            step += count
-            previous, newest = newest, step
+            step += coming.steps
             history.add(step, metrics)
             # The next batch goes to the devices while they work.
-            following = next(feed, None)
+            coming = next(feed, None)
             # Wait for the dispatch before this one: the devices always have one queued,
             # and the clock is never further off than that.
             history.collect(leave=1)
             if judging.is_due(step):
-                history.collect()
-                judging.judge(step, devices.get_state(state.swap_params))
-            if watch and looks.is_due(clock.seconds):
-                history.collect()
-                looked = step
-                _show(watch, session, state, history, clock)
-            if devices.leads and keeper.is_due(step):
-                history.collect()
-                # After a skipped update, wait for one that is not: the parameters may
-                # be what causes it.
-                if not history.skipped_in_row:
-                    _save(keeper, session, state, history, clock)
-            if devices.leads and pictures.is_due():
-                _draw(session, state, history, clock)
-            ending = find_end(previous)
-        history.collect()
-        find_end(newest)
-        history.update_progress(step)
-    if devices.leads:
-        _save(keeper, session, state, history, clock)
-        _draw(session, state, history, clock)
-    if watch and ending <= _ENOUGH and looked != step:
-        _show(watch, session, state, history, clock)
-    interrupted = signal.Signals(ending - _ENOUGH).name if ending > _ENOUGH else None
-    return _sum_up(session, step, history, clock, judging, interrupted)
-
-
-def _has_enough(config: TrainConfig, step: int, clock: Clock, judging: Judging) -> bool:
-    """Whether a run has had its time, or has stopped improving."""
-    minutes = config.minutes
-    over = minutes is not None and step > 0 and clock.seconds >= 60 * minutes
-    return over or (config.until == "plateau" and judging.plateau is not None)
-
-
-def _load(session: Session) -> Generator[Batch]:
-    config = session.config
-    return load_batches(
-        session.faces,
-        first_step=session.step,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        augment=config.augment,
-        crop_size=session.state.model.crop_size,
-        workers=config.workers,
-        rows=session.rows,
-        among=session.among,
-        landmarks=session.landmarks,
-        masks=session.masks,
-        half_steps=config.half_steps,
-    )
-
-
-def _feed(
-    session: Session, batches: Iterator[Batch], clock: Clock, vote: Callable[[], int]
-) -> Iterator[tuple[int, Batch, dict[str, Any]]]:
-    """Each coming dispatch: how many steps, their batches, and this process's vote."""
-    devices, step = session.devices, session.step
-    while count := steps_of_dispatch(session.config, step):
-        with clock.waiting():
-            group = [next(batches) for _ in range(count)]
-        yield count, devices.put_batches(group), devices.put_vote(vote())
-        step += count
-
-
-def _save(
-    keeper: CheckpointKeeper,
-    session: Session,
-    state: TrainState,
-    history: History,
-    clock: Clock,
-) -> None:
-    with clock.apart():
-        keeper.save(session.devices.get_state(state), history.facts)
-
-
-def _draw(session: Session, state: TrainState, history: History, clock: Clock) -> None:
-    with clock.apart():
-        whole = session.devices.get_state(state)
-        loss_a, loss_b = history.losses.values()
-        title = f"step {int(whole.step)}, loss A {loss_a:.4f}, B {loss_b:.4f}"
-        params = session.memory(whole.swap_params)
-        write_pictures(session.run, title, whole.model, params, session.faces)
-
-
-def _show(
-    watch: Watch, session: Session, state: TrainState, history: History, clock: Clock
-) -> None:
-    seconds = clock.seconds
-    with clock.stopped():
-        whole = session.devices.get_state(state)
-        now = TrainedRun(
-            model=whole.model,
-            params=session.memory(whole.swap_params),
-            step=int(whole.step),
-            facts=history.facts,
-        )
-        watch(now, seconds)
+                judging.judge(step, state)
+            if watching.is_due():
+                watching.show(step, state)
+            if keeper.is_due(step):
+                keeper.save(step, state)
+            if pictures.is_due():
+                pictures.draw(step, state)
+            ending.look()
+        history.finish(step)
+    keeper.save(step, state)
+    pictures.draw(step, state)
+    if ending.interrupted is None:
+        watching.show(step, state)
+    return _sum_up(session, step, history, clock, judging, ending)
 
 
 def _sum_up(
@@ -293,7 +188,7 @@ def _sum_up(
     history: History,
     clock: Clock,
     judging: Judging,
-    interrupted: str | None,
+    ending: Ending,
 ) -> TrainResult:
     return TrainResult(
         step=step,
@@ -301,29 +196,10 @@ def _sum_up(
         loss_b=history.losses["b"],
         images_per_second=clock.median_rate,
         checkpoint=str(checkpoint_path(session.run / CHECKPOINTS, step)),
-        interrupted=interrupted,
+        interrupted=ending.interrupted,
         seconds=clock.seconds,
         skipped=history.skipped,
         best=(list_checkpoints(session.run / BEST) or [None])[-1],
         plateau=judging.plateau,
         parameters=count_parameters(session.state.model.shapes()),
     )
-
-
-def steps_of_dispatch(config: TrainConfig, step: int) -> int:
-    """How many steps to dispatch together after `step`; 0 at the run's end.
-
-    Either `config.steps_per_dispatch`, or single steps up to where a state is saved or
-    may be judged, or the run ends: a dispatch of any other length would be compiled
-    anew.
-    """
-    room = config.checkpoint_every - step % config.checkpoint_every
-    if config.judge_every:
-        room = min(room, config.judge_every - step % config.judge_every)
-    if config.steps is not None:
-        room = min(room, config.steps - step)
-    if step < config.half_steps:  # crops of one size alone can be stacked
-        room = min(room, config.half_steps - step)
-    if room <= 0:
-        return 0
-    return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1

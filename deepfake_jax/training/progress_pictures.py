@@ -15,10 +15,56 @@ from deepfake_jax.models.network import SwapParams
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import LOSSES_NAME, METRICS_NAME, PREVIEW_NAME
 from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.training.clock import Clock, Every
+from deepfake_jax.training.history import History
 from deepfake_jax.training.progress_scores import is_judgement
+from deepfake_jax.training.session import Session
+from deepfake_jax.training.state import TrainState
 from deepfake_jax.types import Side, other_side, spread
 
 _PREVIEW_FACES = 7
+
+
+class ProgressPictures:
+    """Draws a run's pictures each so many seconds, in the leader's process."""
+
+    def __init__(self, session: Session, history: History, clock: Clock):
+        """For a session; the first pictures are due after `preview_seconds`."""
+        self._session, self._history, self._clock = session, history, clock
+        self._timer = Every(session.config.preview_seconds)
+
+    def is_due(self) -> bool:
+        """Whether so many seconds have passed."""
+        return self._session.devices.leads and self._timer.is_due()
+
+    def draw(self, step: int, state: TrainState) -> None:
+        """Draws ``preview.png``, both sides through both decoders, and ``loss.png``."""
+        session = self._session
+        if not session.devices.leads:
+            return
+        with self._clock.apart():
+            whole = session.devices.get_state(state)
+            loss_a, loss_b = self._history.losses.values()
+            title = f"step {step}, loss A {loss_a:.4f}, B {loss_b:.4f}"
+            params = session.memory(whole.swap_params)
+            rows = draw_rows(whole.model, params, session.faces)
+            write_picture(session.run / PREVIEW_NAME, draw_preview(rows, title=title))
+            metrics = read_metrics(session.run / METRICS_NAME)
+            plot_losses(metrics, session.run / LOSSES_NAME)
+
+
+def draw_rows(
+    model: Autoencoder, params: SwapParams, sets: Mapping[Side, UInt8[Any, "_ h w 3"]]
+) -> list[tuple[str, Any]]:
+    """Some faces of each side: real, by their own decoder, by the other's."""
+    rows = []
+    for side, faces in sets.items():
+        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.crop_size)
+        rows.append((f"{side.upper()}, real", crops))
+        for to in (side, other_side(side)):
+            swapper = make_swapper(model, params, to=to, source=side)
+            rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
+    return rows
 
 
 def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
@@ -118,30 +164,3 @@ def smooth_curve(values: Any, *, share: float = 0.05) -> Any:
     count = counts[high] - counts[low]
     mean = (sums[high] - sums[low]) / np.maximum(count, 1)
     return np.where(count > 0, mean, np.nan)
-
-
-def write_pictures(
-    run: Path,
-    title: str,
-    model: Autoencoder,
-    params: SwapParams,
-    faces: Mapping[Side, UInt8[Any, "_ h w 3"]],
-) -> None:
-    """Draws ``preview.png``, both sides through both decoders, and ``loss.png``."""
-    rows = draw_rows(model, params, faces)
-    write_picture(run / PREVIEW_NAME, draw_preview(rows, title=title))
-    plot_losses(read_metrics(run / METRICS_NAME), run / LOSSES_NAME)
-
-
-def draw_rows(
-    model: Autoencoder, params: SwapParams, sets: Mapping[Side, UInt8[Any, "_ h w 3"]]
-) -> list[tuple[str, Any]]:
-    """Some faces of each side: real, by their own decoder, by the other's."""
-    rows = []
-    for side, faces in sets.items():
-        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.crop_size)
-        rows.append((f"{side.upper()}, real", crops))
-        for to in (side, other_side(side)):
-            swapper = make_swapper(model, params, to=to, source=side)
-            rows.append((f"{side.upper()}, decoder {to.upper()}", swapper(crops)))
-    return rows

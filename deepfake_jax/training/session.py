@@ -5,10 +5,8 @@ the run's config last: a start that fails leaves a run as it was. Every process 
 calls it alike and comes to the same result.
 """
 
-import json
 import logging
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int, Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.files import lock_output
 from deepfake_jax.models.network import Network, SwapParams
-from deepfake_jax.runs.checkpoint import list_checkpoints, restore_checkpoint
+from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.metrics_file import truncate_metrics
@@ -35,16 +32,14 @@ from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
     LOCK_NAME,
     METRICS_NAME,
-    RunError,
     check_run,
     write_run_config,
 )
-from deepfake_jax.runs.trained_run import load_start
-from deepfake_jax.train_config import TrainConfig, config_to_yaml
-from deepfake_jax.training.checkpoint_keeper import Memory
+from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import Devices, find_devices
-from deepfake_jax.training.history import TrainingError
+from deepfake_jax.training.init_run import load_parameters, start_with
 from deepfake_jax.training.mesh_guide import make_mesh_guide
+from deepfake_jax.training.processes import compare_processes, fingerprint_run
 from deepfake_jax.training.run_faces import (
     describe_run,
     find_landmarks,
@@ -67,6 +62,9 @@ from deepfake_jax.training.teacher import (
 from deepfake_jax.types import SIDES, Side
 
 _log = logging.getLogger("deepfake_jax")
+
+# Adds to parameters what swaps recall; see `face_bank.remember`.
+Memory = Callable[[SwapParams], SwapParams]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -193,29 +191,16 @@ def _begin(
     state = start_with(init_state(jax.random.key(config.seed), config), start)
     if config.loss.mesh_weight:
         state = replace(state, mesh=make_mesh_guide(sets, among))
-    restored = restore_checkpoint(run / CHECKPOINTS)
-    if restored is not None:
-        _log.info("going on at step %d", restored.step)
-        state = state_from_tree(restored.tree, state)
-        if restored.facts.color_shift != facts.color_shift:
-            _log.info("the run keeps the shift of color that it began with")
-        facts = replace(
-            restored.facts,
-            model=facts.model,
-            detail=facts.detail,
-            identities=facts.identities,
-        )
-    shift, crop_size = facts.shift, state.model.crop_size
-    memory, gauge = _recall_nothing, None
+    state, facts = _go_on(run, state, facts)
+    memory = _recall_nothing
     if devices.leads:
-        examples = gather_examples(sets, among, crop_size, color_shift=shift)
+        crop_size = state.model.crop_size
+        examples = gather_examples(sets, among, crop_size, color_shift=facts.shift)
         memory = partial(
             remember, state.model, examples=examples, pictures=config.exemplars
         )
-    if config.judge_every and all(len(split.held) for split in splits.values()):
-        if devices.leads:
-            gauge = Gauge(state.model, sets, splits, facts)
-    elif config.until:
+    judged = config.judge_every and all(len(split.held) for split in splits.values())
+    if config.until and not judged:
         _log.warning(
             "until %s: without held-out faces of both sides, or with judge_every 0, "
             "nobody sees whether the run improves; it ends by steps or minutes",
@@ -230,87 +215,37 @@ def _begin(
         facts=facts,
         state=devices.put_state(state),
         teacher=None if teacher is None else devices.put_state(teacher.network),
-        faces={"a": shift_color(sets["a"].faces, shift), "b": sets["b"].faces},
+        faces={"a": shift_color(sets["a"].faces, facts.shift), "b": sets["b"].faces},
         among=among,
         landmarks=find_landmarks(config, sets, taught=teacher is not None),
         masks=find_masks(config, sets),
         memory=memory,
-        gauge=gauge,
+        gauge=(
+            Gauge(state.model, sets, splits, facts)
+            if judged and devices.leads
+            else None
+        ),
     )
+
+
+def _go_on(
+    run: Path, state: TrainState, facts: RunFacts
+) -> tuple[TrainState, RunFacts]:
+    """A fresh state and its facts, or those of the run's newest good checkpoint."""
+    restored = restore_checkpoint(run / CHECKPOINTS)
+    if restored is None:
+        return state, facts
+    _log.info("going on at step %d", restored.step)
+    if restored.facts.color_shift != facts.color_shift:
+        _log.info("the run keeps the shift of color that it began with")
+    known = replace(
+        restored.facts,
+        model=facts.model,
+        detail=facts.detail,
+        identities=facts.identities,
+    )
+    return state_from_tree(restored.tree, state), known
 
 
 def _recall_nothing(params: SwapParams) -> SwapParams:
     return params
-
-
-def load_parameters(
-    run: Path, config: TrainConfig, init: str | Path | None, *, decoders: bool
-) -> Network | None:
-    """The parameters that a new run takes over; None where it takes none or goes on.
-
-    Args:
-        run: its folder.
-        config: the run's.
-        init: another run, whose encoder to take; None takes nothing.
-        decoders: take its decoders, too.
-
-    Raises:
-        RunError: `init` cannot be used, or decoders are asked for without it.
-        CheckpointError: every checkpoint of it is damaged.
-    """
-    if init is None:
-        if decoders:
-            raise RunError("--init-decoders needs --init RUN, whose decoders to take")
-        return None
-    if list_checkpoints(run / CHECKPOINTS):
-        _log.info("%s goes on from its own state; --init is for new runs", run)
-        return None
-    start = load_start(init, config.model, decoders=decoders)
-    taken = "encoder and both decoders" if decoders else "encoder"
-    _log.info("starting with %s of %s", taken, init)
-    return start
-
-
-def start_with(state: TrainState, start: Network | None) -> TrainState:
-    """A fresh state with the encoder, and decoders, of another run."""
-    if start is None:
-        return state
-    taken: Network = jax.tree.map(jnp.asarray, start)
-    decoders = taken.decoders or state.network.decoders
-    network = replace(state.network, encoder=taken.encoder, decoders=decoders)
-    ema = None
-    if state.ema is not None:
-        ema = jax.tree.map(jnp.copy, SwapParams(network, state.statistics))
-    return replace(state, network=network, ema=ema)
-
-
-def compare_processes(told: Int[np.ndarray, "_ 3"], run: Path) -> None:
-    """Checks what processes told each other: started, step, `fingerprint_run`.
-
-    Raises:
-        TrainingError: they would not train the same run alike.
-    """
-    leader, others = told[0], list(enumerate(told))[1:]
-    for index, (started, step, fingerprint) in [(0, leader), *others]:
-        if not started:
-            raise TrainingError(f"process {index} could not start; see what it says")
-        if step != leader[1]:
-            raise TrainingError(
-                f"process {index} finds step {step} in {run}, process 0 step "
-                f"{leader[1]}; the run folder must be on a disk that all hosts see"
-            )
-        if fingerprint != leader[2]:
-            raise TrainingError(
-                f"process {index} has other settings or face sets than process 0; "
-                "start all with the same command and the same face sets"
-            )
-
-
-def fingerprint_run(
-    config: TrainConfig, facts: RunFacts, teacher: str, *counts: int
-) -> int:
-    """A number that differs where processes would train different things."""
-    # Hosts may differ in cores and memory.
-    settings = config_to_yaml(replace(config, workers=1, memory_limit_mb=0))
-    text = settings + json.dumps([facts.color_shift, counts]) + teacher
-    return zlib.crc32(text.encode()) >> 1  # the sign's bit stays free

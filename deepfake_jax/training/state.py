@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Int32, PRNGKeyArray
@@ -17,6 +18,7 @@ from deepfake_jax.models.network import (
     CodeStatistics,
     Network,
     SwapParams,
+    bank_to_tree,
     from_tree,
     network_from_tree,
     network_to_tree,
@@ -172,6 +174,18 @@ def state_to_tree(state: TrainState) -> dict[str, Any]:
         moments = _moments_to_tree(state.critic.opt_state, dict)
         tree["critic"] = {"params": state.critic.params, "opt_state": moments}
     return tree
+
+
+def params_to_tree(step: int, params: SwapParams) -> dict[str, Any]:
+    """A checkpoint that one can swap with, and not train."""
+    tree = {"step": np.int32(step), "params": to_tree(params), "ema": None}
+    return tree | memory_to_tree(params)
+
+
+def memory_to_tree(params: SwapParams) -> dict[str, Any]:
+    """What parameters remember, as a part of a checkpoint; empty if they do not."""
+    bank = bank_to_tree(params)
+    return {"bank": bank} if bank else {}
 
 
 def state_from_tree(tree: Mapping[str, Any], fresh: TrainState) -> TrainState:

@@ -14,14 +14,10 @@ from typing import Any
 from deepfake_jax.files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best
-from deepfake_jax.runs.run_folder import (
-    CHECKPOINTS,
-    RunError,
-)
+from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.runs.trained_run import TrainedRun, load_run, read_trained
 from deepfake_jax.train_config import ConfigError, TrainConfig
-from deepfake_jax.training.checkpoint_keeper import params_to_tree
-from deepfake_jax.training.state import Teacher
+from deepfake_jax.training.state import Teacher, params_to_tree
 
 TEACHER_NAME = "teacher.json"  # in a student's folder
 TEACHER = "teacher"  # a folder of one checkpoint there

@@ -155,11 +155,11 @@ def test_unused_gpu_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_codecs_are_told():
-    check = machine_checks._check_codec("x", "encoder", ("no_such_codec",), True)
+    check = machine_checks.check_codec("x", "encoder", ("no_such_codec",), True)
     assert not check.ok and check.required and check.fix
     # A decoder is no encoder: the two tables must not be mixed up.
-    assert machine_checks._check_codec("x", "decoder", ("libdav1d", "vp9"), True).ok
-    assert not machine_checks._check_codec("x", "encoder", ("libdav1d",), True).ok
+    assert machine_checks.check_codec("x", "decoder", ("libdav1d", "vp9"), True).ok
+    assert not machine_checks.check_codec("x", "encoder", ("libdav1d",), True).ok
 
 
 def test_wrong_weights_are_told(

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from deepfake_jax.cli.samples import SAMPLES, get_sample
-from deepfake_jax.faces.weights import WEIGHTS, AssetError
+from deepfake_jax.faces.pinned_files import AssetError
+from deepfake_jax.faces.weights import WEIGHTS
 
 
 def get_sample_or_skip(name: str) -> Path:

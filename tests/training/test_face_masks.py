@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
-from deepfake_jax.training.augment import apply_cuts, cut_points, draw_cuts
+from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.face_masks import cut_masks, draw_face_masks
 
 
@@ -39,7 +39,7 @@ def test_masks_are_cut_as_the_targets_are(
     chosen = np.zeros(24, np.int64)
     _, targets = apply_cuts(picture, chosen, grids, 64)
     cuts = cut_masks(masks, chosen, grids[:, 1], 64)
-    _, mirrored = cut_points(landmarks[chosen], grids[:, 1])
+    _, mirrored = cut_landmarks(landmarks[chosen], grids[:, 1])
     assert 0 < mirrored.sum() < 24, "both kinds must occur"
     # Borders are a pixel wide, and the reference interpolates doubled pixels.
     difference = np.abs(cuts.astype(float) - targets)

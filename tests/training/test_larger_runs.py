@@ -11,7 +11,8 @@ from deepfake_jax.runs.run_folder import METRICS_NAME, RunError
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, load_config, override_config
-from deepfake_jax.training.loop import steps_of_dispatch, train
+from deepfake_jax.training.dispatches import steps_of_dispatch
+from deepfake_jax.training.loop import train
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
 TINY = ("model.width=8", "batch_size=4", "judge_every=0", "log_every=1", "exemplars=0")

@@ -23,7 +23,6 @@ from deepfake_jax.runs.checkpoint import (
     restore_checkpoint,
 )
 from deepfake_jax.runs.metrics_file import read_metrics
-from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
     LOCK_NAME,
@@ -35,10 +34,14 @@ from deepfake_jax.runs.run_folder import (
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, config_to_yaml
 from deepfake_jax.training.checkpoint_keeper import CheckpointKeeper
-from deepfake_jax.training.history import TrainingError
-from deepfake_jax.training.loop import TrainResult, steps_of_dispatch, train
+from deepfake_jax.training.clock import Clock
+from deepfake_jax.training.dispatches import steps_of_dispatch
+from deepfake_jax.training.history import History
+from deepfake_jax.training.loop import TrainResult, train
+from deepfake_jax.training.processes import TrainingError
 from deepfake_jax.training.progress_pictures import plot_losses
-from deepfake_jax.training.state import init_state
+from deepfake_jax.training.session import start_session
+from deepfake_jax.types import Side
 
 
 @pytest.fixture(scope="module")
@@ -281,14 +284,23 @@ def test_minutes_end_a_run(sets, tmp_path):
     assert again.step == result.step
 
 
-def test_a_run_whose_time_ends_just_after_a_save_has_had_it(tmp_path):
+def test_a_run_whose_time_ends_just_after_a_save_has_had_it(sets, tmp_path):
     """Else the same call would do another step."""
+
+    class Hands(Clock):
+        now = 59.9
+
+        @property
+        def seconds(self) -> float:
+            return self.now
+
     config = tiny_config(minutes=1.0, steps=None)
-    state = init_state(jax.random.key(0), config)
-    keeper = CheckpointKeeper(tmp_path, config, lambda params: params, 0)
-    before = RunFacts(model=config.model, color_shift=(0.0, 0.0, 0.0))
-    for seconds in (59.9, 60.1, 61.0):
-        keeper.save(state, replace(before, seconds=seconds))
+    folders: dict[Side, Path] = {"a": sets[0], "b": sets[1]}
+    with start_session(folders, tmp_path, config, devices=1) as session:
+        clock = Hands(images_per_step=8)
+        keeper = CheckpointKeeper(session, History(session, clock), clock)
+        for clock.now in (59.9, 60.1, 61.0):
+            keeper.save(0, session.state)
     restored = restore_checkpoint(tmp_path / CHECKPOINTS)
     assert restored is not None and restored.facts.seconds == 60.1
 

@@ -24,8 +24,8 @@ from deepfake_jax.runs.run_folder import (
     list_changes,
 )
 from deepfake_jax.train_config import ConfigError, TrainConfig
+from deepfake_jax.training.ending import stop_signals
 from deepfake_jax.training.loop import TrainResult, train
-from deepfake_jax.training.stop import stop_signals
 
 Sets = tuple[Path, Path]
 
