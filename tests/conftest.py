@@ -48,7 +48,8 @@ DrawFace = Callable[..., np.ndarray]
 # last would leave the others idle.
 LONGEST = (
     "devices loop end_to_end step extraction benchmarks distillation quality "
-    "resume convert judged_run main conv autoencoder held_out review weights outputs"
+    "extraction_resume convert judged_run main conv autoencoder held_out review "
+    "weights outputs"
 ).split()
 
 

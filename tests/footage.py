@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import make_header, write_record
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.pictures import write_picture

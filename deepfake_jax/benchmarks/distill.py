@@ -14,8 +14,8 @@ from pathlib import Path
 import jax
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
-from deepfake_jax.benchmarks.quality import QualityError
 from deepfake_jax.benchmarks.quality_curve import keep_numbers
+from deepfake_jax.benchmarks.quality_request import QualityError
 from deepfake_jax.evaluation.evaluate import find_splits
 from deepfake_jax.evaluation.judge import FaceFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import RealFaces, load_judge, prepare_sets

@@ -6,7 +6,6 @@ here are not. A session that goes on with an interrupted run counts its own comp
 again. What is judged, and how, is what `evaluate` does.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,12 @@ from deepfake_jax.benchmarks.quality_curve import (
     plot_curves,
     take_median,
 )
+from deepfake_jax.benchmarks.quality_request import (
+    QualityError,
+    check_holdout,
+    claim_folder,
+    find_faces,
+)
 from deepfake_jax.benchmarks.report import format_number, format_rows
 from deepfake_jax.evaluation.evaluate import find_splits
 from deepfake_jax.evaluation.judge import evaluate_faces
@@ -33,26 +38,17 @@ from deepfake_jax.evaluation.real_faces import (
     load_judge,
     prepare_sets,
 )
-from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets, load_faces
-from deepfake_jax.files import write_json
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
 )
 from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.train_config import TrainConfig, config_to_dict
+from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
 from deepfake_jax.types import SIDES, Side
 
-CURVE_NAME, PLOT_NAME, REQUEST_NAME = "quality.jsonl", "quality.png", "quality.json"
-# What may differ where a measurement is gone on with.
-_FREE = ("steps", "minutes", "seed")
-
-
-class QualityError(RuntimeError):
-    """A measurement that cannot be made; the text says why and the fix."""
+CURVE_NAME, PLOT_NAME = "quality.jsonl", "quality.png"
 
 
 @dataclass(frozen=True)
@@ -133,82 +129,19 @@ def measure_quality(
     machine = describe_machine()  # now: the checkout may be another at the end
     judge = load_judge()  # before anything is written: its weights may not be had
     chosen: Mapping[Side, str] = persons or {"a": "main", "b": "main"}
-    _begin(out, sources, chosen, config, init)
+    claim_folder(out, sources, chosen, config, init)
     folders = {
-        s: _find_faces(sources[s], out / f"faces_{s}", chosen[s]) for s in sources
+        s: find_faces(sources[s], out / f"faces_{s}", chosen[s]) for s in sources
     }
     sets: dict[Side, FaceSet] = {s: load_faces(folders[s]) for s in SIDES}
     for side, faces in sets.items():
-        _check_holdout(side, faces, config, seeds)
+        check_holdout(side, faces, config, seeds)
     curve = Curve(out / CURVE_NAME)
     for seed in seeds:
         run = out / f"run_{seed}"
         seeded = replace(config, seed=seed, steps=None, until="")
         _Watch(run, seeded, sets, curve, judge).train(judgements, devices, init)
     return _sum_up(out, curve, seeds, machine)
-
-
-def _begin(
-    out: Path,
-    sources: Mapping[Side, Path],
-    persons: Mapping[Side, str],
-    config: TrainConfig,
-    init: Path | None,
-) -> None:
-    """Claims a folder for a measurement, or checks that it is that of this one."""
-    settings = {k: v for k, v in config_to_dict(config).items() if k not in _FREE}
-    request = {side: str(sources[side].resolve()) for side in SIDES}
-    request |= {f"{side}_person": persons[side] for side in SIDES} | settings
-    if init is not None:
-        request["init"] = str(init.resolve())
-    path = out / REQUEST_NAME
-    if out.exists() and not out.is_dir():
-        raise QualityError(f"--out {out} is a file; name a folder")
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            odd = [n for n in request | known if known.get(n) != request.get(n)]
-        except (ValueError, TypeError) as error:  # no JSON, or no object
-            raise QualityError(
-                f"{path} is damaged ({error}); name a new --out"
-            ) from None
-        if odd:
-            raise QualityError(
-                f"{out} holds a measurement with other {', '.join(odd)}; name a new "
-                "--out, or give the same command to go on with it"
-            )
-        return
-    if out.is_dir() and any(out.iterdir()):
-        raise QualityError(
-            f"--out {out} is not empty and no earlier measurement; name a new folder"
-        )
-    write_json(path, request)
-
-
-def _find_faces(source: Path, folder: Path, person: str) -> Path:
-    """A face set itself, or the one that is made of some footage, once."""
-    if any((path / RECORD_NAME).exists() for path in list_sets(source)):
-        return source
-    if not (folder / RECORD_NAME).exists():
-        # Here, so that sets alone are measured where no video can be read.
-        from deepfake_jax.face_sets.extraction import extract_faces
-
-        result = extract_faces(source, folder, ExtractConfig(person=person))
-        _say(f"{source}: {result.faces} faces in {folder}")
-    return folder
-
-
-def _check_holdout(
-    side: Side, faces: FaceSet, config: TrainConfig, seeds: Sequence[int]
-) -> None:
-    splits = [hold_out(faces.records, config.holdout, seed) for seed in seeds]
-    held = min(len(split.held) for split in splits)
-    if held < FEWEST_HELD:
-        raise QualityError(
-            f"{faces.folder}: of {len(faces.records)} faces of {side.upper()}, "
-            f"--holdout {config.holdout:g} leaves {held} to judge by, fewer than "
-            f"{FEWEST_HELD}; use more footage or a larger share"
-        )
 
 
 class _Watch:

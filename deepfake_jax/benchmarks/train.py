@@ -16,7 +16,8 @@ from deepfake_jax.benchmarks.machine import (
     peak_memory_mb,
 )
 from deepfake_jax.benchmarks.step import StepRunner
-from deepfake_jax.face_sets.face_set import FaceRecord, make_header, write_record
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import make_header, write_record
 from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_metrics

@@ -28,11 +28,8 @@ from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import lock_output
 from deepfake_jax.media.frame_writer import OutputSpec
-from deepfake_jax.media.media_probe import (
-    TruncatedVideoError,
-    VideoInfo,
-    probe_video,
-)
+from deepfake_jax.media.media_probe import VideoInfo, probe_video
+from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.outputs import open_writer
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.sources import Source, parse_part, picture_frame

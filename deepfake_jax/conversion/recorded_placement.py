@@ -23,15 +23,17 @@ from deepfake_jax.conversion.placement import (
     stack_rows,
 )
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.face_sets.face_record import (
+    FaceRecord,
+    FaceSetError,
+    make_record,
+    read_lines,
+)
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
-    FaceRecord,
-    FaceSetError,
     check_header,
     list_sets,
-    make_record,
-    read_lines,
 )
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import People, TrackParts

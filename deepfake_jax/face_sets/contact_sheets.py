@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from deepfake_jax.face_sets.face_queries import read_key
-from deepfake_jax.face_sets.face_set import FaceRecord
+from deepfake_jax.face_sets.face_record import FaceRecord
 from deepfake_jax.face_sets.set_files import SHEETS
 from deepfake_jax.imaging.picture_grid import (
     _BACK,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import align_landmarks
 from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
 from deepfake_jax.imaging.landmark_masks import hull_mask

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from deepfake_jax.face_sets.face_set import FaceRecord
+from deepfake_jax.face_sets.face_record import FaceRecord
 
 Query = Callable[[FaceRecord], bool]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deepfake_jax.face_sets.face_set import FaceRecord
+from deepfake_jax.face_sets.face_record import FaceRecord
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import (
     FACE_SIZE,

@@ -12,13 +12,8 @@ import numpy as np
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_quality import find_fault, measure_quality
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    RECORD_NAME,
-    FaceRecord,
-    encode_record,
-    make_record,
-)
+from deepfake_jax.face_sets.face_record import FaceRecord, encode_record, make_record
+from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.footage_search import SearchedFrame
 from deepfake_jax.faces.steady_tracks import TrackedFace

@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError, make_record
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
     VERSION,
-    FaceRecord,
-    FaceSetError,
     check_header,
     list_sets,
     make_header,
-    make_record,
     write_record,
 )
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER, SHEETS

@@ -20,9 +20,8 @@ from deepfake_jax.face_sets.both_records import (
 )
 from deepfake_jax.face_sets.contact_sheets import write_sheets
 from deepfake_jax.face_sets.face_queries import parse_query, read_key
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import (
-    FaceRecord,
-    FaceSetError,
     list_sets,
 )
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set

@@ -3,13 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    RECORD_NAME,
-    FaceSetError,
-    list_sets,
-    read_lines,
-)
+from deepfake_jax.face_sets.face_record import FaceSetError, read_lines
+from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME, list_sets
 from deepfake_jax.files import ForeignFilesError, check_known
 
 PERSON_FOLDER = "person_"

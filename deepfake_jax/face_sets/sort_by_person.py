@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from deepfake_jax.face_sets.contact_sheets import Row, Tile, draw_sheet
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    RECORD_NAME,
+from deepfake_jax.face_sets.face_record import (
     FaceRecord,
     encode_record,
     make_record,
     read_lines,
 )
+from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME
 from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.identity import mean_embedding

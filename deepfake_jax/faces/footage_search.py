@@ -39,7 +39,7 @@ from deepfake_jax.faces.steady_tracks import (
     steady_stream,
 )
 from deepfake_jax.faces.track_views import shift_track
-from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, hash_source, parse_part, read_source
 from deepfake_jax.media.video_reader import TimedFrame

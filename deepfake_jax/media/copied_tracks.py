@@ -24,7 +24,8 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 
 from deepfake_jax.media.file_metadata import pick_names
 from deepfake_jax.media.frame_writer import SoundMode
-from deepfake_jax.media.media_probe import VideoInfo, open_source
+from deepfake_jax.media.media_probe import VideoInfo
+from deepfake_jax.media.opened_videos import open_source
 from deepfake_jax.media.sound_encoder import SoundEncoder
 from deepfake_jax.media.source_clock import SourceClock, read_packets
 from deepfake_jax.media.subtitle_text import (

@@ -8,7 +8,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
 from deepfake_jax.media.hdr10 import HDR10_ENCODERS
-from deepfake_jax.media.media_probe import VideoInfo, open_source, pick_video_stream
+from deepfake_jax.media.media_probe import VideoInfo
+from deepfake_jax.media.opened_videos import open_source, pick_video_stream
 
 # Of the container, not of what it holds; the output has its own.
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}

@@ -23,7 +23,8 @@ from av.error import FFmpegError
 from jaxtyping import UInt8
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.media.media_probe import VideoError, VideoInfo, square_size
+from deepfake_jax.media.media_probe import VideoInfo, square_size
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pixel_formats import BT709, ColorTags, convert_to_rgb
 from deepfake_jax.media.tone_mapping import tone_map
 from deepfake_jax.types import Frame

@@ -9,15 +9,15 @@ from typing import Literal
 
 from deepfake_jax.media import animation_writer
 from deepfake_jax.media.animation_writer import AnimationWriter
+from deepfake_jax.media.encoder_choices import CONTAINERS, check_choices
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.gif_writer import GifWriter
-from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.picture_sequence import (
     SequenceWriter,
     is_sequence,
     split_pattern,
 )
-from deepfake_jax.media.video_encoders import CONTAINERS, check_choices
 from deepfake_jax.media.video_writer import VideoWriter
 
 OutputKind = Literal["video", "gif", "animation", "sequence"]

@@ -12,7 +12,7 @@ from av import VideoFrame
 
 from deepfake_jax.files import partial_path, write_json
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
-from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import (
     PICTURE_SUFFIXES,
     PictureError,

@@ -18,7 +18,8 @@ from deepfake_jax.media.file_kinds import (
     is_picture,
     natural_key,
 )
-from deepfake_jax.media.media_probe import VideoError, probe_video
+from deepfake_jax.media.media_probe import probe_video
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 from deepfake_jax.types import Frame

@@ -21,14 +21,16 @@ from deepfake_jax.media.deinterlacing import join_fields
 from deepfake_jax.media.frame_decoder import DecodedFrame, decode_frames
 from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import (
-    TruncatedVideoError,
-    VideoError,
     VideoInfo,
     frame_step,
-    open_source,
     own_duration,
-    pick_video_stream,
     probe_video,
+)
+from deepfake_jax.media.opened_videos import (
+    TruncatedVideoError,
+    VideoError,
+    open_source,
+    pick_video_stream,
 )
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.pixel_formats import (

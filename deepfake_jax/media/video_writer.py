@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from deepfake_jax.media.copied_tracks import TrackCopy
+from deepfake_jax.media.encoder_choices import CONTAINERS, check_choices, resolve_codec
 from deepfake_jax.media.file_metadata import (
     Extras,
     list_losses,
@@ -23,14 +24,10 @@ from deepfake_jax.media.file_metadata import (
     write_chapters,
 )
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec, abandon
-from deepfake_jax.media.media_probe import VideoError, frame_step
+from deepfake_jax.media.media_probe import frame_step
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pixel_formats import convert_from_rgb, convert_native
-from deepfake_jax.media.video_encoders import (
-    CONTAINERS,
-    add_encoder,
-    check_choices,
-    resolve_codec,
-)
+from deepfake_jax.media.video_encoders import add_encoder
 from deepfake_jax.media.yuv_planes import pad_native
 from deepfake_jax.types import Frame
 

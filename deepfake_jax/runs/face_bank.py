@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64, Int64, UInt8
 
 from deepfake_jax.face_sets.face_arrays import shift_color
-from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import (
     FIVE,
     INNER,

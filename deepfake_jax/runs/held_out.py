@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from deepfake_jax.face_sets.face_set import FaceRecord, FaceSetError
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.files import write_json
 
 HELD_NAME = "holdout.json"  # in a run's folder

@@ -14,12 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.face_sets.face_set import (
-    RECORD_NAME,
-    FaceSet,
-    FaceSetError,
-    read_record,
-)
+from deepfake_jax.face_sets.face_record import FaceSetError
+from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, read_record
 from deepfake_jax.faces.identity import SAME_PERSON
 from deepfake_jax.files import write_json
 from deepfake_jax.runs.checkpoint import read_facts

@@ -17,10 +17,9 @@ from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import extract_faces
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
-    FaceRecord,
-    FaceSetError,
     make_header,
     read_record,
     write_record,

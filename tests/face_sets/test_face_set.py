@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import (
     FORMAT,
     RECORD_NAME,
-    FaceRecord,
-    FaceSetError,
     load_faces,
     make_header,
     read_record,

@@ -10,12 +10,8 @@ from footage import write_face_set
 
 from deepfake_jax.face_sets.contact_sheets import Row, Tile, draw_sheet
 from deepfake_jax.face_sets.face_queries import QueryError, parse_query
-from deepfake_jax.face_sets.face_set import (
-    FaceSetError,
-    load_faces,
-    read_record,
-    write_record,
-)
+from deepfake_jax.face_sets.face_record import FaceSetError
+from deepfake_jax.face_sets.face_set import load_faces, read_record, write_record
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
 from deepfake_jax.files import OutputBusyError, lock_output

@@ -1,14 +1,18 @@
 """The mesh, its mapping and windows, on a real portrait; poses of known turns."""
 
+import os
+
 import numpy as np
 import pytest
 
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.landmark_networks import (
     MESH_TO_68,
+    STDERR,
     make_landmarker,
     window_of_box,
     window_of_landmarks,
+    without_info_lines,
 )
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import (
@@ -77,3 +81,22 @@ def test_other_sources(monkeypatch):
     monkeypatch.delenv("DEEPFAKE_JAX_WEIGHTS", raising=False)
     with pytest.raises((ImportError, RuntimeError), match="--landmarks dlib needs"):
         make_landmarker("dlib")
+
+
+# What the C library says on stderr
+
+
+def test_only_info_lines_are_dropped(capfd):
+    with without_info_lines():
+        os.write(STDERR, b"INFO: Created a delegate.\nERROR: no such thing\n")
+        os.write(STDERR, b"INFORMED: of more\n")
+    os.write(STDERR, b"INFO: afterwards\n")
+    err = capfd.readouterr().err
+    assert err == "ERROR: no such thing\nINFORMED: of more\nINFO: afterwards\n"
+
+
+def test_an_error_inside_is_given_on_with_what_was_said(capfd):
+    with pytest.raises(RuntimeError, match="broken"), without_info_lines():
+        os.write(STDERR, b"why it broke\n")
+        raise RuntimeError("broken")
+    assert capfd.readouterr().err == "why it broke\n"

@@ -11,7 +11,8 @@ from PIL import Image
 from videos import convert, make_frame, make_video
 
 from deepfake_jax.media.file_kinds import find_kind
-from deepfake_jax.media.media_probe import VideoError, probe_video
+from deepfake_jax.media.media_probe import probe_video
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError, read_picture, write_picture
 from deepfake_jax.media.sources import (
     SourceError,

@@ -8,7 +8,8 @@ import pytest
 from av.video.stream import VideoStream
 from videos import convert, make_video
 
-from deepfake_jax.media.media_probe import TruncatedVideoError, probe_video
+from deepfake_jax.media.media_probe import probe_video
+from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 
 GOP = 10

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.files import hash_file
-from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import (
     Source,

@@ -23,17 +23,13 @@ from videos import (
     read_packets,
 )
 
+from deepfake_jax.media.encoder_choices import list_codecs
 from deepfake_jax.media.frame_writer import OutputSpec
-from deepfake_jax.media.media_probe import (
-    TruncatedVideoError,
-    VideoError,
-    VideoInfo,
-    probe_video,
-)
+from deepfake_jax.media.media_probe import VideoInfo, probe_video
+from deepfake_jax.media.opened_videos import TruncatedVideoError, VideoError
 from deepfake_jax.media.outputs import open_writer as open_output
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import BT709, convert_from_rgb, convert_to_rgb
-from deepfake_jax.media.video_encoders import list_codecs
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.media.video_writer import VideoWriter
 

@@ -11,7 +11,8 @@ import pytest
 from footage import tiny_config, write_face_set
 from networks import begin_params, list_compiled
 
-from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, load_faces, make_header
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import FaceSet, load_faces, make_header
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.code_bank import build_bank, recall_codes

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_jax.face_sets.face_set import FaceRecord, FaceSet, FaceSetError
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
+from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.runs.held_out import (
     GAP_SECONDS,
     HELD_NAME,

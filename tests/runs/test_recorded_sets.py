@@ -12,9 +12,9 @@ from networks import NO_FACTS
 
 from deepfake_jax.cli.run_commands import Evaluate
 from deepfake_jax.evaluation.evaluate import evaluate
+from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import (
     FaceSet,
-    FaceSetError,
     load_faces,
     read_record,
     write_record,
