@@ -166,19 +166,7 @@ def measure_ratio(
             "of that width: --set model.name=original"
         )
     python, script = python or Path(sys.executable), script or find_peer_script()
-    rates: dict[str, list[float]] = {}
-    failed: dict[str, str] = {}
-    first: dict[str, float] = {}
-
-    def note(name: str, rate: float) -> None:
-        rates.setdefault(name, []).append(rate)
-        print(f"{name}: {rate:.1f} images/s", file=sys.stderr)
-        time.sleep(_SETTLE_SECONDS)
-
-    size: dict[str, int] = {
-        "width": config.model.width,
-        "batch_size": config.batch_size,
-    }
+    size = {"width": config.model.width, "batch_size": config.batch_size}
     with Peer(python, script, **size) as peer:
         forms = list(forms or peer.info["forms"])
         if unknown := set(forms) - set(peer.info["forms"]):
@@ -186,26 +174,18 @@ def measure_ratio(
                 f"the peer has no form {', '.join(sorted(unknown))}; it has "
                 f"{', '.join(peer.info['forms'])}"
             )
-        ours = {}
-        for precision in PRECISIONS:
-            model = replace(config.model, precision=precision)
-            ours[precision] = StepRunner(replace(config, model=model))
-            ours[precision].run(1)
-        for index in range(rounds + 1):
-            for form in forms:
-                answer = peer.measure(form, steps)
-                if "error" in answer:
-                    failed[form] = answer["error"]
-                    print(f"{form}: {answer['error']}", file=sys.stderr)
-                else:
-                    note(form, answer["images_per_second"])
-            if index == 0:  # the first round chooses who goes on
-                first = {form: rate for form, (rate,) in rates.items()}
-                forms, rates = keep_best(first), {}
-                continue
+        ours = _warm_up(config)
+        first, failed = _time_peer(peer, forms, steps)
+        forms = keep_best(first)  # the first round chooses who goes on
+        rates: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            found, more = _time_peer(peer, forms, steps)
+            failed |= more
             for precision, runner in ours.items():
-                median = statistics.median(runner.run(steps))
-                note(f"ours-{precision}", 2 * config.batch_size / median)
+                rate = 2 * config.batch_size / statistics.median(runner.run(steps))
+                found[f"ours-{precision}"] = _note(f"ours-{precision}", rate)
+            for name, rate in found.items():
+                rates.setdefault(name, []).append(rate)
         info = peer.info
     forms = [form for form in forms if form not in failed]
     best = pick_best(rates, forms)
@@ -228,6 +208,37 @@ def measure_ratio(
         rounds=rounds,
         machine=describe_machine(),
     )
+
+
+def _warm_up(config: TrainConfig) -> dict[str, StepRunner]:
+    """Our step in each precision, compiled."""
+    ours = {}
+    for precision in PRECISIONS:
+        model = replace(config.model, precision=precision)
+        ours[precision] = StepRunner(replace(config, model=model))
+        ours[precision].run(1)
+    return ours
+
+
+def _time_peer(
+    peer: Peer, forms: Sequence[str], steps: int
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Rates of the peer's forms, one each, and the errors of those that failed."""
+    rates, failed = {}, {}
+    for form in forms:
+        answer = peer.measure(form, steps)
+        if "error" in answer:
+            failed[form] = answer["error"]
+            print(f"{form}: {answer['error']}", file=sys.stderr)
+        else:
+            rates[form] = _note(form, answer["images_per_second"])
+    return rates, failed
+
+
+def _note(name: str, rate: float) -> float:
+    print(f"{name}: {rate:.1f} images/s", file=sys.stderr)
+    time.sleep(_SETTLE_SECONDS)
+    return rate
 
 
 def keep_best(rates: dict[str, float]) -> list[str]:

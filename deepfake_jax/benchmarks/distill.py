@@ -133,23 +133,19 @@ def measure_distill(
     small = replace(small, steps=None, minutes=minutes)
     student = distill(teacher, out / "student", small, devices=devices)
     _check_end(student)
+    # The same faces are held out, and the same drawn for a step.
     known = read_run_config(teacher) or TrainConfig()
-    alone = train(
-        folders["a"],
-        folders["b"],
-        out / "alone",
-        replace(
-            config,
-            model=replace(config.model, width=small.model.width),
-            exemplars=small.exemplars,
-            steps=student.step,
-            minutes=None,
-            # The same faces are held out, and the same drawn for a step.
-            holdout=known.holdout,
-            seed=known.seed,
-        ),
-        devices=devices,
+    config = replace(
+        config,
+        model=replace(config.model, width=small.model.width),
+        exemplars=small.exemplars,
+        steps=student.step,
+        minutes=None,
+        holdout=known.holdout,
+        seed=known.seed,
     )
+    a, b = folders["a"], folders["b"]
+    alone = train(a, b, out / "alone", config, devices=devices)
     _check_end(alone)
     size, shift = taught.model.crop_size, taught.facts.shift
     real = prepare_sets(judge, sets, splits, crop_size=size, shift=shift)

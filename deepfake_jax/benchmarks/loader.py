@@ -7,7 +7,7 @@ other programs count, and OpenCV's and BLAS's own threads do.
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -88,12 +88,6 @@ def measure_loader(
     workers = workers or count_cores()
     faces = draw_faces(FACES)
     rngs = np.random.default_rng(1).spawn(workers)
-
-    def cut_some(rng: np.random.Generator) -> int:
-        for index in rng.integers(len(faces), size=batch_size):
-            classic_pair(rng, faces[index])
-        return batch_size
-
     ours, classic = [], []
     for index in range(rounds):
         # Anew each round, so that no batch is prepared while the other is timed.
@@ -110,11 +104,8 @@ def measure_loader(
             ours.append(_measure(count, seconds))
         # In as many threads, since cores that share a cache slow each other.
         with ThreadPoolExecutor(workers) as pool:
-
-            def cut_classic(pool: ThreadPoolExecutor = pool) -> int:
-                return sum(pool.map(cut_some, rngs))
-
-            classic.append(_measure(cut_classic, seconds))
+            count = partial(_cut_classic, pool, rngs, faces, batch_size)
+            classic.append(_measure(count, seconds))
         ratio = ours[-1][1] / classic[-1][1]
         print(f"round {index + 1} of {rounds}: {ratio:.1f} times", file=sys.stderr)
     ratios = [o[1] / c[1] for o, c in zip(ours, classic, strict=True)]
@@ -133,6 +124,22 @@ def measure_loader(
         rounds=rounds,
         machine=describe_machine(),
     )
+
+
+def _cut_classic(
+    pool: ThreadPoolExecutor,
+    rngs: Sequence[np.random.Generator],
+    faces: UInt8[np.ndarray, "n 256 256 3"],
+    count: int,
+) -> int:
+    """Cuts `count` classic pairs for each generator, and says how many in all."""
+
+    def cut_some(rng: np.random.Generator) -> int:
+        for index in rng.integers(len(faces), size=count):
+            classic_pair(rng, faces[index])
+        return count
+
+    return sum(pool.map(cut_some, rngs))
 
 
 def draw_faces(n: int, *, seed: int = 0) -> UInt8[np.ndarray, "n 256 256 3"]:

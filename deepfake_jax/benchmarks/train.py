@@ -5,6 +5,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,19 +101,7 @@ def measure_train(
             write_drawn_set(folder / side, faces, seed=seed)
         alone, loop, waits = [step_rate()], [], []
         for index in range(rounds):
-            # One line of the log a round, and no checkpoint or preview but the last.
-            stretch = replace(
-                config,
-                steps=(index + 1) * steps,
-                minutes=None,
-                log_every=steps,
-                judge_every=0,
-                preview_seconds=1e9,
-                checkpoint_every=10**9,
-                checkpoint_minutes=1e9,
-            )
-            train(folder / "a", folder / "b", folder / "run", stretch, devices=1)
-            line = read_metrics(folder / "run" / METRICS_NAME)[-1]
+            line = _train_stretch(folder, config, (index + 1) * steps, log_every=steps)
             loop.append(line["images_per_second"])
             waits.append(line["data_wait"])
             alone.append(step_rate())
@@ -139,6 +128,25 @@ def measure_train(
         rounds=rounds,
         machine=describe_machine(),
     )
+
+
+def _train_stretch(
+    folder: Path, config: TrainConfig, steps: int, *, log_every: int
+) -> dict[str, Any]:
+    """The run's line at `steps`, where it stops; it goes on from the stretch before."""
+    # One line of the log a stretch, and no checkpoint or preview but the last.
+    stretch = replace(
+        config,
+        steps=steps,
+        minutes=None,
+        log_every=log_every,
+        judge_every=0,
+        preview_seconds=1e9,
+        checkpoint_every=10**9,
+        checkpoint_minutes=1e9,
+    )
+    train(folder / "a", folder / "b", folder / "run", stretch, devices=1)
+    return read_metrics(folder / "run" / METRICS_NAME)[-1]
 
 
 def write_drawn_set(folder: Path, count: int, *, seed: int) -> None:

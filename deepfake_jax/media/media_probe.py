@@ -145,18 +145,8 @@ def first_pts(native: av.VideoFrame) -> int:
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream) -> VideoInfo:
-    decoded = next(decode_frames(container, stream, []), None)
-    if decoded is None:
-        if check_whole(path).startswith("cut"):
-            raise VideoError(
-                f"{path}: is truncated before its first frame; "
-                "copy or download it again"
-            )
-        raise VideoError(
-            f"{path}: its {stream.codec_context.name} stream holds no frame that can "
-            "be decoded; copy or download it again"
-        )
-    first, time_base = decoded.native, stream.time_base or Fraction(1, 1000)
+    first = _decode_first(path, container, stream)
+    time_base = stream.time_base or Fraction(1, 1000)
     frame_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     timeless = bool(container.format.flags & Flags.no_timestamps.value)
     if timeless:
@@ -164,11 +154,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
         frame_rate = stream.guessed_rate or frame_rate
     origin = Fraction(0) if timeless else first_pts(first) * time_base
     duration = own_duration(container, stream)
-    if duration is None and container.duration:
-        duration = Fraction(container.duration, av.time_base)
-        if "matroska" in container.format.name:
-            # Counted from 0, not from where it starts.
-            duration -= min(Fraction(container.start_time or 0, av.time_base), duration)
+    if duration is None:
+        duration = _whole_duration(container)
     frames = _count_indexed(container, stream)
     if frames is None and duration is not None:
         frames = max(1, round(duration * frame_rate))
@@ -196,6 +183,33 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream) -> Vid
         transparent=is_transparent(first) or stream.metadata.get("alpha_mode") == "1",
         side_data=read_side_data(first),
     )
+
+
+def _decode_first(
+    path: Path, container: InputContainer, stream: VideoStream
+) -> av.VideoFrame:
+    decoded = next(decode_frames(container, stream, []), None)
+    if decoded is not None:
+        return decoded.native
+    if check_whole(path).startswith("cut"):
+        raise VideoError(
+            f"{path}: is truncated before its first frame; copy or download it again"
+        )
+    raise VideoError(
+        f"{path}: its {stream.codec_context.name} stream holds no frame that can be "
+        "decoded; copy or download it again"
+    )
+
+
+def _whole_duration(container: InputContainer) -> Fraction | None:
+    """Seconds of the longest stream, if the container says so."""
+    if not container.duration:
+        return None
+    duration = Fraction(container.duration, av.time_base)
+    if "matroska" in container.format.name:
+        # Counted from 0, not from where it starts.
+        duration -= min(Fraction(container.start_time or 0, av.time_base), duration)
+    return duration
 
 
 def _describe_animation(path: Path) -> VideoInfo:
