@@ -6,22 +6,19 @@ that a run has, when a step is traced: a new loss is a new function and a line t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from deepfake_jax.models import losses
-from deepfake_jax.models.autoencoder import move_codes
 from deepfake_jax.models.face_mesh import mesh_distance
 from deepfake_jax.models.network import Network
 from deepfake_jax.models.swap_faces import swap_faces
-from deepfake_jax.train_config import LossConfig
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.critic import Drawn, fooling_loss
+from deepfake_jax.training.forward import Forward, draw_other, run_forward
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import DIRECTIONS, SIDES, Side, other_side
 
@@ -30,43 +27,6 @@ Metrics = dict[str, Any]
 # that the network sees.
 CROP_SIDE = 160.0
 _MESH_EVERY = 4  # the face mesh costs as much as a head, and its loss is a quiet one
-
-
-def reconstruction_loss(
-    config: LossConfig, output: Array, target: Array, mask: Array | None = None
-) -> Array:
-    """The loss that a config describes, a scalar.
-
-    Args:
-        config: which losses, and what they weigh.
-        output: the network's crops.
-        target: the true ones.
-        mask: of the targets' face, eyes and mouth, see `face_masks`; None weighs all
-            pixels alike.
-    """
-    weights, feature_weights = None, None
-    if mask is not None:
-        face, eyes, mouth = (mask[..., channel] for channel in range(3))
-        weights = config.background + (1 - config.background) * losses.soften(face)
-        extra = config.eyes_weight * eyes + config.mouth_weight * mouth
-        feature_weights = weights + extra
-    if config.pixel == "mse":
-        total = losses.mse(output, target, weights=feature_weights)
-    else:
-        total = losses.mae(output, target, weights=feature_weights)
-    if config.dssim_weight:
-        structure = losses.multiscale_dssim(
-            output,
-            target,
-            scales=config.dssim_scales,
-            step=config.dssim_step,
-            weights=weights,
-        )
-        total = total + config.dssim_weight * structure
-    if config.laplacian_weight:
-        detail = losses.laplacian(output, target, weights=weights)
-        total = total + config.laplacian_weight * detail
-    return total
 
 
 def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
@@ -104,31 +64,6 @@ class Moments(NamedTuple):
 
     mean: Array
     square: Array
-
-
-@dataclass(frozen=True)
-class Forward:
-    """What the network makes of a batch.
-
-    Attributes:
-        network: its parameters, by which the sum is differentiated.
-        code: of each side's warped faces.
-        vectors: the bottleneck's, before they are widened to `code`; empty where codes
-            are not aligned.
-        error: of each side's faces as its own decoder draws them.
-        drawn: these faces.
-        compare: a side's code, as a side draws it, against a target and its mask: the
-            error, and what was drawn.
-        shown: faces for the critic, empty without one; see `_mix_swaps`.
-    """
-
-    network: Network
-    code: dict[Side, Array]
-    vectors: dict[Side, Array]
-    error: dict[Side, Array]
-    drawn: Drawn
-    compare: Callable[[Array, Array, Array | None, Side], tuple[Array, Array]]
-    shown: Drawn
 
 
 Loss = Callable[[Forward, Batch, TrainState], tuple[Array, Metrics]]
@@ -226,7 +161,7 @@ def follow_mesh(
     def measure() -> Array:
         swaps, faces, middles, swap_middles = [], [], [], []
         for source, to in DIRECTIONS:
-            swaps.append(_swap(state, forward, source, to, every=_MESH_EVERY))
+            swaps.append(draw_other(state, forward, source, to, every=_MESH_EVERY))
             faces.append(batch[source].target[::_MESH_EVERY])
             middles.append(_repeat(guide.middles[source], len(faces[-1])))
             swap_middles.append(_repeat(guide.middles[to], len(faces[-1])))
@@ -257,87 +192,6 @@ def fool_critic(
         forward.shown,
     )
     return state.loss.critic_weight * fooling, {}
-
-
-def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
-    """Encodes both sides' warped faces, and draws each with its own decoder."""
-    model = state.model
-
-    def encode(network: Network, faces: Array) -> tuple[Array, Array | None]:
-        if not model.align_codes:
-            return model.encode(network, faces), None
-        vectors = model.compress(network, faces)
-        return model.widen(network, vectors), vectors
-
-    def compare(
-        network: Network, code: Array, target: Array, mask: Array | None, side: Side
-    ) -> tuple[Array, Array]:
-        output, logits = model.draw(network, code, side)
-        error = reconstruction_loss(state.loss, output, target, mask)
-        if logits is not None and mask is not None:
-            wrong = losses.mask_cross_entropy(logits, mask[..., 0])
-            error = error + state.loss.mask_weight * wrong
-        return error, output
-
-    if state.remat:
-        # Encoder and decoders apart: only one of the three has its activations alive
-        # at a time. One checkpoint around all would save nothing at its peak.
-        encode = jax.checkpoint(encode)
-        compare = jax.checkpoint(compare, static_argnums=4)
-    # A and B go through the encoder in one go: one large product, not two.
-    warped = jnp.concatenate([batch[side].warped for side in SIDES])
-    code, vectors = encode(network, warped)
-    codes = _split(code)
-    found: dict[Side, tuple[Array, Array]] = {
-        s: compare(network, codes[s], batch[s].target, batch[s].mask, s) for s in SIDES
-    }
-    drawn: Drawn = {side: output for side, (_, output) in found.items()}
-    forward = Forward(
-        network=network,
-        code=codes,
-        vectors={} if vectors is None else _split(vectors),
-        error={side: error for side, (error, _) in found.items()},
-        drawn=drawn,
-        compare=partial(compare, network),
-        shown={},
-    )
-    if state.critic is None:
-        return forward
-    begun = state.step >= state.loss.critic_start
-    shown = jax.lax.cond(begun, lambda: _mix_swaps(state, forward), lambda: drawn)
-    return replace(forward, shown=shown)
-
-
-def _split(both: Array) -> dict[Side, Array]:
-    """A's half of an array, and B's."""
-    count = len(both) // 2
-    return {"a": both[:count], "b": both[count:]}
-
-
-def _mix_swaps(state: TrainState, forward: Forward) -> Drawn:
-    """What the critic is shown: of each side, swaps and other drawn faces by turns.
-
-    Swaps are what it is for: no target tells how they should look.
-    """
-    shown: Drawn = {}
-    for source, to in DIRECTIONS:
-        swapped = _swap(state, forward, source, to, every=2)
-        shown[to] = jnp.concatenate([swapped, forward.drawn[to][1::2]])
-    return shown
-
-
-def _swap(
-    state: TrainState, forward: Forward, source: Side, to: Side, *, every: int
-) -> Array:
-    """Every so many faces of a batch as the other person's decoder draws them."""
-    part = forward.code[source][::every]
-    if forward.vectors:
-        # The moments are those of the state; no gradient reaches them.
-        known = state.statistics
-        vectors = forward.vectors[source][::every]
-        moved = move_codes(vectors, known[source], known[to])
-        part = state.model.widen(forward.network, moved)
-    return state.model.decode(forward.network, part, to)
 
 
 def _repeat(array: Array, count: int) -> Array:

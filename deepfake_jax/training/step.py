@@ -28,12 +28,7 @@ from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.critic import Critic, Drawn, update_critic
-from deepfake_jax.training.objective import (
-    Metrics,
-    Moments,
-    draw_swaps,
-    sum_losses,
-)
+from deepfake_jax.training.objective import Metrics, Moments, draw_swaps, sum_losses
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import SIDES, Side
 

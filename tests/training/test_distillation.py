@@ -44,13 +44,9 @@ from deepfake_jax.train_config import (
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import find_devices
 from deepfake_jax.training.distillation import count_model, distill, student_config
+from deepfake_jax.training.forward import reconstruction_loss
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.objective import (
-    CROP_SIDE,
-    draw_swaps,
-    reconstruction_loss,
-    sum_losses,
-)
+from deepfake_jax.training.objective import CROP_SIDE, draw_swaps, sum_losses
 from deepfake_jax.training.progress_pictures import plot_losses
 from deepfake_jax.training.run_faces import (
     describe_run,
