@@ -69,6 +69,7 @@ def plain_frame(timed: TimedFrame) -> Frame | VideoFrame:
 def compose_frame(
     swapped: SwappedFrame,
     config: ConvertConfig,
+    *,
     finished: list[FinishedFace] | None = None,
 ) -> Frame | VideoFrame:
     """A frame with its faces pasted, native where it was.

@@ -61,7 +61,7 @@ def swap_stream(
         start = time.perf_counter()
         plain = plain_frame(frame.timed)
         finished = [finish_face(face, config) for face in frame.faces]
-        shown = compose_frame(frame, config, finished)
+        shown = compose_frame(frame, config, finished=finished)
         count = 0 if shown is plain else len(frame.faces)
         if config.side_by_side:
             shown = join_frames(plain, shown)

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from deepfake_jax.evaluation.seam import check_same_size
 from deepfake_jax.types import Face, Mask
 
 _SIDE = 128  # pixels at which faces are compared, so that all sizes count alike
@@ -113,11 +114,7 @@ class FlickerMeter:
         Raises:
             ValueError: the shapes differ.
         """
-        if source.shape != result.shape or source.shape[:2] != mask.shape:
-            raise ValueError(
-                "source, result and mask must have one height and width, got "
-                f"{source.shape}, {result.shape} and {mask.shape}"
-            )
+        check_same_size(source, result, mask)
         ended = [t for t, views in self._last.items() if views[-1].index < index - 1]
         for old in ended:
             del self._last[old]

@@ -51,11 +51,7 @@ def seam_error(
     Raises:
         ValueError: the shapes differ.
     """
-    if source.shape != result.shape or source.shape[:2] != mask.shape:
-        raise ValueError(
-            "source, result and mask must have one height and width, got "
-            f"{source.shape}, {result.shape} and {mask.shape}"
-        )
+    check_same_size(source, result, mask)
     inside = (mask > 0.5).astype(np.uint8)
     size = float(np.sqrt(np.count_nonzero(inside)))
     step = max(step_share * size, _MIN_STEP)
@@ -67,6 +63,19 @@ def seam_error(
             squares.append(_square_steps(source, result, mask, rays))
     found = np.concatenate(squares) if squares else np.zeros(0)
     return float(np.sqrt(found.mean())) if len(found) else 0.0
+
+
+def check_same_size(source: Frame, result: Frame, mask: Mask) -> None:
+    """Checks that a box before and after a paste and its mask are of one size.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if source.shape != result.shape or source.shape[:2] != mask.shape:
+        raise ValueError(
+            "source, result and mask must have one height and width, got "
+            f"{source.shape}, {result.shape} and {mask.shape}"
+        )
 
 
 def _cast_rays(

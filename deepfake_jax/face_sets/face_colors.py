@@ -32,7 +32,7 @@ def mean_color_shift(
         among: which of their faces count; all if None.
     """
     skins = {
-        side: measure_skin(faces, None if among is None else among[side])
+        side: measure_skin(faces, chosen=None if among is None else among[side])
         for side, faces in sets.items()
     }
     # Hosts of one run compare it: the last digits depend on their processors.
@@ -40,7 +40,7 @@ def mean_color_shift(
 
 
 def measure_skin(
-    faces: FaceSet, chosen: Int64[np.ndarray, "n"] | None = None
+    faces: FaceSet, *, chosen: Int64[np.ndarray, "n"] | None = None
 ) -> Float64[np.ndarray, "3"]:
     """Mean red, green and blue inside of the faces' outlines, each face alike."""
     means = []

@@ -272,16 +272,12 @@ class RotationReader:
         return self._filters
 
 
-def turn_upright(
-    native: VideoFrame, time_base: Fraction, filters: str | None = None
-) -> VideoFrame:
-    """Turn a native frame by its rotation flag; every sample moves unchanged.
+def turn_upright(native: VideoFrame, time_base: Fraction, filters: str) -> VideoFrame:
+    """Turn a native frame by filters of `read_rotation`; samples move unchanged.
 
     Where the chroma is halved in one direction only (4:2:2), a quarter turn has no such
     format to go to and the frame becomes 4:4:4.
     """
-    if filters is None:
-        _, filters = read_rotation(native)
     if not filters:
         return native
     name = native.format.name

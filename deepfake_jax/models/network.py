@@ -129,7 +129,7 @@ def bank_to_tree(params: SwapParams) -> Params:
 
 
 def from_tree(
-    tree: Mapping[str, Any], bank: Mapping[Side, Mapping[str, Any]] | None = None
+    tree: Mapping[str, Any], *, bank: Mapping[Side, Mapping[str, Any]] | None = None
 ) -> SwapParams:
     """The parameters of a checkpoint.
 

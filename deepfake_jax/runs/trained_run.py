@@ -114,7 +114,7 @@ def read_trained(folder: Path, *, step: int | None = None) -> TrainedRun | None:
         return None
     tree = restored.tree
     try:
-        params = from_tree(tree["ema"] or tree["params"], tree.get("bank"))
+        params = from_tree(tree["ema"] or tree["params"], bank=tree.get("bank"))
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}: the checkpoint of step {restored.step} lacks {error}; it was "

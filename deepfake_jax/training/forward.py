@@ -57,7 +57,7 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
         network: Network, code: Array, target: Array, mask: Array | None, side: Side
     ) -> tuple[Array, Array]:
         output, logits = model.draw(network, code, side)
-        error = reconstruction_loss(state.loss, output, target, mask)
+        error = reconstruction_loss(state.loss, output, target, mask=mask)
         if logits is not None and mask is not None:
             wrong = losses.mask_cross_entropy(logits, mask[..., 0])
             error = error + state.loss.mask_weight * wrong
@@ -125,7 +125,7 @@ def draw_other(
 
 
 def reconstruction_loss(
-    config: LossConfig, output: Array, target: Array, mask: Array | None = None
+    config: LossConfig, output: Array, target: Array, *, mask: Array | None = None
 ) -> Array:
     """The loss that a config describes, a scalar.
 

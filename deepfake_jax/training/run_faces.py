@@ -40,7 +40,7 @@ def split_faces(
     sets: Mapping[Side, FaceSet],
     config: TrainConfig,
     *,
-    teacher: TeacherRun | None = None,
+    teacher: TeacherRun | None,
 ) -> dict[Side, Split]:
     """Which faces of both sides to train on, and which to judge by.
 
@@ -103,7 +103,7 @@ def describe_run(
     config: TrainConfig,
     sets: Mapping[Side, FaceSet],
     among: Mapping[Side, Int[np.ndarray, "_"]],
-    teacher: TeacherRun | None = None,
+    teacher: TeacherRun | None,
 ) -> RunFacts:
     """What a checkpoint must say for a swap to need nothing else.
 

@@ -113,7 +113,7 @@ def test_several_faces_change_one_copy(native: bool):
     places = [place(20, 20, 100), place(60, 60, 120, track=1)]
     (swapped,) = paint(200, PLAIN).swap([(timed, places)])
     finished = [finish_face(face, PLAIN) for face in swapped.faces]
-    both = compose_frame(swapped, PLAIN, finished)
+    both = compose_frame(swapped, PLAIN, finished=finished)
     # The same, each face by itself into a frame of its own.
     one = compose_frame(replace(swapped, faces=swapped.faces[:1]), PLAIN)
     if isinstance(one, VideoFrame):

@@ -46,7 +46,7 @@ def test_only_the_faces_chosen_count(tmp_path: Path):
     faces = paint(tmp_path / "a", SKINS["a"], WALLS["a"])
     faces.faces[1:] = 0
     none = np.arange(3)
-    assert measure_skin(faces, none[:1]) == pytest.approx(SKINS["a"], abs=1e-3)
+    assert measure_skin(faces, chosen=none[:1]) == pytest.approx(SKINS["a"], abs=1e-3)
     assert measure_skin(faces) == pytest.approx(np.divide(SKINS["a"], 3), abs=1e-3)
     shift = mean_color_shift(
         {"a": faces, "b": faces}, among={"a": none[:1], "b": none[1:]}

@@ -344,7 +344,7 @@ def teacher(tmp_path_factory) -> Path:
     splits = split_faces(run, sets, config)
     record_split(run, sets, splits)
     among: dict[Side, np.ndarray] = {side: splits[side].train for side in SIDES}
-    facts = describe_run(config, sets, among)
+    facts = describe_run(config, sets, among, None)
     facts = replace(facts, color_shift=(3.0, -2.0, 5.0))  # not what these faces give
     tree = state_to_tree(init_state(jax.random.key(5), config))
     tree["step"] = np.int32(2)
