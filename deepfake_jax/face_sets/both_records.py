@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    VERSION,
+from deepfake_jax.face_sets.face_record import (
     FaceRecord,
     FaceSetError,
     make_record,
     read_lines,
+)
+from deepfake_jax.face_sets.face_set import (
+    DROPPED_NAME,
+    VERSION,
     read_record,
     write_record,
 )

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from deepfake_jax.face_sets.both_records import QUERY_MARK, read_both, write_both
-from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceRecord, FaceSetError
+from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
+from deepfake_jax.face_sets.face_set import RECORD_NAME
 from deepfake_jax.face_sets.set_files import PERSON_FOLDER
 from deepfake_jax.faces.identity import (
     cut_embedding_crop,
     make_crop_embedder,
     mean_embedding,
 )
-from deepfake_jax.faces.weights import AssetError
+from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.files import lock_output
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.imaging.region import Region

@@ -21,9 +21,7 @@ from deepfake_jax.face_sets.both_records import (
 from deepfake_jax.face_sets.contact_sheets import write_sheets
 from deepfake_jax.face_sets.face_queries import parse_query, read_key
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
-from deepfake_jax.face_sets.face_set import (
-    list_sets,
-)
+from deepfake_jax.face_sets.face_set import list_sets
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
 from deepfake_jax.files import file_crc, lock_output
 from deepfake_jax.progress import count

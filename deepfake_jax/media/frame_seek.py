@@ -12,13 +12,8 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from deepfake_jax.media.media_probe import (
-    VideoError,
-    VideoInfo,
-    open_source,
-    pick_video_stream,
-    probe_video,
-)
+from deepfake_jax.media.media_probe import VideoInfo, probe_video
+from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video_stream
 from deepfake_jax.media.pixel_formats import turn_upright
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from deepfake_jax.face_sets.face_queries import QueryError
-from deepfake_jax.face_sets.face_set import FaceSetError
+from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.files import OutputBusyError
 from deepfake_jax.studio import face_routes, media_routes, project_routes
 from deepfake_jax.studio.asked import Studio

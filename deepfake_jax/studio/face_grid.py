@@ -16,12 +16,8 @@ import cv2
 from deepfake_jax.face_sets.both_records import read_both
 from deepfake_jax.face_sets.face_choice import can_return
 from deepfake_jax.face_sets.face_queries import parse_query
-from deepfake_jax.face_sets.face_set import (
-    DROPPED_NAME,
-    RECORD_NAME,
-    FaceRecord,
-    list_sets,
-)
+from deepfake_jax.face_sets.face_record import FaceRecord
+from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME, list_sets
 from deepfake_jax.face_sets.set_files import SEARCH_ENDING
 from deepfake_jax.files import hidden_path, write_whole
 from deepfake_jax.studio.texts import RequestError
