@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
 from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video_stream
-from deepfake_jax.media.pixel_formats import turn_upright
+from deepfake_jax.media.pixel_formats import read_rotation, turn_upright
 from deepfake_jax.media.video_reader import TimedFrame, read_frames
 
 _MOST = 900  # frames between two key frames that are decoded to come to one
@@ -58,7 +58,7 @@ def _decode_at(
 
 
 def _make_frame(native: VideoFrame, info: VideoInfo) -> TimedFrame:
-    upright = turn_upright(native, info.time_base)
+    upright = turn_upright(native, info.time_base, read_rotation(native)[1])
     if (upright.height, upright.width) != (info.height, info.width):
         upright = upright.reformat(width=info.width, height=info.height)
     pts = (native.pts or 0) - round(info.origin / info.time_base)

@@ -40,7 +40,7 @@ def split_faces(
     sets: Mapping[Side, FaceSet],
     config: TrainConfig,
     *,
-    teacher: TeacherRun | None,
+    teacher: TeacherRun | None = None,
 ) -> dict[Side, Split]:
     """Which faces of both sides to train on, and which to judge by.
 
