@@ -39,10 +39,11 @@ from deepfake_jax.files import (
     write_json,
     write_whole,
 )
+from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.frame_index import FrameIndex, read_index
-from deepfake_jax.media.media_probe import VideoError, VideoInfo, probe_video
+from deepfake_jax.media.media_probe import VideoInfo, probe_video
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.sources import Source, parse_part
-from deepfake_jax.media.video_encoders import CONTAINERS
 from deepfake_jax.media.video_packets import PartJoiner, read_notes
 from deepfake_jax.provenance.facts import write_sidecar
 from deepfake_jax.version import own_version

@@ -17,7 +17,8 @@ from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.media.frame_index import FrameIndex
 from deepfake_jax.media.frame_writer import OutputSpec
-from deepfake_jax.media.media_probe import TruncatedVideoError, VideoInfo
+from deepfake_jax.media.media_probe import VideoInfo
+from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.video_packets import PartWriter
 from deepfake_jax.media.video_reader import TimedFrame, read_from
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.export.onnx_swap import Swap
-from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSetError, read_record
+from deepfake_jax.face_sets.face_record import FaceSetError
+from deepfake_jax.face_sets.face_set import RECORD_NAME, read_record
 from deepfake_jax.files import hash_file
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.trained_run import TrainedRun

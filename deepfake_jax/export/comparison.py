@@ -18,7 +18,8 @@ from jaxtyping import Array, Float32, Float64, UInt8
 from deepfake_jax.export.dfm import CROPS, INPUT, Program, draw_edge, make_resampling
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.face_sets.face_arrays import shift_color
-from deepfake_jax.face_sets.face_set import FaceSetError, read_record
+from deepfake_jax.face_sets.face_record import FaceSetError
+from deepfake_jax.face_sets.face_set import read_record
 from deepfake_jax.face_sets.face_shapes import face_points, flatten_landmarks
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE

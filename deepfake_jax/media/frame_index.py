@@ -14,12 +14,8 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from deepfake_jax.media.media_probe import (
-    VideoError,
-    VideoInfo,
-    open_source,
-    pick_video_stream,
-)
+from deepfake_jax.media.media_probe import VideoInfo
+from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video_stream
 from deepfake_jax.media.source_clock import SourceClock, read_packets
 from deepfake_jax.media.truncation import check_whole
 

@@ -21,9 +21,10 @@ import av
 from av import Packet, VideoFrame
 
 from deepfake_jax.files import format_json, write_whole
+from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.frame_writer import OutputSpec, abandon
-from deepfake_jax.media.media_probe import VideoError
-from deepfake_jax.media.video_encoders import CONTAINERS, add_encoder
+from deepfake_jax.media.opened_videos import VideoError
+from deepfake_jax.media.video_encoders import add_encoder
 from deepfake_jax.media.video_writer import MOST_REORDERED, VideoWriter
 from deepfake_jax.types import Frame
 

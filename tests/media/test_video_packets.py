@@ -7,7 +7,7 @@ import pytest
 from videos import copy_spec, make_video, read_packets
 
 from deepfake_jax.media.frame_writer import OutputSpec
-from deepfake_jax.media.media_probe import VideoError
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.video_packets import PartJoiner, PartWriter, read_notes
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.media.video_writer import VideoWriter
