@@ -20,7 +20,7 @@ from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import read_record
-from deepfake_jax.face_sets.face_shapes import face_points, flatten_landmarks
+from deepfake_jax.face_sets.face_shapes import align_landmarks, flatten_landmarks
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
@@ -58,7 +58,7 @@ def gather_examples(run: Path, swap: Swap) -> Examples:
         records = [records[i] for i in spread(len(records), _FACES)]
         faces = [read_picture(folder / record.file) for record in records]
         rows = [
-            flatten_landmarks(face_points(record), swap.landmark_numbers)
+            flatten_landmarks(align_landmarks(record), swap.landmark_numbers)
             for record in records
         ]
         if faces:
