@@ -26,8 +26,6 @@ from .training.batch import Pair as Pair
 from .training.data import load_batches as load_batches
 from .training.data import make_batch as make_batch
 from .cli.demo import run_demo as run_demo
-from .models.fine_detail import match_detail as match_detail
-from .models.fine_detail import measure_energies as measure_energies
 from .imaging.region import Detection as Detection
 from .faces.detection import make_detector as make_detector
 from .training.distillation import distill as distill

@@ -168,15 +168,6 @@ class ConvertConfig(SearchConfig):
     blend: Annotated[str, AfterValidator(partial(_check, BLENDS)), Doc(_BLEND)] = (
         "alpha"
     )
-    recall: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Draw swaps near to real faces of the person that the network learned from, those
-    likest in pose, expression and looks: more is more of the person, less of the
-    expression; 0 draws what the network makes of the source alone."""
-    exemplars: bool = True
-    """Lend swaps the fine detail of real faces of the person that look much alike."""
-    detail: Annotated[float, Field(ge=1, le=4)] = 1.5
-    """Raise the swapped face's fine detail to as much as the person's real faces have,
-    at most by this factor; 1 leaves it as the network draws it."""
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Sharpen the swapped face by this amount; 0.5 is mild."""
     side_by_side: bool = False
@@ -221,7 +212,4 @@ def classic_options() -> ConvertConfig:
         blend="alpha",
         steady=False,
         landmarks="none",
-        recall=0.0,
-        exemplars=False,
-        detail=1.0,
     )

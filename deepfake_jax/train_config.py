@@ -95,14 +95,6 @@ class LossConfig:
     """Weight of how far landmarks that one linear map reads from the codes of both
     people are from where they lie: the same pose and expression then has like codes.
     For networks that align codes."""
-    critic_weight: _NonNegative = 0.0
-    """Weight of how far faces are from fooling a critic, which learns to tell drawn
-    faces from real ones: sharper faces, for half of the speed; with a hundred faces a
-    side swaps break (BENCHMARKS.md). 0 has none."""
-    critic_start: Annotated[int, Field(ge=0)] = 0
-    """Steps before the critic begins; while faces are blurred it has nothing to say."""
-    critic_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    """Step size of the critic's own optimizer."""
 
     @property
     def weighs_parts(self) -> bool:
@@ -141,6 +133,9 @@ class TrainConfig:
     """Shift A's faces to B's mean colour, so that one code can serve both."""
     batch_size: _Positive = 64
     """Faces a step of each side, over all devices together."""
+    rare_share: _Share = 0.0
+    """Share of the draws that go by how rarely a face's eyes, mouth and pose look so
+    among its person's: blinks and open mouths twice as often at 1."""
     half_steps: Annotated[int, Field(ge=0)] = 0
     """Steps at half of the crops' size, before the whole: `lite128` alone has both."""
     steps: _Positive | None = None
@@ -160,9 +155,6 @@ class TrainConfig:
     """Compute activations again in the backward pass instead of keeping them: a third
     more work. For networks or batches that do not fit on a GPU or TPU; on a CPU the
     convolutions' own buffers are larger, and it saves nothing."""
-    exemplars: Annotated[int, Field(ge=0)] = 64
-    """Real faces of each side that checkpoints keep, whose fine detail swaps borrow;
-    12 kB each. 0 keeps no picture of anyone."""
     log_every: _Positive = 10
     """Steps between lines of metrics.jsonl."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0
@@ -190,6 +182,11 @@ class TrainConfig:
 
 
 _ADAPTER = TypeAdapter(TrainConfig)
+# What earlier versions had, and their runs' configs still name; see BENCHMARKS.md.
+_REMOVED = {
+    "": ("exemplars",),
+    "loss": ("critic_weight", "critic_start", "critic_learning_rate"),
+}
 
 
 def list_presets() -> dict[str, Path]:
@@ -231,8 +228,11 @@ def config_from_dict(tree: Any, *, where: str = "config") -> TrainConfig:
     """Builds a config from nested dicts; raises ConfigError as `load_config`."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{where}: expected keys and values, got {tree!r}")
+    tree = {key: value for key, value in tree.items() if key not in _REMOVED[""]}
+    if isinstance(loss := tree.get("loss"), Mapping):
+        tree["loss"] = {k: v for k, v in loss.items() if k not in _REMOVED["loss"]}
     try:
-        return _ADAPTER.validate_python(dict(tree))
+        return _ADAPTER.validate_python(tree)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error)}") from None
 

@@ -1,4 +1,4 @@
-"""Swaps with parameters none of which is zero, and all that they remember."""
+"""Swaps with parameters none of which is zero."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,14 +10,13 @@ from networks import begin_params
 
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.models.code_bank import build_bank
 from deepfake_jax.models.network import CodeStatistics
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side
 
 
-def make_swap(name: Any, *, align: bool = True, to: Side = "b", bank: int = 0) -> Swap:
-    """A network with parameters none of which is zero, and all that it remembers."""
+def make_swap(name: Any, *, align: bool = True, to: Side = "b") -> Swap:
+    """A network with parameters none of which is zero."""
     config = ModelConfig(name=name, width=8, align_codes=align)
     model = make_autoencoder(config)
     rng = np.random.default_rng(5)
@@ -37,9 +36,4 @@ def make_swap(name: Any, *, align: bool = True, to: Side = "b", bank: int = 0) -
                 for side, mean, spread in zip(SIDES, draw[:2], draw[2:], strict=True)
             },
         )
-        known = {}
-        for side in SIDES if bank else ():
-            codes = rng.normal(size=(bank, numbers)).astype(np.float32)
-            known[side] = build_bank(codes, rng.normal(100, 9, (bank, 10)))
-        params = replace(params, bank=known)
     return Swap(config, model, params, to)

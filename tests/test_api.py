@@ -46,7 +46,7 @@ WITHOUT_MEDIA = [
     )
 ]
 # Modules of `training` that are compiled.
-COMPILED: Sequence[str] = ("forward", "objective", "step", "state", "devices", "critic")
+COMPILED: Sequence[str] = ("forward", "objective", "step", "state", "devices")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,7 +1,6 @@
 """The whole way on the project's own samples, with a bound on what comes out."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -103,15 +102,27 @@ def test_the_demo_writes_what_it_says(carphone, tmp_path):
     # Time for one step and no more: `test_footage_to_swap` looks at quality.
     result = run_demo(out, minutes=0.01)
     names = {path.name for path in out.iterdir()}
-    files = {"swapped.mp4", "comparison.png", "preview.png", "loss.png", "report.json"}
+    videos = {"a_to_b.mp4": (176, 144, 120), "b_to_a.mp4": (640, 360, 472)}
+    files = {"comparison.png", "preview.png", "loss.png", "report.json", *videos}
     assert files <= names
     report = json.loads((out / "report.json").read_text())
-    assert report["train"]["step"] >= 1 and report["convert"]["frames"] == 120
-    assert "Synthetic media" in report["notice"]
-    assert report == json.loads(json.dumps(replace(result).__dict__))
+    assert report["train"]["step"] >= 1
+    for name, (width, height, frames) in videos.items():
+        probed = probe_video(out / name)
+        assert (probed.width, probed.height) == (width, height)
+        assert report["convert"][name]["frames"] == frames
+        assert sidecar_path(out / name).exists()
+    # A few frames hide her face behind her hands.
+    assert report["extract"]["a"]["faces"] >= 110
+    assert report["extract"]["b"]["faces"] >= 400
+    for direction in ("a_to_b", "b_to_a"):
+        figures = report["figures"][direction]
+        assert {"identity_transfer", "following", "drawn_sharpness"} <= set(figures)
+    assert "Synthetic media" in report["notice"] and report["what_helps"]
+    assert Path(result.out) == out.resolve()
     shape = read_picture(out / "comparison.png").shape
-    assert shape == (32 + 2 * 2 * 144, 5 * 2 * 176, 3)
-    assert sidecar_path(out / "swapped.mp4").exists()
+    # As wide a column of both: 144 of 176 pixels, and 360 of 640.
+    assert shape == (32 + 2 * 262 + 2 * 180, 6 * 320, 3)
     # Another demo may take its place, but nothing of anybody else's.
     check_known(out, _KNOWN)
     (out / "run" / "notes.txt").write_text("do not touch")

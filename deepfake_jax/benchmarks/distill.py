@@ -138,7 +138,6 @@ def measure_distill(
     config = replace(
         config,
         model=replace(config.model, width=small.model.width),
-        exemplars=small.exemplars,
         steps=student.step,
         minutes=None,
         holdout=known.holdout,
@@ -179,26 +178,19 @@ def _check_end(result: TrainResult) -> None:
 
 def make_finished(run: TrainedRun) -> Swapper:
     """A run's swapper of A's faces as B, as `convert` uses it."""
-    return make_swapper(
-        run.model,
-        run.params,
-        to="b",
-        source="a",
-        energies=run.facts.energies.get("b"),
-        exemplars=True,
-    )
+    return make_swapper(run.model, run.params, to="b", source="a")
 
 
 def _time_swaps(
     swappers: list[Swapper], real: Mapping[Side, RealFaces], rounds: int
 ) -> list[float]:
     """Faces a second of each, in turns, medians; compilation is apart."""
-    crops, landmarks = real["a"].crops, real["a"].sample.landmarks
+    crops = real["a"].crops
     seconds: list[list[float]] = [[] for _ in swappers]
     for number in range(rounds + 1):
         for times, swapper in zip(seconds, swappers, strict=True):
             start = time.perf_counter()
-            swapper(crops, landmarks)
+            swapper(crops)
             if number:
                 times.append(time.perf_counter() - start)
     return [len(crops) / statistics.median(times) for times in seconds]

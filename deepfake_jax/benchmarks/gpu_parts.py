@@ -27,7 +27,6 @@ from deepfake_jax.benchmarks.step import draw_batch, measure_step
 from deepfake_jax.benchmarks.train import measure_train, write_drawn_set
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.files import format_json
-from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.runs.run_folder import PREVIEW_NAME
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import load_run
@@ -261,14 +260,13 @@ def time_swaps(plan: Plan) -> Iterator[Row]:
             run = _train_briefly(plan, Path(name))
         trained = load_run(run)
     model = trained.model
-    swapper = make_swapper(model, trained.params, to="b", source="a", exemplars=True)
+    swapper = make_swapper(model, trained.params, to="b", source="a")
     shape = (_CROPS, model.crop_size, model.crop_size, 3)
     crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    landmarks = [template_landmarks(256)] * _CROPS
     times = []
     for _ in range(4):
         start = time.perf_counter()
-        swapper(crops, landmarks)
+        swapper(crops)
         times.append(time.perf_counter() - start)
     rate = _CROPS / statistics.median(times[1:])
     yield {"what": f"{_CROPS} crops of {model.crop_size} px", "faces_per_second": rate}

@@ -99,7 +99,7 @@ def take_median(values: Sequence[Any]) -> Any:
 
 
 def keep_numbers(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures without their parts and what is borrowed, which not every run has."""
+    """Figures without their parts, which not every run has."""
     return {k: value for k, value in figures.items() if isinstance(value, int | float)}
 
 

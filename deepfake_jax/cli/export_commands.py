@@ -40,9 +40,6 @@ class Export(Command):
     """Of the weights in the file: float16 halves it. Arithmetic stays float32."""
     checkpoint: Literal["last", "best"] = "last"
     """Of the run: the last, or the best by its held-out faces."""
-    exemplars: bool = True
-    """Format onnx: keep the run's real faces of the person inside, which lend swaps
-    their fine detail. Without them, nobody's picture is in the file."""
     overwrite: Switch = False
     """Replace a file that exists."""
 
@@ -59,7 +56,6 @@ class Export(Command):
             program=self.program,
             precision=self.precision,
             checkpoint=self.checkpoint,
-            exemplars=self.exemplars,
             overwrite=self.overwrite,
         )
 
@@ -69,11 +65,6 @@ class Export(Command):
             f"{result.direction} in {result.out}, {result.bytes / 1e6:.1f} MB; differs "
             f"from JAX by {result.difference:.1g} at most ({result.compared_on})"
         ]
-        if result.real_faces:
-            lines.append(
-                f"it holds {result.real_faces} small pictures of the person; "
-                "--no-exemplars leaves them out"
-            )
         if result.readable_until:
             lines.append(
                 f"JAX promises to read it until {result.readable_until}; keep the run"

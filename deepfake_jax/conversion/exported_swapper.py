@@ -1,6 +1,5 @@
 """The swapper of frames that an exported run makes, without JAX."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,15 +27,9 @@ def make_exported_swapper(exported: ExportedRun, config: ConvertConfig) -> Frame
             f"--checkpoint {config.checkpoint}, but this file is of the "
             f"{card['checkpoint']} one; leave it out, or export that one"
         )
-    swap = partial(
-        exported.swap,
-        recall=config.recall,
-        most_detail=config.detail,
-        exemplars=config.exemplars,
-    )
     shift = np.asarray(card["color_shift"], np.float64)
     return FrameSwapper(
-        swap,
+        exported.swap,
         card["crop_size"],
         config,
         shift=shift if shift.any() else None,

@@ -5,7 +5,7 @@ uses.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,9 +23,7 @@ from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import (
-    FACE_SIZE,
     crop_matrix,
-    template_landmarks,
 )
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
@@ -138,7 +136,7 @@ class FrameSwapper:
 
     def __init__(
         self,
-        network: Callable[[Crops, Sequence[Landmarks | None]], Crops],
+        network: Callable[[Crops], Crops],
         crop_size: int,
         config: ConvertConfig,
         *,
@@ -167,8 +165,7 @@ class FrameSwapper:
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size
-        landmarks = [template_landmarks(FACE_SIZE, count=68)] * CHUNK
-        self._network(np.zeros((CHUNK, size, size, 3), np.uint8), landmarks)
+        self._network(np.zeros((CHUNK, size, size, 3), np.uint8))
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:
         """Swaps the faces of a few frames as one batch."""
@@ -196,7 +193,7 @@ class FrameSwapper:
     def _swap_cuts(self, cuts: list[_Cut]) -> list[SwappedFace]:
         crops = self._shrink(np.stack([cut.seen for cut in cuts]))
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
-        news = self._network(shifted, [cut.placed.landmarks for cut in cuts])
+        news = self._network(shifted)
         return [
             self._measure(cut, crop, new)
             for cut, crop, new in zip(cuts, crops, news, strict=True)

@@ -18,15 +18,7 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
         for side, vector in trained.facts.identities.items()
     }
     return FrameSwapper(
-        make_swapper(
-            trained.model,
-            trained.params,
-            to=config.to,
-            energies=trained.facts.energies.get(config.to),
-            most_detail=config.detail,
-            recall=config.recall,
-            exemplars=config.exemplars,
-        ),
+        make_swapper(trained.model, trained.params, to=config.to),
         trained.model.crop_size,
         config,
         shift=trained.facts.shift if origin == "a" else None,

@@ -137,7 +137,7 @@ class SingleFrames:
         key = (run, config.checkpoint, state)
         if self._run is None or self._run[0] != key:
             self._run = key, load_run(run, checkpoint=config.checkpoint)
-        drawn = (key, config.to, config.recall, config.exemplars, config.detail)
+        drawn = (key, config.to)
         if self._swapper is None or self._swapper[0] != drawn:
             self._swapper = drawn, make_frame_swapper(self._run[1], config)
         return self._swapper[1].with_config(config)

@@ -109,10 +109,6 @@ def describe(evaluation: Evaluation) -> str:
                 for n, p in parts.items()
             )
             lines.append(f"  follows (correlation x slope): {', '.join(told)}")
-        if swap.borrowed is not None:
-            lines.append(
-                f"  with what `convert` borrows: {_describe_swaps(swap.borrowed)}"
-            )
     if evaluation.clip is not None:
         clip = evaluation.clip
         flicker = "" if clip.flicker is None else f", flicker {clip.flicker:.2f}"

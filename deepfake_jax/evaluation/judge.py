@@ -7,7 +7,6 @@ without a landmarker judges quickly, by few embeddings.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -73,9 +72,6 @@ class SideFigures:
 class SwapFigures:
     """How good swaps of one direction are, as the network itself draws them.
 
-    Nothing is borrowed: no recall, no exemplars, no detail raised. What borrowing adds
-    stands in `borrowed`.
-
     Attributes:
         identity_transfer: see `Likeness`, as the three after it.
         cos_to_target: likewise.
@@ -94,8 +90,6 @@ class SwapFigures:
         artefacts: see `drawn_detail.artefacts`.
         leak: see `pasted.measure_leak`, of the default mask.
         tint: see `pasted.measure_tint`, of the default color and mask.
-        borrowed: the same of swaps as `convert` draws them by default; None where the
-            run has nothing to borrow.
     """
 
     identity_transfer: float = math.nan
@@ -115,7 +109,6 @@ class SwapFigures:
     artefacts: float = math.nan
     leak: float = math.nan
     tint: float = math.nan
-    borrowed: "SwapFigures | None" = None
 
 
 @dataclass(frozen=True)
@@ -164,8 +157,6 @@ def draw_crops(
     real: Mapping[Side, RealFaces],
     side: Side,
     to: Side,
-    *,
-    borrow: bool = False,
 ) -> Crops:
     """One side's crops as a run's network draws them.
 
@@ -174,14 +165,9 @@ def draw_crops(
         real: faces of both people.
         side: whose crops.
         to: by whose decoder.
-        borrow: recall codes, take detail of exemplars and raise it, as `convert` does
-            by default.
     """
-    more: dict[str, Any] = {"recall": 0.0}
-    if borrow:
-        more = {"energies": run.facts.energies.get(to), "exemplars": True}
-    swapper = make_swapper(run.model, run.params, to=to, source=side, **more)
-    return swapper(real[side].crops, real[side].sample.landmarks)
+    swapper = make_swapper(run.model, run.params, to=to, source=side)
+    return swapper(real[side].crops)
 
 
 def _judge_side(
@@ -209,11 +195,7 @@ def _judge_swaps(
     judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side, to: Side
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
-    figures = _judge_drawn(judge, real[side], real[to], draw_crops(run, real, side, to))
-    if judge.landmarker is None or not (run.params.bank or run.params.faces):
-        return figures
-    lent = draw_crops(run, real, side, to, borrow=True)
-    return replace(figures, borrowed=_judge_drawn(judge, real[side], real[to], lent))
+    return _judge_drawn(judge, real[side], real[to], draw_crops(run, real, side, to))
 
 
 def _judge_drawn(

@@ -50,12 +50,9 @@ def make_card(
         "precision": precision,
         "direction": f"{swap.source}_to_{swap.to}",
         "face_sets": {side: _describe_set(run, side) for side in SIDES},
-        "bank_faces": len(swap.params.bank[swap.to].codes) if swap.recalls else 0,
-        "landmark_numbers": swap.landmark_numbers,
         "masked": swap.model.masked,
         # Grey levels that A's faces need; B's are seen as they are.
         "color_shift": list(facts.color_shift) if swap.source == "a" else [0.0] * 3,
-        "detail": list(facts.detail.get(swap.to, ())),
     }
 
 

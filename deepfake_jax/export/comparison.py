@@ -1,7 +1,7 @@
 """Whether an exported file draws what JAX draws, measured before it is written.
 
-Real faces are taken where there are some: of the face set that the run was trained on,
-else those that the run itself keeps; else smooth pictures are drawn.
+Real faces are taken where there are some, of the face set that the run was trained on;
+else smooth pictures are drawn.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,8 @@ from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import read_record
-from deepfake_jax.face_sets.face_shapes import align_landmarks, flatten_landmarks
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.models.network import SwapParams
 from deepfake_jax.models.swap_faces import encode_swap
@@ -40,13 +39,10 @@ class Examples:
 
     Attributes:
         faces: pictures of 256 pixels, in the colors that the source has in footage.
-        landmarks: rows of numbers, as the bank has them; None where it has none, or
-            they are not known.
         origin: where they are from, in words.
     """
 
     faces: UInt8[np.ndarray, "n 256 256 3"]
-    landmarks: Float32[np.ndarray, "n m"] | None
     origin: str
 
 
@@ -57,35 +53,11 @@ def gather_examples(run: Path, swap: Swap) -> Examples:
         records = read_record(folder)[1]
         records = [records[i] for i in spread(len(records), _FACES)]
         faces = [read_picture(folder / record.file) for record in records]
-        rows = [
-            flatten_landmarks(align_landmarks(record), swap.landmark_numbers)
-            for record in records
-        ]
         if faces:
-            known = [row for row in rows if row is not None]
-            whole = len(known) == len(faces)
-            landmarks = np.stack(known).astype(np.float32) if whole else None
-            return Examples(np.stack(faces), landmarks, "faces of the run's face set")
+            return Examples(np.stack(faces), "faces of the run's face set")
     except (FaceSetError, PictureError, ValueError, OSError):
         pass
-    kept = swap.params.faces.get(swap.source, ())
-    if len(kept):
-        chosen = [kept[i] for i in spread(len(kept), _FACES)]
-        return Examples(
-            np.stack([_widen(np.asarray(face)) for face in chosen]),
-            None,
-            "faces that the run keeps",
-        )
-    return Examples(_draw_faces(), None, "drawn faces")
-
-
-def _widen(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "256 256 3"]:
-    """A crop back in a face picture whose margin repeats its edge."""
-    inner = round(COVERAGE * FACE_SIZE)
-    margin = (FACE_SIZE - inner) // 2
-    middle = cv2.resize(crop, (inner, inner), interpolation=cv2.INTER_LINEAR)
-    sides = (margin, margin, margin, margin)
-    return cv2.copyMakeBorder(middle, *sides, cv2.BORDER_REPLICATE)
+    return Examples(_draw_faces(), "drawn faces")
 
 
 def _draw_faces() -> UInt8[np.ndarray, "n 256 256 3"]:
@@ -98,11 +70,10 @@ def _draw_faces() -> UInt8[np.ndarray, "n 256 256 3"]:
 
 
 def run_jax(
-    swap: Swap, crops: Crops, landmarks: Float32[np.ndarray, "n m"] | None = None
+    swap: Swap, crops: Crops
 ) -> tuple[Crops, Float32[np.ndarray, "n s s"] | None]:
     """What `swap_faces` draws, and the mask of a network that has one."""
-    known = None if landmarks is None else jnp.asarray(landmarks)
-    drawn, logits = _draw(swap.params, jnp.asarray(crops), known, swap=swap)
+    drawn, logits = _draw(swap.params, jnp.asarray(crops), swap=swap)
     mask = None if logits is None else np.asarray(jax.nn.sigmoid(logits))
     return np.asarray(drawn), mask
 
@@ -111,15 +82,12 @@ def run_jax(
 def _draw(
     params: SwapParams,
     crops: Float32[Array, "n s s 3"],
-    landmarks: Float32[Array, "n m"] | None,
     *,
     swap: Swap,
 ) -> tuple[Array, Array | None]:
     model = swap.model
     if model.align_codes:
-        code = encode_swap(
-            model, params, crops, source=swap.source, to=swap.to, landmarks=landmarks
-        )
+        code = encode_swap(model, params, crops, source=swap.source, to=swap.to)
     else:
         code = model.encode(params.network, crops)
     drawn = model.draw(params.network, code, swap.to)
@@ -137,16 +105,10 @@ def compare_onnx(session: Any, swap: Swap, examples: Examples, shift: Any) -> fl
     """
     pictures = shift_color(examples.faces, np.asarray(shift, np.float64))
     crops = crop_faces(pictures, swap.model.crop_size).astype(np.float32) / 255
-    apart = 0.0
-    for landmarks in (None, examples.landmarks) if swap.recalls else (None,):
-        given = {"faces": crops}
-        given |= {} if landmarks is None else {"landmarks": landmarks}
-        drawn, mask = run_jax(swap, crops, landmarks)
-        found = session.run(None, given)
-        apart = max(apart, _measure(found[0], drawn))
-        if mask is not None:
-            apart = max(apart, _measure(found[1][..., 0], mask))
-    return apart
+    drawn, mask = run_jax(swap, crops)
+    found = session.run(None, {"faces": crops})
+    apart = _measure(found[0], drawn)
+    return apart if mask is None else max(apart, _measure(found[1][..., 0], mask))
 
 
 def compare_dfm(

@@ -26,7 +26,6 @@ from deepfake_jax.imaging.face_template import (
     template_landmarks,
 )
 from deepfake_jax.imaging.landmark_masks import extended_mask
-from deepfake_jax.models.code_bank import RECALLED
 from deepfake_jax.types import Mask
 
 Program = Literal["facefusion", "deepfacelive", "deepfacelab"]
@@ -158,8 +157,7 @@ def add_dfm(
     if np.any(shift):
         added = graph.constant(shift.reshape(1, 3, 1, 1) / 255)
         crops = clip(graph.apply("Add", crops, added))
-    recall = graph.constant(RECALLED) if swap.recalls else ""
-    drawn = add_swap(graph, swap, crops, recall=recall)
+    drawn = add_swap(graph, swap, crops)
     large = resample(drawn.crops, rows.up, columns.up)
     shown = graph.constant(inside)
     face = graph.apply("Mul", large, shown)

@@ -20,7 +20,6 @@ from deepfake_jax.export.dfm import Program
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.files import lock_output, write_json, write_whole
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Side
 
@@ -45,7 +44,6 @@ class ExportResult:
         bytes: its size.
         difference: the largest one to JAX, of pictures in [0, 1].
         compared_on: what faces that was measured on.
-        real_faces: pictures of the target inside the file.
         readable_until: where the format ends, the date; else empty.
     """
 
@@ -55,7 +53,6 @@ class ExportResult:
     bytes: int
     difference: float
     compared_on: str
-    real_faces: int = 0
     readable_until: str = ""
 
 
@@ -68,7 +65,6 @@ def export_run(
     program: Program = "facefusion",
     precision: Precision = "float32",
     checkpoint: Literal["last", "best"] = "last",
-    exemplars: bool = True,
     overwrite: bool = False,
 ) -> ExportResult:
     """Writes one direction of a run as a file.
@@ -81,8 +77,6 @@ def export_run(
         program: whose crops a .dfm is for.
         precision: of the weights in the file; arithmetic is float32.
         checkpoint: of the run.
-        exemplars: whether format "onnx" keeps the run's real faces of the target, which
-            lend fine detail to `convert`'s swaps.
         overwrite: replace a file that exists.
 
     Raises:
@@ -105,7 +99,6 @@ def export_run(
             program=program,
             precision=precision,
             checkpoint=checkpoint,
-            exemplars=exemplars,
             overwrite=overwrite,
         )
 
@@ -120,7 +113,6 @@ def export_trained(
     program: Program = "facefusion",
     precision: Precision = "float32",
     checkpoint: Literal["last", "best"] = "last",
-    exemplars: bool = True,
     overwrite: bool = False,
 ) -> ExportResult:
     """`export_run` of a run that was read already, without its checks of `out`."""
@@ -129,7 +121,7 @@ def export_trained(
     card = make_card(trained, swap, run, kind=kind, precision=precision)
     card["checkpoint"] = checkpoint
     examples = gather_examples(run, swap)
-    job = _Job(trained, swap, card, examples, program, exemplars)
+    job = _Job(trained, swap, card, examples, program)
     with write_whole(out, overwrite=overwrite) as partial:
         difference = _WRITERS[kind](job, partial)
         if not difference <= _APART[precision]:  # NaN, too
@@ -150,7 +142,6 @@ def export_trained(
         bytes=out.stat().st_size,
         difference=difference,
         compared_on=examples.origin,
-        real_faces=card.get("real_faces", 0),
         readable_until=card.get("readable_until", ""),
     )
 
@@ -162,18 +153,15 @@ class _Job:
     card: dict[str, Any]
     examples: Examples
     program: Program
-    exemplars: bool
 
 
 def _write_onnx(job: _Job, path: Path) -> float:
     from deepfake_jax.export.onnx_files import build_onnx
 
     swap, card = job.swap, job.card
-    lent = _lend(job) if job.exemplars else None
-    card["real_faces"] = 0 if lent is None else len(lent[0]) // 2
     card |= describe_identities(job.trained, swap)
     half = card["precision"] == "float16"
-    path.write_bytes(build_onnx(swap, card, half=half, lent=lent).SerializeToString())
+    path.write_bytes(build_onnx(swap, card, half=half).SerializeToString())
     return compare_onnx(_open(path), swap, job.examples, card["color_shift"])
 
 
@@ -208,18 +196,6 @@ _WRITERS: dict[str, Callable[[_Job, Path], float]] = {
     "dfm": _write_dfm,
     "stablehlo": _write_stablehlo,
 }
-
-
-def _lend(job: _Job) -> tuple[np.ndarray, np.ndarray] | None:
-    """Real faces of the target with their mirror images, and drawings of them."""
-    real = np.asarray(job.swap.params.faces.get(job.swap.to, ()))
-    if not len(real):
-        return None
-    real = np.concatenate([real, real[:, :, ::-1]])
-    # As `make_swapper` has them drawn, in the run's own precision.
-    to, trained = job.swap.to, job.trained
-    redraw = make_swapper(trained.model, trained.params, to=to, source=to)
-    return real, redraw(real)
 
 
 def _open(path: Path) -> Any:

@@ -1,12 +1,9 @@
 """Files of ONNX of a swap: of our own crops, and the .dfm of other programs.
 
 Our own file, format "onnx", takes what `swap_faces` takes: ``faces`` (n, size, size,
-3), RGB in [0, 1], and where the run has a bank two inputs that need not be given:
-``recall``, the share, and ``landmarks`` (n or 1, numbers) as `flatten_landmarks` gives
-them, NaN where they are not known. It gives ``swapped`` (n, size, size, 3) and, of a
-network that draws one, ``mask`` (n, size, size, 1). What `runs.exported_run` needs
-beside that is in the card, under `CARD`, and real faces that lend detail in constants
-that no node reads.
+3), RGB in [0, 1]. It gives ``swapped`` (n, size, size, 3) and, of a network that draws
+one, ``mask`` (n, size, size, 1). What `runs.exported_run` needs beside that is in the
+card, under `CARD`.
 """
 
 from collections.abc import Mapping
@@ -14,52 +11,35 @@ from typing import Any
 
 import numpy as np
 import onnx
-from jaxtyping import UInt8
 
 from deepfake_jax.export.dfm import INPUT, OUTPUTS, Program, add_dfm
 from deepfake_jax.export.onnx_graph import Graph
 from deepfake_jax.export.onnx_swap import Swap, add_swap
 from deepfake_jax.files import format_json
-from deepfake_jax.models.code_bank import RECALLED
-from deepfake_jax.runs.exported_run import CARD, DRAWN, REAL
+from deepfake_jax.runs.exported_run import CARD
 from deepfake_jax.version import own_version
 
-Lent = tuple[UInt8[np.ndarray, "k h w 3"], UInt8[np.ndarray, "k h w 3"]]
 
-
-def build_onnx(
-    swap: Swap, card: Mapping[str, Any], *, half: bool, lent: Lent | None = None
-) -> onnx.ModelProto:
+def build_onnx(swap: Swap, card: Mapping[str, Any], *, half: bool) -> onnx.ModelProto:
     """A swap of our own crops.
 
     Args:
         swap: what is exported.
         card: what it is, kept inside.
         half: keep weights as float16.
-        lent: real faces of the target and the network's drawings of them, for
-            `Exemplars`; None keeps none.
 
     Raises:
         ValueError: the network is not known here, or too large for a file.
     """
     graph, size = Graph(half=half), swap.model.crop_size
     inputs: dict[str, list[int | str]] = {"faces": ["n", size, size, 3]}
-    recall, landmarks = "", None
-    if swap.recalls:
-        # Inputs that bear a constant's name have that as their default.
-        recall = graph.constant(RECALLED, name="recall")
-        unknown = np.full((1, swap.landmark_numbers), np.nan, np.float32)
-        landmarks = graph.constant(unknown, name="landmarks")
-        inputs |= {"recall": [], "landmarks": ["known", swap.landmark_numbers]}
     crops = graph.apply("Transpose", "faces", perm=[0, 3, 1, 2])
-    drawn = add_swap(graph, swap, crops, recall=recall, landmarks=landmarks)
+    drawn = add_swap(graph, swap, crops)
     outputs: dict[str, list[int | str]] = {}
     for name, value, channels in (("swapped", drawn.crops, 3), ("mask", drawn.mask, 1)):
         if value is not None:
             graph.give(graph.apply("Transpose", value, perm=[0, 2, 3, 1]), name)
             outputs[name] = ["n", size, size, channels]
-    for name, faces in zip((REAL, DRAWN), lent or (), strict=False):
-        graph.constant(faces, name=name)
     return graph.finish(inputs, outputs, metadata=_keep(card), version=own_version())
 
 

@@ -86,7 +86,7 @@ def _take_parts(swap: Swap) -> SwapParams:
     params = swap.params
     decoders: dict[Side, Params] = {swap.to: params.network.decoders[swap.to]}
     network = Network(decoders, params.network.encoder)
-    return SwapParams(network, params.statistics, params.bank if swap.recalls else {})
+    return SwapParams(network, params.statistics)
 
 
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:

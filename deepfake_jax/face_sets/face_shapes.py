@@ -19,31 +19,6 @@ from deepfake_jax.imaging.face_template import (
 from deepfake_jax.types import Landmarks, Side
 
 JAW = 17  # leading ones of 68 landmarks, which follow the outline
-INNER = 2 * (68 - JAW)  # numbers of the landmarks inside of the face's outline
-FIVE = 2 * 5
-
-
-def flatten_landmarks(
-    landmarks: Landmarks | None, count: int
-) -> Float64[np.ndarray, " m"] | None:
-    """A face's landmarks as shapes are compared.
-
-    Args:
-        landmarks: 68 or 5, in the pixels of the face picture.
-        count: how many numbers: 102 are the 51 points inside of the face's outline,
-            which is more who it is than what it does; 10 are the five points.
-
-    Returns:
-        x and y of each; None where `landmarks` cannot give so many.
-    """
-    if landmarks is None:
-        return None
-    if count == INNER and len(landmarks) == 68:
-        return np.asarray(landmarks[JAW:], np.float64).ravel()
-    if count == FIVE and len(landmarks) in (5, 68):
-        five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
-        return np.asarray(five, np.float64).ravel()
-    return None
 
 
 def stack_landmarks(

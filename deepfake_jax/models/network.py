@@ -1,10 +1,9 @@
-"""What a network has learned, what was counted of it, and what it remembers.
+"""What a network has learned, and what was counted of it.
 
-Three kinds of numbers, which come about in three ways: a gradient changes a `Network`;
-`CodeStatistics` follow its codes while it trains; a `Bank` and real faces are gathered
-whenever a state is kept. `SwapParams` has all that a swap reads. All are pytrees, so
-every function of the package is pure in them; their leaves are arrays, or what stands
-for arrays: gradients, shapes, copies a device.
+A gradient changes a `Network`; `CodeStatistics` follow its codes while it trains.
+`SwapParams` has all that a swap reads. All are pytrees, so every function of the
+package is pure in them; their leaves are arrays, or what stands for arrays: gradients,
+shapes, copies a device.
 
 A checkpoint holds plain dicts with the names that the first version gave them; only
 `to_tree` and `from_tree` know these.
@@ -52,42 +51,16 @@ class CodeStatistics:
 
 
 @struct.dataclass
-class Bank:
-    """Codes of real faces of one person, and what shape each has; see `code_bank`.
-
-    Attributes:
-        codes: [k, d].
-        shapes: [k, m], landmarks less their mean.
-        middle: [m], the mean landmarks.
-        mean: [d], of the codes.
-        scale: [d], their deviation.
-        readout: [d, m], a map from codes so scaled to shapes.
-    """
-
-    codes: Any
-    shapes: Any
-    middle: Any
-    mean: Any
-    scale: Any
-    readout: Any
-
-
-@struct.dataclass
 class SwapParams:
     """All that a swap reads.
 
     Attributes:
         network: what was learned.
         statistics: of each side's codes; empty where a network does not align them.
-        bank: what each side's swaps recall; empty without one.
-        faces: real ones of each side, [j, h, w, 3], uint8, which lend fine detail;
-            empty where none are kept.
     """
 
     network: Network
     statistics: dict[Side, CodeStatistics] = struct.field(default_factory=dict)
-    bank: dict[Side, Bank] = struct.field(default_factory=dict)
-    faces: dict[Side, Any] = struct.field(default_factory=dict)
 
 
 def count_parameters(tree: Any) -> int:
@@ -120,34 +93,14 @@ def to_tree(params: SwapParams) -> Params:
     return tree
 
 
-def bank_to_tree(params: SwapParams) -> Params:
-    """What a swap recalls as a checkpoint holds it; empty where it recalls nothing."""
-    tree: Params = {side: dict(vars(own)) for side, own in params.bank.items()}
-    for side, faces in params.faces.items():
-        tree.setdefault(side, {})["faces"] = faces
-    return tree
-
-
-def from_tree(
-    tree: Mapping[str, Any], *, bank: Mapping[Side, Mapping[str, Any]] | None = None
-) -> SwapParams:
-    """The parameters of a checkpoint.
-
-    Args:
-        tree: what `to_tree` gave.
-        bank: what `bank_to_tree` gave.
+def from_tree(tree: Mapping[str, Any]) -> SwapParams:
+    """The parameters of a checkpoint: what `to_tree` gave.
 
     Raises:
         KeyError: a part is missing.
     """
     codes: Mapping[Side, Mapping[str, Any]] = tree.get("codes", {})
-    parts: dict[Side, Params] = {s: dict(own) for s, own in (bank or {}).items()}
-    faces: dict[Side, Any] = {
-        s: own.pop("faces") for s, own in parts.items() if "faces" in own
-    }
     return SwapParams(
         network=network_from_tree(tree),
         statistics={s: CodeStatistics(**own) for s, own in codes.items()},
-        bank={s: Bank(**own) for s, own in parts.items() if own},
-        faces=faces,
     )

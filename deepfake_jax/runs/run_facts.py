@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import ConfigDict, TypeAdapter, with_config
 
-from deepfake_jax.models.fine_detail import Energies
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side
 
@@ -30,8 +29,6 @@ class RunFacts:
     Attributes:
         model: the network.
         color_shift: grey levels added to A's faces in training, RGB.
-        detail: of each side's real faces' two finest bands, see `fine_detail`; empty in
-            runs of versions that did not note it.
         identities: mean face embedding of each side whose face set has one.
         seconds: training time so far.
         losses: of the last step; NaN where it was no finite number.
@@ -43,7 +40,6 @@ class RunFacts:
 
     model: ModelConfig
     color_shift: tuple[float, float, float]
-    detail: Mapping[Side, tuple[float, float]] = field(default_factory=dict)
     identities: Mapping[Side, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     losses: Mapping[Side, float] = field(default_factory=_unknown_losses)
@@ -56,13 +52,6 @@ class RunFacts:
     def shift(self) -> Float64[np.ndarray, "3"]:
         """The shift of colors as an array."""
         return np.asarray(self.color_shift, np.float64)
-
-    @property
-    def energies(self) -> dict[Side, Energies]:
-        """The fine detail of each side as arrays."""
-        return {
-            side: np.asarray(pair, np.float32) for side, pair in self.detail.items()
-        }
 
     def to_json(self) -> dict[str, Any]:
         """As values for JSON; `from_json` gives the same facts again."""
@@ -87,6 +76,7 @@ class RunFacts:
             ValueError: a value is missing, unknown or of another type.
         """
         values = dict(values)
+        values.pop("detail", None)  # earlier versions raised swaps' detail to it
         noted = {side: values.pop(f"loss_{side}", None) for side in SIDES}
         losses = {s: math.nan if loss is None else loss for s, loss in noted.items()}
         return _ADAPTER.validate_python({**values, "losses": losses})

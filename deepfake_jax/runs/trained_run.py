@@ -52,8 +52,7 @@ class TrainedRun:
 
     Attributes:
         model: the network.
-        params: its parameters; the moving average where the run keeps one. With the
-            bank of codes where it keeps one, see `recall`.
+        params: its parameters; the moving average where the run keeps one.
         step: updates that they have had.
         facts: what else the run knows.
         model_hash: SHA-256 that names these very parameters; empty for those of no
@@ -114,7 +113,7 @@ def read_trained(folder: Path, *, step: int | None = None) -> TrainedRun | None:
         return None
     tree = restored.tree
     try:
-        params = from_tree(tree["ema"] or tree["params"], bank=tree.get("bank"))
+        params = from_tree(tree["ema"] or tree["params"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}: the checkpoint of step {restored.step} lacks {error}; it was "

@@ -25,7 +25,7 @@ from deepfake_jax.types import SIDES, Side
 # What of a conversion the page lets choose; the rest has the command's defaults.
 LOOKS = (
     *("to", "checkpoint", "mask", "erode", "feather", "cover", "guard", "color"),
-    *("blend", "recall", "exemplars", "detail", "sharpen", "person", "faces"),
+    *("blend", "sharpen", "person", "faces"),
 )
 _LONGEST = 7 * 24 * 60  # minutes of a training
 
@@ -118,7 +118,7 @@ def read_looks(roots: Roots, asked: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in LOOKS:
             raise RequestError("no_field", field=str(name)[:40])
-    for name in ("erode", "feather", "recall", "detail", "sharpen"):
+    for name in ("erode", "feather", "sharpen"):
         if name in given:
             given[name] = _read_number(given, name, -10, 10)
     person = given.get("person", "auto")

@@ -7,7 +7,7 @@ from deepfake_jax.runs.run_folder import CHECKPOINTS
 from deepfake_jax.training.clock import Clock, Every
 from deepfake_jax.training.history import History
 from deepfake_jax.training.session import Session
-from deepfake_jax.training.state import TrainState, memory_to_tree, state_to_tree
+from deepfake_jax.training.state import TrainState, state_to_tree
 
 
 class CheckpointKeeper:
@@ -52,8 +52,7 @@ class CheckpointKeeper:
             save_checkpoint(
                 session.run / CHECKPOINTS,
                 step,
-                state_to_tree(whole)
-                | memory_to_tree(session.memory(whole.swap_params)),
+                state_to_tree(whole),
                 facts=facts,
                 # After a skipped update the parameters may be what causes it: such a
                 # state is added to the others and pushes none of them out.

@@ -33,6 +33,7 @@ def make_batch(
     half_steps: int = 0,
     rows: slice | None = None,
     among: Mapping[Side, Int64[np.ndarray, "_"]] | None = None,
+    chances: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None = None,
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
 ) -> Batch:
@@ -50,6 +51,7 @@ def make_batch(
         half_steps: before this step they have half of it.
         rows: only these pairs of each side; they are the same as in the whole batch.
         among: which faces to draw from; all if None.
+        chances: of each of these, to be drawn; all alike if None.
         landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
         masks: of all faces; targets then have theirs, see `face_masks`.
     """
@@ -60,7 +62,11 @@ def make_batch(
         own = faces[side]
         rng = np.random.default_rng((seed, step, number))
         usable = np.arange(len(own)) if among is None else among[side]
-        chosen = usable[rng.integers(len(usable), size=batch_size)]
+        if chances is None:
+            drawn = rng.integers(len(usable), size=batch_size)
+        else:
+            drawn = rng.choice(len(usable), size=batch_size, p=chances[side])
+        chosen = usable[drawn]
         grids = draw_cuts(
             rng,
             batch_size,

@@ -57,6 +57,7 @@ def _load(session: Session) -> Generator[Batch]:
         rows=session.rows,
         among=session.among,
         landmarks=session.landmarks,
+        chances=session.chances,
         masks=session.masks,
         half_steps=config.half_steps,
     )

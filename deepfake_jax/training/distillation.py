@@ -23,7 +23,6 @@ from deepfake_jax.training.loop import TrainResult, train
 
 _BYTES = 4  # of a parameter, float32
 SHARE = 0.1  # of the teacher's parameters that a student has, at most
-_EXEMPLARS = 8  # real faces of a side that a student keeps, at most
 # Largest random transforms of a student's faces; see BENCHMARKS.md.
 _MOVES: dict[str, Any] = {"rotation": 3.0, "zoom": 0.02, "shift": 0.01}
 _WIDTHS = range(8, 1025, 2)  # those that `ModelConfig` takes
@@ -94,11 +93,9 @@ def describe(result: TrainResult, run: Path, teacher: Path) -> str:
 def student_config(
     teacher: TrainedRun, config: TrainConfig, *, width: int | None = None
 ) -> TrainConfig:
-    """A student's config: its width, no aligned codes, no critic, a weight of swaps.
+    """A student's config: its width, no aligned codes, a weight of swaps.
 
-    A critic would take more time than the student, which is shown sharp swaps anyway.
-    It keeps fewer real faces: those of `lite` would be larger than itself. And faces
-    are turned and moved less: a teacher that recalls upright faces turns them back.
+    Faces are turned and moved less: it need not do more than it is for.
 
     Args:
         teacher: whose parameters count.
@@ -112,12 +109,11 @@ def student_config(
     model = replace(config.model, align_codes=False)
     width = width or _choose_width(model, count_parameters(teacher.params.network))
     weight = config.loss.swap_weight or 1.0
-    loss = replace(config.loss, swap_weight=weight, critic_weight=0.0, shape_weight=0.0)
-    kept = min(config.exemplars, _EXEMPLARS)
+    loss = replace(config.loss, swap_weight=weight, shape_weight=0.0)
     most = {name: min(getattr(config.augment, name), _MOVES[name]) for name in _MOVES}
     augment = replace(config.augment, **most)
     model = replace(model, width=width)
-    return replace(config, model=model, augment=augment, loss=loss, exemplars=kept)
+    return replace(config, model=model, augment=augment, loss=loss)
 
 
 def _choose_width(model: ModelConfig, known: int) -> int:

@@ -1,7 +1,7 @@
 """What the network makes of a batch: codes, drawn faces, how far they are off."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -13,9 +13,8 @@ from deepfake_jax.models.autoencoder import move_codes
 from deepfake_jax.models.network import Network
 from deepfake_jax.train_config import LossConfig
 from deepfake_jax.training.batch import Batch
-from deepfake_jax.training.critic import Drawn
 from deepfake_jax.training.state import TrainState
-from deepfake_jax.types import DIRECTIONS, SIDES, Side
+from deepfake_jax.types import SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,14 @@ class Forward:
         drawn: these faces.
         compare: a side's code, as a side draws it, against a target and its mask: the
             error, and what was drawn.
-        shown: faces for the critic, empty without one; see `_mix_swaps`.
     """
 
     network: Network
     code: dict[Side, Array]
     vectors: dict[Side, Array]
     error: dict[Side, Array]
-    drawn: Drawn
+    drawn: dict[Side, Array]
     compare: Callable[[Array, Array, Array | None, Side], tuple[Array, Array]]
-    shown: Drawn
 
 
 def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
@@ -75,39 +72,20 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
     found: dict[Side, tuple[Array, Array]] = {
         s: compare(network, codes[s], batch[s].target, batch[s].mask, s) for s in SIDES
     }
-    drawn: Drawn = {side: output for side, (_, output) in found.items()}
-    forward = Forward(
+    return Forward(
         network=network,
         code=codes,
         vectors={} if vectors is None else _split(vectors),
         error={side: error for side, (error, _) in found.items()},
-        drawn=drawn,
+        drawn={side: output for side, (_, output) in found.items()},
         compare=partial(compare, network),
-        shown={},
     )
-    if state.critic is None:
-        return forward
-    begun = state.step >= state.loss.critic_start
-    shown = jax.lax.cond(begun, lambda: _mix_swaps(state, forward), lambda: drawn)
-    return replace(forward, shown=shown)
 
 
 def _split(both: Array) -> dict[Side, Array]:
     """A's half of an array, and B's."""
     count = len(both) // 2
     return {"a": both[:count], "b": both[count:]}
-
-
-def _mix_swaps(state: TrainState, forward: Forward) -> Drawn:
-    """What the critic is shown: of each side, swaps and other drawn faces by turns.
-
-    Swaps are what it is for: no target tells how they should look.
-    """
-    shown: Drawn = {}
-    for source, to in DIRECTIONS:
-        swapped = draw_other(state, forward, source, to, every=2)
-        shown[to] = jnp.concatenate([swapped, forward.drawn[to][1::2]])
-    return shown
 
 
 def draw_other(

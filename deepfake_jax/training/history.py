@@ -22,8 +22,8 @@ from deepfake_jax.training.session import Session
 from deepfake_jax.types import SIDES, Side
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
-# Of runs that read shapes from codes, with a mesh, with a teacher, with a critic.
-MORE_LOSSES = ("loss_shape", "loss_mesh", "loss_swap", "loss_critic")
+# Of runs that read shapes from codes, with a mesh, with a teacher.
+MORE_LOSSES = ("loss_shape", "loss_mesh", "loss_swap")
 _log = logging.getLogger("deepfake_jax")
 
 

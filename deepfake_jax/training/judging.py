@@ -56,8 +56,7 @@ class Judging:
         assert gauge is not None
         self._history.collect()
         with self._clock.apart():
-            whole = self._session.devices.get_state(state.swap_params)
-            params = self._session.memory(whole)
+            params = self._session.devices.get_state(state.swap_params)
             if not self._is_warm:
                 gauge.warm_up(params)
                 self._is_warm = True

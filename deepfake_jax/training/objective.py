@@ -17,15 +17,11 @@ from deepfake_jax.models.face_mesh import mesh_distance
 from deepfake_jax.models.network import Network
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.training.batch import Batch, Pair
-from deepfake_jax.training.critic import Drawn, fooling_loss
 from deepfake_jax.training.forward import Forward, draw_other, run_forward
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import DIRECTIONS, SIDES, Side, other_side
 
 Metrics = dict[str, Any]
-# `align.COVERAGE` of `align.FACE_SIZE`, which import OpenCV: pixels of a face picture
-# that the network sees.
-CROP_SIDE = 160.0
 _MESH_EVERY = 4  # the face mesh costs as much as a head, and its loss is a quiet one
 
 
@@ -37,22 +33,16 @@ def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
 
     Args:
         teacher: the network; no gradient reaches its parameters.
-        batch: in float32; where it has shapes, the teacher recalls by them, as a
-            conversion does by landmarks.
+        batch: in float32.
     """
 
     def draw(side: Side, pair: Pair) -> Pair:
-        bank, landmarks = teacher.params.bank.get(side), None
-        if bank is not None and pair.shape is not None:
-            if pair.shape.shape[1] == len(bank.middle):
-                landmarks = CROP_SIDE * pair.shape + bank.middle[None]
         swapped = swap_faces(
             teacher.model,
             teacher.params,
             pair.target,
             to=other_side(side),
             source=side,
-            landmarks=landmarks,
         )
         return replace(pair, swapped=jax.lax.stop_gradient(swapped))
 
@@ -78,14 +68,13 @@ def choose_losses(batch: Batch, state: TrainState) -> list[Loss]:
         (taught, follow_teacher),
         (shaped, read_shapes),
         (state.mesh is not None, follow_mesh),
-        (state.critic is not None, fool_critic),
     ]
     return [loss for wanted, loss in asked if wanted]
 
 
 def sum_losses(
     network: Network, state: TrainState, batch: Batch
-) -> tuple[Array, tuple[Metrics, dict[Side, Moments], Drawn]]:
+) -> tuple[Array, tuple[Metrics, dict[Side, Moments]]]:
     """What a step minimises: the sum of a run's losses.
 
     Args:
@@ -94,8 +83,8 @@ def sum_losses(
         batch: in float32.
 
     Returns:
-        The sum; the metrics of all losses; where codes are aligned, the moments of each
-        side's, else an empty dict; and faces that the critic is shown.
+        The sum; the metrics of all losses; and where codes are aligned, the moments of
+        each side's, else an empty dict.
     """
     # A batch of smaller crops is one of the first steps, see `half_steps`.
     state = replace(state, model=state.model.at_size(batch["a"].target.shape[1]))
@@ -103,7 +92,7 @@ def sum_losses(
     terms = [loss(forward, batch, state) for loss in choose_losses(batch, state)]
     total = sum((value for value, _ in terms), start=jnp.zeros(()))
     metrics = {name: value for _, more in terms for name, value in more.items()}
-    return total, (metrics, _take_moments(forward.vectors), forward.shown)
+    return total, (metrics, _take_moments(forward.vectors))
 
 
 def reconstruct(
@@ -177,21 +166,6 @@ def follow_mesh(
     begun = state.step >= state.loss.mesh_start
     error = jax.lax.cond(begun, measure, lambda: jnp.zeros(()))
     return state.loss.mesh_weight * error, {"loss_mesh": error}
-
-
-def fool_critic(
-    forward: Forward, batch: Batch, state: TrainState
-) -> tuple[Array, Metrics]:
-    """How far drawn faces are from fooling the critic; 0 before it begins."""
-    assert state.critic is not None
-    fooling = jax.lax.cond(
-        state.step >= state.loss.critic_start,
-        fooling_loss,
-        lambda params, shown: jnp.zeros(()),
-        state.critic.params,
-        forward.shown,
-    )
-    return state.loss.critic_weight * fooling, {}
 
 
 def _repeat(array: Array, count: int) -> Array:

@@ -46,7 +46,7 @@ class ProgressPictures:
             whole = session.devices.get_state(state)
             loss_a, loss_b = self._history.losses.values()
             title = f"step {step}, loss A {loss_a:.4f}, B {loss_b:.4f}"
-            params = session.memory(whole.swap_params)
+            params = whole.swap_params
             rows = draw_rows(whole.model, params, session.faces)
             write_picture(session.run / PREVIEW_NAME, draw_preview(rows, title=title))
             metrics = read_metrics(session.run / METRICS_NAME)
@@ -89,8 +89,8 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     axes = figure.add_subplot(panels, 1, 1)
     steps = np.array([line["step"] for line in metrics])
     colors = {"loss_a": "tab:blue", "loss_b": "tab:orange"}
-    for name, color in (("loss_swap", "tab:green"), ("loss_critic", "tab:red")):
-        if any(line.get(name) for line in metrics):  # a critic's is 0 until it begins
+    for name, color in (("loss_swap", "tab:green"),):
+        if any(line.get(name) for line in metrics):
             colors[name] = color
     for name, color in colors.items():
         # A loss that was no number is written as null: a gap in the curve.

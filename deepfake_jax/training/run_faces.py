@@ -13,15 +13,13 @@ from jaxtyping import Float64, Int, UInt8
 from deepfake_jax.face_sets.face_colors import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import stack_landmarks
-from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.models.fine_detail import measure_energies
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.face_masks import draw_face_masks
+from deepfake_jax.training.rare_faces import weigh_rare
 from deepfake_jax.training.teacher import TeacherRun
 from deepfake_jax.types import Side
 
@@ -122,7 +120,6 @@ def describe_run(
     return RunFacts(
         model=config.model,
         color_shift=(red, green, blue),
-        detail=_note_detail(config, sets, among),
         identities={
             side: faces.header["identity"]
             for side, faces in sets.items()
@@ -132,18 +129,37 @@ def describe_run(
 
 
 def find_landmarks(
-    config: TrainConfig, sets: Mapping[Side, FaceSet], *, taught: bool = False
+    config: TrainConfig, sets: Mapping[Side, FaceSet]
 ) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
-    """Landmarks of all faces, where a run learns their shapes; else None.
+    """Landmarks of all faces, where a run learns their shapes; else None."""
+    if not (config.loss.shape_weight and config.model.align_codes):
+        return None
+    return stack_landmarks({side: faces.records for side, faces in sets.items()})
+
+
+def find_chances(
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
+) -> dict[Side, Float64[np.ndarray, "_"]] | None:
+    """How likely each face is drawn, where rare ones are more often; else None.
 
     Args:
         config: the run's.
         sets: of both sides.
-        taught: whether the run has a teacher, who recalls by them.
+        among: which faces are trained on.
+
+    Raises:
+        RunError: a face has no 68 landmarks.
     """
-    if not (taught or (config.loss.shape_weight and config.model.align_codes)):
+    if not config.rare_share:
         return None
-    return stack_landmarks({side: faces.records for side, faces in sets.items()})
+    chances: dict[Side, np.ndarray] = {}
+    for side, own in _stack_68("rare_share", sets).items():
+        rarity = weigh_rare(sets[side].faces, own, among[side])
+        share = config.rare_share
+        chances[side] = share * rarity + (1 - share) / len(rarity)
+    return chances
 
 
 def find_masks(
@@ -156,29 +172,19 @@ def find_masks(
     """
     if not config.loss.weighs_parts:
         return None
+    asking = "loss.background, eyes_weight, mouth_weight or mask_weight"
+    found = _stack_68(asking, sets)
+    return {side: draw_face_masks(own) for side, own in found.items()}
+
+
+def _stack_68(
+    asking: str, sets: Mapping[Side, FaceSet]
+) -> Mapping[Side, Float64[np.ndarray, "_ 68 2"]]:
+    """All faces' landmarks, for settings that need 68 of each."""
     landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
     if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
         raise RunError(
-            "the loss weighs parts of the face (loss.background, eyes_weight, "
-            "mouth_weight or mask_weight), but some faces have no 68 landmarks; "
-            "extract them with --landmarks mesh, or train --preset lite"
+            f"the run looks at parts of the face ({asking}), but some faces have no 68 "
+            "landmarks; extract them with --landmarks mesh, or train --preset lite"
         )
-    return {side: draw_face_masks(own) for side, own in landmarks.items()}
-
-
-def _note_detail(
-    config: TrainConfig,
-    sets: Mapping[Side, FaceSet],
-    among: Mapping[Side, Int[np.ndarray, "_"]],
-) -> dict[Side, tuple[float, float]]:
-    """How much fine detail each side's training faces have; see `detail`."""
-    size = make_autoencoder(config.model).crop_size
-    found: dict[Side, tuple[float, float]] = {}
-    for side, faces in sets.items():
-        own = among[side]
-        # As many of any set: one program measures them.
-        picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
-        crops = crop_faces(np.asarray(faces.faces[picked]), size)
-        fine, coarse = measure_energies(crops).tolist()
-        found[side] = fine, coarse
-    return found
+    return landmarks

@@ -6,10 +6,9 @@ calls it alike and comes to the same result.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.files import lock_output
-from deepfake_jax.models.network import Network, SwapParams
+from deepfake_jax.models.network import Network
 from deepfake_jax.runs.checkpoint import restore_checkpoint
-from deepfake_jax.runs.face_bank import gather_examples, remember
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.metrics_file import truncate_metrics
 from deepfake_jax.runs.recorded_sets import check_people, write_sets
@@ -42,6 +40,7 @@ from deepfake_jax.training.mesh_guide import make_mesh_guide
 from deepfake_jax.training.processes import compare_processes, fingerprint_run
 from deepfake_jax.training.run_faces import (
     describe_run,
+    find_chances,
     find_landmarks,
     find_masks,
     record_split,
@@ -63,9 +62,6 @@ from deepfake_jax.types import SIDES, Side
 
 _log = logging.getLogger("deepfake_jax")
 
-# Adds to parameters what swaps recall; see `face_bank.remember`.
-Memory = Callable[[SwapParams], SwapParams]
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Session:
@@ -82,9 +78,10 @@ class Session:
         teacher: whose swaps to learn, on the devices, or None.
         faces: of both sides, as they are trained on.
         among: which of them are.
+        chances: of each of these to be drawn, where rare ones are drawn more often, or
+            None.
         landmarks: of all faces, where a run learns their shapes, or None.
         masks: likewise, where the loss weighs parts of the face.
-        memory: adds to parameters what swaps recall; nothing but in the leader.
         gauge: measures held-out faces in the leader's process; None where there are
             none or nobody asked.
     """
@@ -99,9 +96,9 @@ class Session:
     teacher: Teacher | None
     faces: Mapping[Side, UInt8[Any, "_ h w 3"]]
     among: Mapping[Side, Int64[np.ndarray, "_"]]
+    chances: Mapping[Side, Float64[np.ndarray, "_"]] | None
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None
-    memory: Memory
     gauge: Gauge | None
 
 
@@ -192,13 +189,6 @@ def _begin(
     if config.loss.mesh_weight:
         state = replace(state, mesh=make_mesh_guide(sets, among))
     state, facts = _go_on(run, state, facts)
-    memory = _recall_nothing
-    if devices.leads:
-        crop_size = state.model.crop_size
-        examples = gather_examples(sets, among, crop_size, color_shift=facts.shift)
-        memory = partial(
-            remember, state.model, examples=examples, pictures=config.exemplars
-        )
     judged = config.judge_every and all(len(split.held) for split in splits.values())
     if config.until and not judged:
         _log.warning(
@@ -217,9 +207,9 @@ def _begin(
         teacher=None if teacher is None else devices.put_state(teacher.network),
         faces={"a": shift_color(sets["a"].faces, facts.shift), "b": sets["b"].faces},
         among=among,
-        landmarks=find_landmarks(config, sets, taught=teacher is not None),
+        landmarks=find_landmarks(config, sets),
+        chances=find_chances(config, sets, among),
         masks=find_masks(config, sets),
-        memory=memory,
         gauge=(
             Gauge(state.model, sets, splits, facts)
             if judged and devices.leads
@@ -241,11 +231,6 @@ def _go_on(
     known = replace(
         restored.facts,
         model=facts.model,
-        detail=facts.detail,
         identities=facts.identities,
     )
     return state_from_tree(restored.tree, state), known
-
-
-def _recall_nothing(params: SwapParams) -> SwapParams:
-    return params

@@ -18,14 +18,12 @@ from deepfake_jax.models.network import (
     CodeStatistics,
     Network,
     SwapParams,
-    bank_to_tree,
     from_tree,
     network_from_tree,
     network_to_tree,
     to_tree,
 )
 from deepfake_jax.train_config import LossConfig, OptimizerConfig, TrainConfig
-from deepfake_jax.training.critic import Critic, init_critic
 from deepfake_jax.types import Side
 
 SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `data.cut_shapes`
@@ -55,7 +53,6 @@ class TrainState:
             not align them.
         opt_state: optax's, of `network`.
         ema: moving average of network and statistics, or None if none is kept.
-        critic: what tells drawn faces from real ones, or None.
         mesh: what finds a swap's landmarks, or None; it never changes.
         model: the network's functions (static).
         tx: the optimizer (static).
@@ -70,7 +67,6 @@ class TrainState:
     statistics: dict[Side, CodeStatistics]
     opt_state: Any
     ema: SwapParams | None
-    critic: Critic | None
     mesh: MeshGuide | None
     model: Autoencoder = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
@@ -89,7 +85,7 @@ class Teacher:
     """A trained network to learn swaps from; nothing of it changes.
 
     Attributes:
-        params: of the network, with what its swaps recall.
+        params: of the network.
         model: the network, of any kind with the student's size of crops (static).
     """
 
@@ -138,10 +134,6 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         width = len(statistics["a"].mean)
         readout = jnp.zeros((width, SHAPE_NUMBERS), jnp.float32)
         network = replace(network, readout=readout)
-    critic = None
-    if config.loss.critic_weight:
-        # A key of its own: the network's parameters are the same without a critic.
-        critic = init_critic(jax.random.fold_in(key, 1), config, model.crop_size)
     averaged = SwapParams(network, statistics)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -149,7 +141,6 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         statistics=statistics,
         opt_state=tx.init(network),
         ema=jax.tree.map(jnp.copy, averaged) if config.optimizer.ema_decay else None,
-        critic=critic,
         mesh=None,
         model=model,
         tx=tx,
@@ -164,28 +155,17 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
 
 def state_to_tree(state: TrainState) -> dict[str, Any]:
     """The part of the state that a checkpoint holds, as nested dicts of arrays."""
-    tree = {
+    return {
         "step": state.step,
         "params": to_tree(SwapParams(state.network, state.statistics)),
         "opt_state": _moments_to_tree(state.opt_state, network_to_tree),
         "ema": None if state.ema is None else to_tree(state.ema),
     }
-    if state.critic is not None:
-        moments = _moments_to_tree(state.critic.opt_state, dict)
-        tree["critic"] = {"params": state.critic.params, "opt_state": moments}
-    return tree
 
 
 def params_to_tree(step: int, params: SwapParams) -> dict[str, Any]:
     """A checkpoint that one can swap with, and not train."""
-    tree = {"step": np.int32(step), "params": to_tree(params), "ema": None}
-    return tree | memory_to_tree(params)
-
-
-def memory_to_tree(params: SwapParams) -> dict[str, Any]:
-    """What parameters remember, as a part of a checkpoint; empty if they do not."""
-    bank = bank_to_tree(params)
-    return {"bank": bank} if bank else {}
+    return {"step": np.int32(step), "params": to_tree(params), "ema": None}
 
 
 def state_from_tree(tree: Mapping[str, Any], fresh: TrainState) -> TrainState:
@@ -194,21 +174,17 @@ def state_from_tree(tree: Mapping[str, Any], fresh: TrainState) -> TrainState:
     Args:
         tree: what `state_to_tree` gave, of this version or an earlier one.
         fresh: a state to begin with. What the checkpoint lacks stays as it is there: a
-            moving average starts from the parameters, a critic anew.
+            moving average starts from the parameters.
 
     Raises:
         KeyError: a part is missing.
     """
     known = from_tree(tree["params"])
-    ema, critic = None, fresh.critic
+    ema = None
     if fresh.ema is not None:
         ema = (
             from_tree(tree["ema"]) if tree.get("ema") else jax.tree.map(jnp.copy, known)
         )
-    if critic is not None and tree.get("critic"):
-        kept = tree["critic"]
-        opt_state = _moments_from_tree(kept["opt_state"], critic.opt_state, dict)
-        critic = Critic(params=kept["params"], opt_state=opt_state)
     return replace(
         fresh,
         step=jnp.asarray(tree["step"]),
@@ -218,7 +194,6 @@ def state_from_tree(tree: Mapping[str, Any], fresh: TrainState) -> TrainState:
             tree["opt_state"], fresh.opt_state, network_from_tree
         ),
         ema=ema,
-        critic=critic,
     )
 
 

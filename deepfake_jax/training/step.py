@@ -7,8 +7,7 @@ then for B, with one update of the encoder each. The sum is one backward pass an
 not depend on the order.
 
 A step may have a teacher: a trained network whose swaps of the targets are those that
-this one's swaps of the warped faces are compared with. And it may have a critic, which
-learns beside the network; see `critic`.
+this one's swaps of the warped faces are compared with.
 
 Several steps can share a dispatch: their batches are stacked along a leading axis, and
 so are the metrics that come back.
@@ -27,10 +26,9 @@ from jaxtyping import Array
 from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
 from deepfake_jax.training.batch import Batch
-from deepfake_jax.training.critic import Critic, Drawn, update_critic
 from deepfake_jax.training.objective import Metrics, Moments, draw_swaps, sum_losses
 from deepfake_jax.training.state import Teacher, TrainState
-from deepfake_jax.types import SIDES, Side
+from deepfake_jax.types import Side
 
 Device = Any  # jax.Device is a variable to type checkers
 # A compiled `train_step` or `train_steps`.
@@ -60,19 +58,16 @@ def train_step(
 
     Returns:
         The next state and the metrics, scalars: ``loss_a``, ``loss_b`` (before the
-        update), with a teacher ``loss_swap``, with a critic ``loss_critic`` (0 before
-        it begins), ``grad_norm``, and ``skipped``, 1 if the update was left out, else
-        0.
+        update), with a teacher ``loss_swap``, ``grad_norm``, and ``skipped``, 1 if the
+        update was left out, else 0.
     """
     batch = jax.tree.map(lambda leaf: to_float(jnp.asarray(leaf)), batch)
     if teacher is not None:
         batch = draw_swaps(teacher, batch)
     gradient = jax.grad(sum_losses, has_aux=True)
-    grads, (metrics, moments, shown) = gradient(state.network, state, batch)
+    grads, (metrics, moments) = gradient(state.network, state, batch)
     if axis_name is not None:
         grads, metrics, moments = jax.lax.pmean((grads, metrics, moments), axis_name)
-    critic, more = _advance_critic(state, shown, batch, axis_name)
-    metrics |= more
     grad_norm = optax.tree.norm(grads)
     # optax mixes int32 counts with floats, which a caller's strict mode would refuse.
     with jax.numpy_dtype_promotion("standard"):
@@ -83,7 +78,6 @@ def train_step(
         network=cast(Network, optax.apply_updates(network, updates)),
         statistics=_follow_codes(state, moments),
         opt_state=opt_state,
-        critic=critic,
     )
     changed = replace(changed, ema=_update_ema(changed))
     finite = jnp.isfinite(grad_norm)
@@ -94,28 +88,6 @@ def train_step(
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
     metrics |= {"grad_norm": grad_norm, "skipped": 1 - finite.astype(jnp.int32)}
     return replace(kept, step=state.step + 1), metrics
-
-
-def _advance_critic(
-    state: TrainState, shown: Drawn, batch: Batch, axis_name: str | None
-) -> tuple[Critic | None, Metrics]:
-    """The critic after a step, and its loss as a metric; nothing without one."""
-    if state.critic is None:
-        return None, {}
-    real: Drawn = {side: batch[side].target for side in SIDES}
-    critic, loss = jax.lax.cond(
-        state.step >= state.loss.critic_start,
-        partial(
-            update_critic,
-            learning_rate=state.loss.critic_learning_rate,
-            axis_name=axis_name,
-        ),
-        lambda critic, shown, real: (critic, jnp.zeros(())),
-        state.critic,
-        shown,
-        real,
-    )
-    return critic, {"loss_critic": loss}
 
 
 def _update_ema(state: TrainState) -> SwapParams | None:

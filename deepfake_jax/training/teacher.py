@@ -43,8 +43,7 @@ class TeacherRun:
     @property
     def network(self) -> Teacher:
         """What a training step needs of it."""
-        params = replace(self.trained.params, faces={})  # only pictures need these
-        return Teacher(params=params, model=self.trained.model)
+        return Teacher(params=self.trained.params, model=self.trained.model)
 
 
 def load_teacher(

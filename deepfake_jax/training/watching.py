@@ -43,7 +43,7 @@ class Watching:
             whole = self._session.devices.get_state(state)
             trained = TrainedRun(
                 model=whole.model,
-                params=self._session.memory(whole.swap_params),
+                params=whole.swap_params,
                 step=step,
                 facts=self._history.facts,
             )

@@ -123,7 +123,6 @@ def test_looking_takes_no_training_time(tmp_path: Path):
     def look(trained: TrainedRun, seconds: float) -> None:
         looks.append((trained.step, seconds))
         time.sleep(1)
-        assert set(trained.params.faces) == {"a", "b"}
 
     # Every step comes after another of these times.
     minutes = [n / 60e4 for n in range(10**6)]

@@ -25,6 +25,7 @@ def test_table_is_whole():
         "astronaut",
         "grace_hopper",
         "carphone",
+        "crying_woman",
     }
     # One folder, $DEEPFAKE_JAX_WEIGHTS, may hold the files of both tables.
     both = (*WEIGHTS, *SAMPLES)

@@ -45,7 +45,7 @@ def made(portrait, faces, tmp_path_factory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("films")
     run, film = folder / "run.onnx", folder / "film.mp4"
-    export_trained(make_run(faces), folder / "run", run)
+    export_trained(make_run(), folder / "run", run)
     write_pan(film, portrait, frames=FRAMES)
     out = folder / "one.mkv"
     convert_video(film, run, out, CONFIG)

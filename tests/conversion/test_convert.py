@@ -257,8 +257,7 @@ def test_pictures_and_folders(portrait, run, tmp_path):
     assert sorted(facts["source_sha256"]) == ["face.png", "gesicht 2.jpg"]
     one = convert_video(source / "face.png", run, tmp_path / "one.png", LARGEST)
     assert one.swapped_frames == 1
-    # Alone and beside another face a network rounds differently, by a grey level, and
-    # the optical flow of exemplars may go elsewhere by that.
+    # Alone and beside another face a network rounds differently, by a grey level.
     apart = np.abs(read_picture(tmp_path / "one.png") - swapped.astype(float))
     assert apart.mean() < 0.1 and (apart > 2).mean() < 0.01
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from swaps import make_swap
 
-from deepfake_jax.export.comparison import Examples, compare_dfm, compare_onnx, run_jax
+from deepfake_jax.export.comparison import Examples, compare_dfm, compare_onnx
 from deepfake_jax.export.dfm import (
     CROPS,
     choose_size,
@@ -20,7 +19,6 @@ from deepfake_jax.export.dfm import (
 from deepfake_jax.export.exporter import ExportError, export_run
 from deepfake_jax.imaging.affine import invert_affine, umeyama
 from deepfake_jax.imaging.face_template import MEAN_FACE, five_landmarks
-from deepfake_jax.models.fine_detail import match_detail
 from deepfake_jax.runs import exported_run
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -41,24 +39,17 @@ def open_model(model: Any) -> Any:
 
 
 def make_examples(faces: np.ndarray) -> Examples:
-    rng = np.random.default_rng(1)
-    landmarks = rng.normal(100, 9, (2, 10)).astype(np.float32)
-    return Examples(faces[:2], landmarks, "drawn faces")
+    return Examples(faces[:2], "drawn faces")
 
 
 # Random weights reach what trained ones do: a graph with a layer out of place differs
 # by 0.01 and more. hd256 is hd512 with a level less and no mean before it.
 @pytest.mark.parametrize(
-    "name, align, bank",
-    [
-        ("original", False, 0),
-        ("lite", True, 20),
-        ("lite128", True, 0),
-        ("hd512", False, 0),
-    ],
+    "name, align",
+    [("original", False), ("lite", True), ("lite128", True), ("hd512", False)],
 )
-def test_every_network_draws_what_jax_draws(name, align, bank, faces):
-    swap = make_swap(name, align=align, bank=bank)
+def test_every_network_draws_what_jax_draws(name, align, faces):
+    swap = make_swap(name, align=align)
     model = build_onnx(swap, CARD, half=False)
     assert model.opset_import[0].version == 12 and model.ir_version == 7
     session = open_model(model)
@@ -70,26 +61,8 @@ def test_every_network_draws_what_jax_draws(name, align, bank, faces):
     assert wrong > 1e-3  # the comparison can fail
 
 
-def test_landmarks_and_share_of_what_is_recalled_are_inputs(faces):
-    swap = make_swap("lite", bank=20)
-    session = open_model(build_onnx(swap, CARD, half=False))
-    crops = faces[:2, ::4, ::4].astype(np.float32) / 255
-    given = {"faces": crops, "landmarks": make_examples(faces).landmarks}
-    told, guessed = (session.run(None, g)[0] for g in (given, {"faces": crops}))
-    assert np.abs(told - guessed).max() > 1e-3
-    # One face's landmarks are known, the other's are not.
-    given["landmarks"] = given["landmarks"].copy()
-    given["landmarks"][1] = np.nan
-    mixed = session.run(None, given)[0]
-    assert np.abs(mixed[0] - told[0]).max() < 1e-6
-    assert np.abs(mixed[1] - guessed[1]).max() < 1e-6
-    none = session.run(None, {"faces": crops, "recall": np.array(0, np.float32)})[0]
-    without = replace(swap, params=replace(swap.params, bank={}))
-    assert np.abs(none - run_jax(without, crops)[0]).max() < 1e-5
-
-
 def test_half_the_bytes_differ_little(faces):
-    swap = make_swap("original", bank=20)
+    swap = make_swap("original")
     whole, half = (build_onnx(swap, CARD, half=h) for h in (False, True))
     assert half.ByteSize() < 0.6 * whole.ByteSize()
     apart = compare_onnx(open_model(half), swap, make_examples(faces), NO_SHIFT)
@@ -177,22 +150,6 @@ def test_crops_of_all_programs_hold_what_the_network_draws(program):
         assert np.abs(back - line)[inner].max() < 0.1
     mask = draw_mean_mask(place, size)
     assert 0.2 < mask.mean() < 0.6
-
-
-def test_detail_is_raised_as_jax_does(faces):
-    drawn = faces[:3, ::4, ::4].astype(np.float32) / 255
-    energies = np.array([4e-5, 9e-5], np.float32)
-    trust = np.random.default_rng(0).random(drawn.shape[:3], np.float32)
-    for weights in (None, trust):
-        wanted = match_detail(
-            jnp.asarray(drawn),
-            energies,
-            3.0,
-            trust=None if weights is None else jnp.asarray(weights),
-        )
-        found = exported_run.match_detail(drawn, energies, 3.0, trust=weights)
-        assert np.abs(found - drawn).max() > 1e-3
-        assert np.abs(found - np.asarray(wanted)).max() < 1e-6
 
 
 def test_what_is_no_exported_run_is_said(tmp_path: Path):

@@ -15,7 +15,7 @@ from deepfake_jax.export.comparison import run_jax
 
 def test_programs_draw_what_jax_draws(tmp_path, faces, monkeypatch):
     monkeypatch.setattr(stablehlo, "COUNTS", (2,))
-    swap, path = make_swap("lite", bank=20), tmp_path / "run.zip"
+    swap, path = make_swap("lite"), tmp_path / "run.zip"
     card = {"run": "run", **stablehlo.describe_expiry(datetime.date(2026, 1, 1))}
     stablehlo.write_stablehlo(path, swap, card)
     with zipfile.ZipFile(path) as file:

@@ -12,7 +12,7 @@ import pytest
 from footage import tiny_config, write_face_set
 
 from deepfake_jax.face_sets.face_set import load_faces
-from deepfake_jax.face_sets.face_shapes import flatten_landmarks, stack_landmarks
+from deepfake_jax.face_sets.face_shapes import stack_landmarks
 from deepfake_jax.imaging.face_template import (
     FACE_SIZE,
     MEAN_FACE,
@@ -40,21 +40,6 @@ STILL: dict[str, Any] = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "warp_scale
 def draw_landmarks(rng: np.random.Generator, n: int) -> np.ndarray:
     points = FACE_SIZE * MEAN_FACE[:, :2] + np.array([3.0, -2.0])  # not in the middle
     return points + rng.normal(0, 3, (n, 68, 2))
-
-
-def test_landmarks_are_flat_numbers_of_the_inner_ones(rng: np.random.Generator):
-    points = rng.normal(size=(68, 2))
-    flat = flatten_landmarks(points, 102)
-    assert flat is not None
-    np.testing.assert_array_equal(flat.reshape(51, 2), points[17:])
-    np.testing.assert_array_equal(
-        flatten_landmarks(points, 10), five_landmarks(points).ravel()
-    )
-    five = points[:5]
-    np.testing.assert_array_equal(flatten_landmarks(five, 10), five.ravel())
-    assert flatten_landmarks(five, 102) is None
-    assert flatten_landmarks(None, 102) is None
-    assert flatten_landmarks(points[:3], 10) is None
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

@@ -13,7 +13,6 @@ from deepfake_jax.train_config import ModelConfig
 FACTS = RunFacts(
     model=ModelConfig(name="lite", width=8),
     color_shift=(-12.093241808855979, 0.5, 3.0),
-    detail={"a": (0.5, 0.25), "b": (1.0, 2.0)},
     identities={"b": [0.1, -0.2]},
     seconds=239.43987304299998,
     losses={"a": 0.07671573013067245, "b": 0.1},
@@ -30,8 +29,13 @@ def pass_on(facts: RunFacts) -> RunFacts:
 
 def test_facts_come_back_exactly():
     assert pass_on(FACTS) == FACTS
-    assert FACTS.energies["a"].dtype == np.float32
-    np.testing.assert_array_equal(FACTS.energies["b"], [1, 2])
+    assert FACTS.shift.dtype == np.float64
+    np.testing.assert_array_equal(FACTS.shift, FACTS.color_shift)
+
+
+def test_what_earlier_versions_noted_of_detail_is_passed_over():
+    noted = FACTS.to_json() | {"detail": {"a": [0.5, 0.25], "b": [1.0, 2.0]}}
+    assert RunFacts.from_json(noted) == FACTS
 
 
 def test_a_loss_that_is_no_number_comes_back_as_such():
@@ -41,7 +45,7 @@ def test_a_loss_that_is_no_number_comes_back_as_such():
 
 def test_what_the_first_versions_noted_is_enough():
     facts = RunFacts.from_json({"model": {}, "color_shift": [0, 1, 2]})
-    assert (facts.energies, facts.identities, facts.skipped) == ({}, {}, 0)
+    assert (facts.identities, facts.skipped) == ({}, 0)
     assert facts.model == ModelConfig() and math.isnan(facts.losses["a"])
     assert facts.score is None and "score" not in facts.to_json()
 

@@ -15,7 +15,7 @@ from deepfake_jax.training.dispatches import steps_of_dispatch
 from deepfake_jax.training.loop import train
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
-TINY = ("model.width=8", "batch_size=4", "judge_every=0", "log_every=1", "exemplars=0")
+TINY = ("model.width=8", "batch_size=4", "judge_every=0", "log_every=1")
 
 
 @pytest.fixture(scope="module")

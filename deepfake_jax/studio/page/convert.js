@@ -4,8 +4,8 @@ import { button, choice, clearErrors, clock, empty, field, h, link, number, once
 import { compare, inStep, playable, probe } from "/page/player.js";
 import { followJobs, studio } from "/page/studio.js";
 
-const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["detail", 1, 4, 0.1], ["recall", 0, 1, 0.05], ["sharpen", 0, 3, 0.1]];
-const SWITCHES = ["cover", "guard", "exemplars"];
+const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharpen", 0, 3, 0.1]];
+const SWITCHES = ["cover", "guard"];
 
 export async function open(place) {
   const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there).map((clip) => ({ ...clip, side })));
@@ -64,7 +64,7 @@ export async function open(place) {
   form.append(h("h2", {}, t("convert.what")), field("source", t("convert.source"), source), field("run", t("convert.run"), run), row("to"),
     h("h2", {}, t("convert.looks")), h("div", { class: "row" }, preset("default"), preset("classic")),
     row("mask"), row("color"), row("blend"), ...SLIDERS.slice(0, 3).map(([key]) => row(key)),
-    h("details", {}, h("summary", {}, t("convert.more")), h("div", { class: "stack" }, row("recall"), row("sharpen"), ...SWITCHES.map(row), row("person"), row("checkpoint"))),
+    h("details", {}, h("summary", {}, t("convert.more")), h("div", { class: "stack" }, row("sharpen"), ...SWITCHES.map(row), row("person"), row("checkpoint"))),
     h("h2", {}, t("convert.whole")), field("name", t("convert.name"), name, t("convert.name_hint")),
     h("details", {}, h("summary", {}, t("footage.part")), h("div", { class: "fields" }, field("start", t("footage.start"), start), field("end", t("footage.end"), end))),
     submit);

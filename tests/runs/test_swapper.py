@@ -1,0 +1,39 @@
+"""Finished swaps of any number of crops: what the network draws, rounded."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import begin_params
+
+from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.models.network import CodeStatistics
+from deepfake_jax.models.swap_faces import swap_faces
+from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.types import DIRECTIONS, SIDES, Side
+
+MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Untrained, of codes that lie elsewhere for each side."""
+    statistics: dict[Side, CodeStatistics] = {
+        side: CodeStatistics(jnp.full(16, 0.1 * place), jnp.full(16, 1.0 + place))
+        for place, side in enumerate(SIDES)
+    }
+    return replace(begin_params(MODEL), statistics=statistics)
+
+
+def test_swaps_are_the_networks_rounded(params, rng: np.random.Generator):
+    crops = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
+    scaled = jnp.asarray(crops, jnp.float32) / 255
+    for source, to in DIRECTIONS:
+        drawn = make_swapper(MODEL, params, to=to, source=source)(crops)
+        direct = swap_faces(MODEL, params, scaled, to=to, source=source)
+        np.testing.assert_allclose(drawn / 255, direct, atol=0.6 / 255)
+    own = make_swapper(MODEL, params, to="a", source="a")(crops)
+    redrawn = swap_faces(MODEL, params, scaled, to="a", source="a")
+    np.testing.assert_allclose(own / 255, redrawn, atol=0.6 / 255)
