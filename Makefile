@@ -8,13 +8,20 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/deepfake-jax demo --out demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# The long run of tests/faults: so many times the tries of the short one; hours.
+# SEED repeats a day's, JOBS names commands by commas, as in tests/faults/jobs.py.
+SCALE ?= 30
+faults: $(VENV)/.installed-dev
+	FAULTS_SCALE=$(SCALE) FAULTS_SEED=$(SEED) FAULTS_JOBS="$(JOBS)" \
+		$(BIN)/python -m pytest -s tests/faults
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -193,7 +193,12 @@ def _clear_leftovers(path: Path) -> None:
     leftovers = list[Path]()
     stem, suffix = map(re.escape, _split_name(path))
     own = re.compile(rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}", re.DOTALL)
-    leftovers += [p for p in _list(path.parent) if own.fullmatch(p.name)]
+    # What is written beside an output is called after it.
+    beside = re.compile(rf"\.{re.escape(_shorten(path.name))}\.(\d+)-.*", re.DOTALL)
+    for near in _list(path.parent):
+        found = _PARTIAL.fullmatch(near.name) and beside.fullmatch(near.name)
+        if own.fullmatch(near.name) or (found and not _is_alive(int(found[1]))):
+            leftovers.append(near)
     _remove(leftovers)
     # What lies inside may be another output's, which the lock says nothing about.
     clear_partials(path)
@@ -419,7 +424,7 @@ def parse_checked(line: bytes) -> dict[str, Any] | None:
     """A line's values; None if it is damaged or was cut off."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or one that is nested for ever
         return None
     whole = line.endswith(b"\n") and isinstance(values, dict)
     return values if whole and values.get("check") == line_check(values) else None

@@ -219,7 +219,7 @@ def load_config(path: str | Path) -> TrainConfig:
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     # ValueError: not UTF-8, or a date that does not exist, such as 2024-13-45.
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from error
     return config_from_dict({} if tree is None else tree, where=str(path))
 

@@ -20,7 +20,7 @@ from deepfake_jax.media.outputs import check_output
 from deepfake_jax.media.picture_sequence import is_sequence, split_pattern
 from deepfake_jax.media.sources import SourceError, holds_picture, list_folder
 from deepfake_jax.provenance.credentials import credential_path
-from deepfake_jax.provenance.facts import TOOL, sidecar_path
+from deepfake_jax.provenance.facts import TOOL, sidecar_path, write_sidecar
 
 _LONGEST_NAME = 255  # bytes, on all common disks
 
@@ -49,6 +49,20 @@ class ConversionJob:
     def sidecar(self) -> Path:
         """The file that says what the output is."""
         return sidecar_path(self.place)
+
+    def tell_first(self, facts: dict[str, Any]) -> None:
+        """Writes the sidecar before the output appears, where none is there yet.
+
+        Else a kill in between would leave an output that nothing tells of, and that the
+        same command then refuses to replace.
+        """
+        if not self.place.exists():
+            write_sidecar(self.place, facts)
+
+    def drop_stray_sidecar(self) -> None:
+        """Removes the sidecar of an output that did not come to be."""
+        if not self.place.exists():
+            self.sidecar.unlink(missing_ok=True)
 
     def check_output(self, *, overwrite: bool) -> None:
         """Refuses to lose what is there; to be called with the output's lock.
@@ -169,6 +183,6 @@ def _read_facts(sidecar: Path) -> dict[str, Any]:
     """What a sidecar says; nothing where it is none."""
     try:
         facts = json.loads(sidecar.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}

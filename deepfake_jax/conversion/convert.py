@@ -74,6 +74,7 @@ def convert_video(
     with ExitStack() as stack:
         stack.enter_context(lock_output(job.place))
         job.check_output(overwrite=config.overwrite)
+        stack.callback(job.drop_stray_sidecar)
         log = None
         if config.save_faces:
             folder = Path(config.save_faces)
@@ -166,6 +167,7 @@ def _convert_film(
                 _log.warning("%s", error)
         if not swapped:
             raise conversion.explain_no_face(source, count)
+        job.tell_first(marks.facts)
     write_sidecar(job.place, marks.facts)
     return conversion.finish(count, swapped, job.place, problems)
 
@@ -190,6 +192,7 @@ def _convert_picture(
     if not faces:
         raise conversion.explain_no_face(job.source, 1)
     assert isinstance(shown, np.ndarray)
+    job.tell_first(marks.facts)
     write_picture(
         job.out,
         shown,

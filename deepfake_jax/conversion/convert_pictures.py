@@ -75,7 +75,8 @@ def convert_folder(
                 progress.update_to(len(written), f"{len(hashes)} swapped")
         if not hashes:
             raise conversion.explain_no_face(job.source, len(written))
-    facts = {**marks.facts, "source_sha256": hashes, "pictures": written}
+        facts = {**marks.facts, "source_sha256": hashes, "pictures": written}
+        job.tell_first(facts)
     write_sidecar(job.place, facts)
     return conversion.finish(len(written), len(hashes), job.place, problems)
 

@@ -28,15 +28,26 @@ def read_both(
         FaceSetError: as `read_record`, of either file.
     """
     header, records = read_record(folder)
-    path, left = folder / DROPPED_NAME, []
-    if path.exists():
-        try:
-            left = [make_record(line) for n, line in read_lines(path) if n > 1]
-        except TypeError as error:
-            raise FaceSetError(
-                f"{path}: {error}; `deepfake-jax faces {folder} --repair` mends it"
-            ) from None
+    # What an edit that was cut short left in both is in the set.
+    listed = {record.file for record in records}
+    left = [
+        record
+        for record in _read_left(folder)
+        if record.file not in listed or not record.dropped.startswith(QUERY_MARK)
+    ]
     return header, records, left
+
+
+def _read_left(folder: Path) -> list[FaceRecord]:
+    path = folder / DROPPED_NAME
+    if not path.exists():
+        return []
+    try:
+        return [make_record(line) for n, line in read_lines(path) if n > 1]
+    except TypeError as error:
+        raise FaceSetError(
+            f"{path}: {error}; `deepfake-jax faces {folder} --repair` mends it"
+        ) from None
 
 
 def write_both(
@@ -45,9 +56,15 @@ def write_both(
     records: list[FaceRecord],
     left: list[FaceRecord],
 ) -> None:
-    """Writes both records, each in one piece."""
+    """Writes both records, each in one piece.
+
+    First where faces go to: a kill in between leaves them in both, not in none.
+    """
     header = {**header, "version": VERSION}
-    # First where the faces go to: a kill in between leaves them twice, not nowhere.
+    wanted = {record.file for record in records} - {record.file for record in left}
+    back = [record for record in _read_left(folder) if record.file in wanted]
     if left or (folder / DROPPED_NAME).exists():
-        write_record(folder, header, left, name=DROPPED_NAME)
+        write_record(folder, header, [*left, *back], name=DROPPED_NAME)
     write_record(folder, header, records)
+    if back:
+        write_record(folder, header, left, name=DROPPED_NAME)

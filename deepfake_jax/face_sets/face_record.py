@@ -20,6 +20,8 @@ Of a line's fields:
 """
 
 import json
+import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -30,7 +32,7 @@ import numpy as np
 
 from deepfake_jax.files import encode_line
 
-_FACE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.png")
+FACE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.png")
 
 
 class FaceSetError(ValueError):
@@ -72,14 +74,14 @@ class FaceRecord:
         that does not tell either.
         """
         number = self.source_number
-        if number < 0 and (name := _FACE_NAME.fullmatch(self.file)):
+        if number < 0 and (name := FACE_NAME.fullmatch(self.file)):
             number = int(name[1])
         return self.source, number
 
     @property
     def order(self) -> tuple[int, int, int, str]:
         """By source, frame and track: by its file, counting as people do."""
-        name = _FACE_NAME.fullmatch(self.file)
+        name = FACE_NAME.fullmatch(self.file)
         if name is None:
             return 0, 0, 0, self.file
         return int(name[1]), int(name[2]), int(name[3]), self.file
@@ -114,10 +116,14 @@ def make_record(values: dict[str, Any]) -> FaceRecord:
     """
     for name in _KINDS.keys() & values.keys():
         (kind, words), value = _KINDS[name], values[name]
-        # JSON's true is no number, and its NaN none to compare with.
-        odd = isinstance(value, bool) != (kind is bool) or value != value
+        # JSON's true is no number, and its NaN and infinity none to reckon with.
+        odd = isinstance(value, bool) != (kind is bool)
+        odd |= isinstance(value, float) and not math.isfinite(value)
         if odd or not isinstance(value, kind):
             raise TypeError(f"{name} is {value!r}, expected {words}")
+    file = values.get("file", "")
+    if "/" in file or os.sep in file or file in (".", ".."):
+        raise TypeError(f"file is {file!r}, expected a name without a folder")
     shapes = {"box": (4,), "frame_to_face": (2, 3)}
     if not all(_has_shape(values[k], v) for k, v in shapes.items() if k in values):
         raise TypeError("box must be 4 numbers and frame_to_face 2 x 3")
@@ -129,7 +135,8 @@ def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
         array = np.array(value)
     except ValueError:  # rows of different lengths
         return False
-    return array.shape == shape and array.dtype.kind in "if"
+    fits = array.shape == shape and array.dtype.kind in "if"
+    return fits and bool(np.isfinite(array).all())
 
 
 def _freeze(value: Any) -> Any:
@@ -157,9 +164,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise FaceSetError(
-            f"{path}, line {number} is damaged ({error.msg}); `deepfake-jax faces "
+            f"{path}, line {number} is damaged ({error}); `deepfake-jax faces "
             f"{path.parent} --repair` mends the record"
         ) from None
     if not isinstance(value, dict):

@@ -22,13 +22,14 @@ from jaxtyping import UInt8
 
 from deepfake_jax.face_sets.face_arrays import allocate_pictures
 from deepfake_jax.face_sets.face_record import (
+    FACE_NAME,
     FaceRecord,
     FaceSetError,
     encode_record,
     make_record,
     read_lines,
 )
-from deepfake_jax.files import encode_line, line_check, write_whole
+from deepfake_jax.files import encode_line, file_crc, line_check, write_whole
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.train_config import MEMORY_LIMIT_MB
@@ -104,10 +105,10 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
     header: dict[str, Any] | None = None
     records, edited = [], 0
     for number, values in read_lines(path):
+        edited += "check" in values and values["check"] != line_check(values)
         if header is None:
             header = check_header(path, values)
             continue
-        edited += "check" in values and values["check"] != line_check(values)
         try:
             records.append(make_record(values))
         except TypeError as error:
@@ -213,4 +214,40 @@ def load_faces(
                 f"{FACE_SIZE}x{FACE_SIZE}; extract the set anew from its sources"
             )
         faces[index] = face
+    _tell_changes(folder, records)
     return FaceSet(folder, faces, tuple(records), header)
+
+
+def _tell_changes(folder: Path, records: list[FaceRecord]) -> None:
+    """Says what of a set's folder its record does not know."""
+    fix = f"see `deepfake-jax faces {folder} --check`"
+    odd = [r.file for r in records if r.picture not in ("", file_crc(folder / r.file))]
+    if odd:
+        _log.warning(
+            "%s: %d pictures are not those that were recorded (%s); %s",
+            folder,
+            len(odd),
+            ", ".join(odd[:3]),
+            fix,
+        )
+    known = {record.file for record in records}
+    if len(known) < len(records):
+        more = len(records) - len(known)
+        _log.warning("%s: %d faces stand twice in its record; %s", folder, more, fix)
+    if (folder / DROPPED_NAME).exists():
+        try:
+            lines = list(read_lines(folder / DROPPED_NAME))
+        except FaceSetError as error:
+            _log.warning("%s", error)
+            return
+        known |= {str(values.get("file")) for _, values in lines}
+    strays = [path.name for path in folder.glob("*.png") if path.name not in known]
+    strays = [name for name in strays if FACE_NAME.fullmatch(name)]
+    if strays:
+        _log.warning(
+            "%s: %d faces are not in its record (%s), which may have been cut; %s",
+            folder,
+            len(strays),
+            ", ".join(sorted(strays)[:3]),
+            fix,
+        )

@@ -94,7 +94,7 @@ def _read_loosely(path: Path) -> Iterator[tuple[int, _Values | None]]:
                 continue
             try:
                 values = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 values = None
             yield number, values if isinstance(values, dict) else None
 

@@ -146,7 +146,7 @@ class SequenceWriter(FrameWriter):
         try:
             times = json.loads((self._path / TIMES_FILE).read_bytes())
             names = set(times) if isinstance(times, dict) else set()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return set()
         before, after = _NUMBER.split(self._pattern)
         shape = re.compile(re.escape(before) + "[0-9]+" + re.escape(after))

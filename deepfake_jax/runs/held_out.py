@@ -5,7 +5,6 @@ frames would measure memory. Whole stretches are held out instead, and the frame
 them are neither trained on nor judged.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
-from deepfake_jax.files import write_json
+from deepfake_jax.runs.checked_json import read_checked, write_checked
+from deepfake_jax.runs.run_folder import BEST
 
 HELD_NAME = "holdout.json"  # in a run's folder
 
@@ -78,7 +78,7 @@ def hold_out(records: Sequence[FaceRecord], share: float, seed: int) -> Split:
 def write_held(run: Path, held: Mapping[str, Sequence[FaceRecord]]) -> None:
     """Records in a run's folder which faces of each side were held out of training."""
     names = {s: [[r.file, r.picture] for r in records] for s, records in held.items()}
-    write_json(run / HELD_NAME, names)
+    write_checked(run / HELD_NAME, names)
 
 
 def find_held(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
@@ -132,6 +132,12 @@ def resume_split(run: Path, side: str, records: Sequence[FaceRecord]) -> Split:
     Raises:
         FaceSetError: the run's record cannot be read.
     """
+    if not (run / HELD_NAME).exists() and (run / BEST).is_dir():
+        _log.warning(
+            "%s has no %s: all faces are trained on, those that it held out, too",
+            run,
+            HELD_NAME,
+        )
     recorded, held = len(_read_names(run, side)), find_held(run, side, records).held
     if len(held) < recorded:
         _log.warning(
@@ -156,11 +162,12 @@ def _read_names(run: Path, side: str) -> set[tuple[str, str]]:
     if not path.exists():
         return set()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_checked(path)
         return {(file, picture) for file, picture in found.get(side, [])}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise FaceSetError(
-            f"{path} is damaged ({error}); remove it, and all faces are judged"
+            f"{path} is damaged ({error}); bring a copy back. Without the file all "
+            "faces are trained on and judged, those that it held out, too"
         ) from None
 
 

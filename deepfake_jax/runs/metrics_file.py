@@ -1,7 +1,8 @@
 """A run's `metrics.jsonl`: read and cut; damaged lines are passed over and kept apart.
 
-A line has a ``step``, and either both losses or the ``score`` and ``interval`` of a
-judgement of held-out faces.
+A line has a ``step``, either both losses or the ``score`` and ``interval`` of a
+judgement of held-out faces, and its checksum as ``check``; those of earlier versions
+have none.
 """
 
 import json
@@ -9,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import format_json, write_whole
+from deepfake_jax.files import encode_line, line_check, write_whole
 
 DAMAGED_NAME = "metrics.damaged.jsonl"  # beside the file
 _log = logging.getLogger("deepfake_jax")
@@ -37,11 +38,17 @@ def is_metric(line: dict[str, Any]) -> bool:
     return all(isinstance(loss, int | float | None) for loss in losses)
 
 
-def truncate_metrics(path: Path, step: int) -> None:
+def truncate_metrics(path: Path, step: int, *, every: int = 0) -> None:
     """Drops the lines of a ``metrics.jsonl`` after a step.
 
     Damaged lines go to `DAMAGED_NAME`, and that is said; but for a last one that a
     crash cut off.
+
+    Args:
+        path: the file.
+        step: of the state that the run goes on from.
+        every: how many steps there are from one line to the next; lines that are
+            missing at the end are told then.
     """
     pieces = _split(path)
     parsed = map(_parse, pieces)
@@ -61,8 +68,23 @@ def truncate_metrics(path: Path, step: int) -> None:
         )
     lines = [line for line in read_metrics(path) if line["step"] <= step]
     with write_whole(path, overwrite=True) as partial:
-        text = "".join(format_json(line) + "\n" for line in lines)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text("".join(map(encode_line, lines)), encoding="utf-8")
+    if every:
+        _tell_missing(path, [line["step"] for line in lines], step, every)
+
+
+def _tell_missing(path: Path, known: list[int], step: int, every: int) -> None:
+    last = max(known, default=0)
+    # Lines may have been further apart than they are now.
+    apart = max([every, *(b - a for a, b in zip(known, known[1:], strict=False))])
+    if step - last >= apart:
+        _log.warning(
+            "%s ends at step %d and the run is at %d: what it was like in between is "
+            "lost; the run itself is whole",
+            path,
+            last,
+            step,
+        )
 
 
 def _split(path: Path) -> list[bytes]:
@@ -73,6 +95,8 @@ def _parse(piece: bytes) -> dict[str, Any] | None:
     """A line's values; None if it is damaged."""
     try:
         line = json.loads(piece)
-    except ValueError:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
         return None
-    return line if isinstance(line, dict) and type(line.get("step")) is int else None
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return None
+    return line if line.pop("check", check := line_check(line)) == check else None

@@ -5,7 +5,6 @@ its absolute one: the first stays right where run and sets are moved together, t
 second where the run alone is.
 """
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, read_record
 from deepfake_jax.faces.identity import SAME_PERSON
-from deepfake_jax.files import write_json
+from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.checkpoint import read_facts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.types import DIRECTIONS, Side
@@ -37,7 +36,7 @@ def write_sets(run: Path, sets: Mapping[Any, FaceSet]) -> None:
             "relative": _find_relative(place, run.resolve()),
             "absolute": str(place),
         }
-    write_json(run / SETS_NAME, found)
+    write_checked(run / SETS_NAME, found)
 
 
 def check_people(run: Path, sets: Mapping[Side, FaceSet]) -> None:
@@ -109,12 +108,12 @@ def find_set(run: Path, side: str) -> Path:
             f"{SETS_NAME}, as runs of earlier versions); name them with {flag}"
         )
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))[side]
+        known = read_checked(path)[side]
         name, count = str(known["name"]), int(known["faces"])
         places = [Path(known["absolute"])]
         if known["relative"]:
             places.insert(0, Path(os.path.normpath(run.resolve() / known["relative"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FaceSetError(f"{path} is damaged ({error!r}); give {flag}") from None
     for place in places:
         if (place / RECORD_NAME).is_file():

@@ -36,6 +36,8 @@ class RunFacts:
         skipped_in_row: how many of them just now.
         score: of held-out faces, where this state was kept for it.
         scored_by_identity: whether identity is a part of that; None where unknown.
+        settings: the run's config, as `config_to_dict` gives it; empty in runs of
+            versions that did not note it.
     """
 
     model: ModelConfig
@@ -47,6 +49,7 @@ class RunFacts:
     skipped_in_row: int = 0
     score: float | None = None
     scored_by_identity: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shift(self) -> Float64[np.ndarray, "3"]:

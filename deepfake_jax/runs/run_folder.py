@@ -19,8 +19,10 @@ from deepfake_jax.runs import checkpoint
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.metrics_file import DAMAGED_NAME
 from deepfake_jax.train_config import (
+    ConfigError,
     ModelConfig,
     TrainConfig,
+    config_from_dict,
     config_keys,
     config_to_dict,
     config_to_yaml,
@@ -109,8 +111,19 @@ def check_run(folder: Path, config: TrainConfig) -> None:
             "give the same settings, or no --preset to keep the run's own, or train "
             "into a new --run"
         )
-    elif changes := list_changes(existing, config):
+    elif changes := list_changes(_recall_config(folder) or existing, config):
         _log.warning("%s: going on with %s", folder, ", ".join(changes))
+
+
+def _recall_config(folder: Path) -> TrainConfig | None:
+    """The config of the last session that saved a state: the file may be damaged."""
+    facts = checkpoint.read_facts(folder / CHECKPOINTS)
+    if facts is None or not facts.settings:
+        return None
+    try:
+        return config_from_dict(facts.settings)
+    except ConfigError:  # of another version
+        return None
 
 
 def list_changes(old: TrainConfig, new: TrainConfig) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deepfake_jax.files import format_json
+from deepfake_jax.files import encode_line
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_facts import RunFacts
@@ -128,7 +128,7 @@ class History:
         """Writes a line of ``metrics.jsonl``, in the leader's process."""
         if self._devices.leads:
             with (self._run / METRICS_NAME).open("a", encoding="utf-8") as file:
-                file.write(format_json(line) + "\n")
+                file.write(encode_line(line))
 
     def update_progress(self, step: int) -> None:
         """Brings what `show_progress` shows up to a step."""

@@ -15,6 +15,7 @@ from deepfake_jax.runs.run_folder import BEST, CHECKPOINTS
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.checkpoint_keeper import CheckpointKeeper
 from deepfake_jax.training.clock import Clock
+from deepfake_jax.training.device_memory import naming_batch_size
 from deepfake_jax.training.dispatches import feed_devices
 from deepfake_jax.training.ending import Ending, StopRequest, stop_signals
 from deepfake_jax.training.history import History
@@ -131,6 +132,7 @@ def train(
         ) as session,
         # Not before: nothing is there to be saved, and a signal ends the start at once.
         stop_signals() as stop,
+        naming_batch_size(session.config.batch_size),
     ):
         return _run(session, stop, watch, watch_minutes)
 

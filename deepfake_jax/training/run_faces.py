@@ -5,6 +5,7 @@ Every process of a run comes to the same results.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
-from deepfake_jax.train_config import TrainConfig
+from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.face_masks import draw_face_masks
 from deepfake_jax.training.rare_faces import weigh_rare
 from deepfake_jax.training.teacher import TeacherRun
@@ -125,6 +126,7 @@ def describe_run(
             for side, faces in sets.items()
             if "identity" in faces.header
         },
+        settings=config_to_dict(replace(config, steps=None, minutes=None)),
     )
 
 

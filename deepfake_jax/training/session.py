@@ -161,7 +161,7 @@ def start_session(
                 record_split(run, sets, splits)
             write_teacher(run, taught)
             write_sets(run, sets)
-            truncate_metrics(run / METRICS_NAME, session.step)
+            truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
             write_run_config(run, config)
         yield session
 
@@ -232,5 +232,6 @@ def _go_on(
         restored.facts,
         model=facts.model,
         identities=facts.identities,
+        settings=facts.settings,
     )
     return state_from_tree(restored.tree, state), known

@@ -5,14 +5,13 @@ parameters; ``teacher/`` keeps these. They are no part of the student's checkpoi
 student that goes on reads them from there, whatever became of the teacher meanwhile.
 """
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.runs.trained_run import TrainedRun, load_run, read_trained
@@ -157,7 +156,7 @@ def write_teacher(run: Path, teacher: TeacherRun | None) -> None:
     if list_checkpoints(run / TEACHER) != [step]:
         tree = params_to_tree(step, trained.params)
         save_best(run / TEACHER, step, tree, facts=trained.facts)
-    write_json(run / TEACHER_NAME, record)
+    write_checked(run / TEACHER_NAME, record)
 
 
 def _read_record(run: Path) -> dict[str, Any]:
@@ -166,8 +165,8 @@ def _read_record(run: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return read_checked(path)
+    except (OSError, ValueError) as error:
         raise RunError(
             f"{path} is damaged ({error}); bring it back, or distill into a new --run"
         ) from None

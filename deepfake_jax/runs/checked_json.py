@@ -1,0 +1,32 @@
+"""Small files of a run that a changed byte must not change: JSON with its own sum."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepfake_jax.files import line_check, write_json
+
+
+def write_checked(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes values in one piece, with a checksum of them as ``check``."""
+    plain = json.loads(json.dumps(values))  # tuples as lists, as they are read
+    write_json(path, {**plain, "check": line_check(plain)})
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """What `write_checked` wrote, without the sum; files of earlier versions lack it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON object, or was changed.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"expected an object, got {values!r}"[:80])
+    if values.pop("check", line_check(values)) != line_check(values):
+        raise ValueError("its checksum is another's")
+    return values

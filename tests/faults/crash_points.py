@@ -1,0 +1,135 @@
+"""A job ended at each of its operations on files, then done again."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faults.jobs import Job, begin, copy_folder, list_hidden, read_results
+from faults.operations import DIED
+from faults.tries import Limits, Outcome, run
+
+
+@dataclass
+class Tally:
+    """What was tried, and what went wrong, in words.
+
+    Attributes:
+        tried: how often.
+        lost: each with how to do it again.
+    """
+
+    tried: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        """Counts a try; a problem is one that is not empty."""
+        self.tried += 1
+        if problem:
+            self.lost.append(problem)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A job that nothing disturbed.
+
+    Attributes:
+        job: it.
+        start: the folder before it.
+        results: what it left.
+        hidden: hidden files that it left.
+        operations: what it did to files.
+    """
+
+    job: Job
+    start: Path
+    results: dict[str, str]
+    hidden: list[str]
+    operations: list[str]
+
+
+def do_undisturbed(job: Job, inputs: Path, work: Path) -> Undisturbed:
+    """Does a job from its start to its end."""
+    start = begin(job, inputs, work / job.name)
+    whole = copy_folder(start, work / f"{job.name} whole")
+    done = run(job.words, whole)
+    assert done.status in (0, 1) and done.is_clear, (job.name, done.text)
+    results = read_results(whole, job.results)
+    assert results, job.name
+    hidden = list_hidden(whole)
+    shutil.rmtree(whole)
+    return Undisturbed(job, start, results, hidden, done.operations)
+
+
+def crash_at(whole: Undisturbed, limits: Limits, work: Path) -> str:
+    """Ends a job as limits say, does it again, and says what is wrong then."""
+    folder = copy_folder(whole.start, work / "try")
+    try:
+        ended = run(whole.job.words, folder, limits)
+        if ended.status not in (DIED, 0, -25) and not ended.is_clear:
+            return f"ended by itself ({ended.status}): {ended.text[-2000:]}"
+        if missing := [name for name in whole.job.keeps if not _is_there(folder, name)]:
+            return f"{missing} is gone"
+        return finish(whole, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    # An old folder that was put aside is put back by the next command.
+    path = folder / name
+    return path.exists() or path.with_name(f".{path.name}.replaced").exists()
+
+
+def finish(whole: Undisturbed, folder: Path) -> str:
+    """Does a job again, after it was interrupted; says what is wrong then."""
+    again = run(whole.job.words, folder)
+    if problem := _compare(whole, folder, again):
+        if "exists" not in again.text and "not empty" not in again.text:
+            return problem
+        # Of two outputs one was there already: refused, with the way out.
+        again = run([*whole.job.words, "--overwrite"], folder)
+        problem = _compare(whole, folder, again)
+    return problem
+
+
+def _compare(whole: Undisturbed, folder: Path, again: Outcome) -> str:
+    if not again.is_clear:
+        return f"again ({again.status}): {again.text[-2000:]}"
+    found = read_results(folder, whole.job.results)
+    if found != whole.results:
+        names = found.keys() | whole.results.keys()
+        odd = sorted(n for n in names if found.get(n) != whole.results.get(n))
+        return f"{odd[:6]} differ; again: {again.last_line}"
+    if stray := sorted(set(list_hidden(folder)) - set(whole.hidden)):
+        return f"left behind: {stray}"
+    return ""
+
+
+def try_crash_points(
+    whole: Undisturbed, points: Sequence[int], work: Path, tally: Tally
+) -> None:
+    """Ends a job at some of its operations, numbered from 1."""
+    for point in points:
+        problem = crash_at(whole, Limits(die_at=point), work)
+        what = dict(enumerate(whole.operations, 1)).get(point, "?")
+        told = f"{whole.job.name}, operation {point} ({what}): {problem}"
+        tally.add(problem and told)
+
+
+def find_unflushed(operations: Sequence[str]) -> list[str]:
+    """Files that were renamed without having been flushed: a power cut empties them.
+
+    Native code may flush what Python does not see; folders have no content.
+    """
+    flushed: set[str] = set()
+    odd: list[str] = []
+    for line in operations:
+        what, *names = line.split(" ")
+        if what == "fsync":
+            flushed.add(names[0])
+        elif what == "open":
+            flushed.discard(names[0])
+        elif what == "rename" and len(names) == 2 and names[0] not in flushed:
+            odd.append(line)
+    return odd

@@ -1,0 +1,93 @@
+"""Nothing is lost, whenever a command ends: the same again gives the whole result."""
+
+import errno
+import time
+
+import pytest
+from faults.crash_points import crash_at, find_unflushed, try_crash_points
+from faults.jobs import find_jobs
+from faults.random_ends import end_randomly
+from faults.seeds import SCALE, draw_jobs, explain, make_random, scale
+from faults.tries import Limits
+
+
+def test_every_crash_point(undisturbed, tmp_path, tally):
+    rng = make_random("crash points")
+    for job in draw_jobs(rng, 4):
+        whole = undisturbed(job)
+        points = range(1, len(whole.operations) + 2)
+        share = min(scale(1 if job.slow else 2), len(points))
+        chosen = sorted(rng.sample(points, share))
+        try_crash_points(whole, chosen, tmp_path, tally)
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_random_ends(undisturbed, tmp_path, tally):
+    rng = make_random("random ends")
+    for job in draw_jobs(rng, 2):
+        whole = undisturbed(job)
+        for _ in range(scale(1)):
+            end_randomly(
+                whole,
+                rng,
+                tmp_path,
+                tally,
+                seconds=4.0 if job.slow else 2.0,
+                stop_seconds=60.0 if SCALE > 20 else 0.2,
+            )
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_operations_that_fail(undisturbed, tmp_path, tally):
+    """A full disk, a broken one, missing rights, too many open files: said in words."""
+    rng = make_random("failing operations")
+    errors = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ENOENT)
+    for job in draw_jobs(rng, 3):
+        whole = undisturbed(job)
+        for _ in range(scale(1)):
+            point, number = rng.randint(1, len(whole.operations)), rng.choice(errors)
+            problem = crash_at(whole, Limits(die_at=point, fail=number), tmp_path)
+            what = whole.operations[point - 1]
+            told = f"{job.name}, {errno.errorcode[number]} at {point} ({what}): "
+            tally.add(problem and told + problem)
+    assert not tally.lost, explain(tally.lost)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_files_that_grow_no_further(undisturbed, tmp_path, tally, ends):
+    """As on a full disk; or the process dies in the middle of native code's writing."""
+    rng = make_random(f"file sizes {ends}")
+    for job in draw_jobs(rng, 2):
+        whole = undisturbed(job)
+        for _ in range(scale(1)):
+            size = round(10 ** rng.uniform(1, 5.5))
+            limits = Limits(file_size=size, file_signal=ends)
+            problem = crash_at(whole, limits, tmp_path)
+            tally.add(problem and f"{job.name}, files of {size} bytes: {problem}")
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_too_few_open_files(undisturbed, tmp_path, tally):
+    rng = make_random("open files")
+    for job in draw_jobs(rng, 1):
+        whole = undisturbed(job)
+        for _ in range(scale(1)):
+            files = rng.randint(8, 60)
+            problem = crash_at(whole, Limits(files=files), tmp_path)
+            tally.add(problem and f"{job.name}, {files} open files: {problem}")
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_records_are_flushed_before_they_get_their_names(undisturbed):
+    """Else a power cut leaves them empty; pictures are known by their sums."""
+    for job in find_jobs("extract", "faces drop"):
+        odd = find_unflushed(undisturbed(job).operations)
+        odd = [line for line in odd if ".png" not in line and "unsorted" not in line]
+        assert [line for line in odd if "." in line.split("/")[-1]] == []
+
+
+def test_a_try_ends_in_time(undisturbed):
+    """The harness itself: a job that nothing disturbs takes seconds."""
+    begin = time.monotonic()
+    undisturbed(find_jobs("faces drop")[0])
+    assert time.monotonic() - begin < 240
