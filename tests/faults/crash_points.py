@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from faults.jobs import Job, begin, copy_folder, list_hidden, read_results
@@ -48,11 +48,19 @@ class Undisturbed:
     operations: list[str]
 
 
+def do(
+    job: Job, folder: Path, limits: Limits | None = None, *, more: Sequence[str] = ()
+) -> Outcome:
+    """Does a job in a folder."""
+    limits = replace(limits or Limits(), environment=dict(job.environment))
+    return run([*job.words, *more], folder, limits)
+
+
 def do_undisturbed(job: Job, inputs: Path, work: Path) -> Undisturbed:
     """Does a job from its start to its end."""
     start = begin(job, inputs, work / job.name)
     whole = copy_folder(start, work / f"{job.name} whole")
-    done = run(job.words, whole)
+    done = do(job, whole)
     assert done.status in (0, 1) and done.is_clear, (job.name, done.text)
     results = read_results(whole, job.results)
     assert results, job.name
@@ -65,7 +73,7 @@ def crash_at(whole: Undisturbed, limits: Limits, work: Path) -> str:
     """Ends a job as limits say, does it again, and says what is wrong then."""
     folder = copy_folder(whole.start, work / "try")
     try:
-        ended = run(whole.job.words, folder, limits)
+        ended = do(whole.job, folder, limits)
         if ended.status not in (DIED, 0, -25) and not ended.is_clear:
             return f"ended by itself ({ended.status}): {ended.text[-2000:]}"
         if missing := [name for name in whole.job.keeps if not _is_there(folder, name)]:
@@ -83,12 +91,12 @@ def _is_there(folder: Path, name: str) -> bool:
 
 def finish(whole: Undisturbed, folder: Path) -> str:
     """Does a job again, after it was interrupted; says what is wrong then."""
-    again = run(whole.job.words, folder)
+    again = do(whole.job, folder)
     if problem := _compare(whole, folder, again):
         if "exists" not in again.text and "not empty" not in again.text:
             return problem
         # Of two outputs one was there already: refused, with the way out.
-        again = run([*whole.job.words, "--overwrite"], folder)
+        again = do(whole.job, folder, more=("--overwrite",))
         problem = _compare(whole, folder, again)
     return problem
 

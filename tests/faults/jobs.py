@@ -20,6 +20,7 @@ from footage import write_face_set, write_pan
 
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.media.sources import list_sources, read_source
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 
 _SMALL = (
@@ -28,6 +29,7 @@ _SMALL = (
     *("--holdout", "0", "--judge-every", "0"),
 )
 _TIMES = {"seconds", "images_per_second", "data_wait", "step_ms", "check"}
+_SETS = ("faces", "person_1", "person_2")
 _PICTURES = {"preview.png", "loss.png"}  # which show times, too
 
 
@@ -43,6 +45,7 @@ class Job:
         prepare: what else to do before, in the folder.
         slow: whether it compiles or trains, and takes seconds.
         keeps: results that must be there, old or new, whenever it is interrupted.
+        environment: variables.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Job:
     prepare: Callable[[Path], None] | None = None
     slow: bool = False
     keeps: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def _train(steps: int, run: str = "run") -> tuple[str, ...]:
@@ -111,6 +115,19 @@ JOBS = (
         keeps=("faces",),
     ),
     Job("convert picture", _convert("in/one.png", "x.png"), ("x.png", "x.png.json")),
+    Job(
+        "key file",
+        _convert("in/one.png", "x.png"),
+        ("x.png", "x.png.json", "config/signing.pem"),
+        environment=(("DEEPFAKE_JAX_CONFIG", "config"),),
+    ),
+    Job(
+        "verify",
+        ("verify", "x.png"),
+        ("x.png", "x.png.json"),
+        before=(_convert("in/one.png", "x.png"),),
+        keeps=("x.png", "x.png.json"),
+    ),
     Job("convert video", _convert("in/pan.mp4", "x.mp4"), ("x.mp4", "x.mp4.json")),
     Job(
         "convert again",
@@ -257,6 +274,18 @@ def _read(path: Path) -> str:
         values = json.loads(data)
         extra = {k: v for k, v in values["extra"].items() if k not in _TIMES}
         return str((values["step"], extra, _hash_state(path.parent)))
+    if path.parent.name not in _SETS and path.suffix in (".mp4", ".jpg", ".png"):
+        # Each output is signed with its own time and number.
+        total = hashlib.sha256()
+        for source in list_sources([path]):
+            for timed in read_source(source):
+                total.update(timed.frame.tobytes() + str(timed.time).encode())
+        return total.hexdigest()
+    if path.suffix == ".json":
+        values = json.loads(data)
+        return str({k: v for k, v in values.items() if k != "credential"})
+    if path.name == "signing.pem":
+        return "a key" if data.count(b"-----END") == 3 else data.decode()
     return hashlib.sha256(data).hexdigest()
 
 
