@@ -7,6 +7,7 @@ processes. A folder is replaced by `replace_folder`, and only one in which nothi
 what this program wrote is found.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -383,7 +384,13 @@ def sync_path(path: Path) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device, which may have no end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

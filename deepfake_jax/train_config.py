@@ -217,11 +217,27 @@ def load_config(path: str | Path) -> TrainConfig:
         ConfigError: no such file, not YAML, an unknown key or a value out of range.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = parse_yaml(Path(path).read_text(encoding="utf-8"))
     # ValueError: not UTF-8, or a date that does not exist, such as 2024-13-45.
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from error
     return config_from_dict({} if tree is None else tree, where=str(path))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("references (*name) are not read; write values out")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text; no references, which few bytes make huge.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or has references.
+    """
+    return yaml.load(text, Loader=_PlainLoader)
 
 
 def config_from_dict(tree: Any, *, where: str = "config") -> TrainConfig:
@@ -282,13 +298,13 @@ def override_config(config: TrainConfig, settings: Sequence[str]) -> TrainConfig
             branch = branch[parent]
         try:
             branch[leaf] = _parse_value(value)
-        except (ValueError, yaml.YAMLError) as error:  # as in load_config
+        except (ValueError, RecursionError, yaml.YAMLError) as error:  # as load_config
             raise ConfigError(f"--set {key}: cannot read {value!r}: {error}") from None
     return config_from_dict(tree, where="--set")
 
 
 def _parse_value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    value = parse_yaml(text)
     if isinstance(value, str):
         try:  # YAML 1.1 takes 1e-3 for a string
             return float(value)

@@ -127,7 +127,10 @@ def list_folder(folder: Path, *, films: bool = True) -> tuple[list[Path], list[P
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith(".") or path.is_dir():
             continue
-        kind = find_kind(path) if path.is_file() else "other"
+        if not path.is_file():  # which may have no end
+            unused.append(f"{path.name} (no regular file)")
+            continue
+        kind = find_kind(path)
         if kind == "picture" and not is_picture(path):
             unused.append(f"{path.name} ({find_format(path)}: name it so)")
         elif kind == "picture" or (kind == "other" and is_picture(path)):
@@ -135,7 +138,7 @@ def list_folder(folder: Path, *, films: bool = True) -> tuple[list[Path], list[P
         elif films and kind in ("animation", "film"):
             videos.append(path)
         else:
-            what = find_format(path) if path.is_file() else "no regular file"
+            what = find_format(path)
             unused.append(path.name if what == "other" else f"{path.name} ({what})")
     if unused:
         more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""

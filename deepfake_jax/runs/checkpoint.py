@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NotRequired
 
 import jax
@@ -192,6 +192,10 @@ def verify_checkpoint(path: Path) -> Checkpoint:
     """
     checkpoint = _read_manifest(path)
     for name, expected in checkpoint.files.items():
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise CheckpointError(
+                f"{path}: {MANIFEST_NAME} names {name}, outside of it"
+            )
         try:
             found = hash_file(path / name)
         except OSError as error:

@@ -55,11 +55,12 @@ def mutate(rng: random.Random, seeds: list[Path], place: Path) -> str:
     source = rng.choice(seeds)
     data, how = source.read_bytes(), []
     for _ in range(rng.choice((1, 1, 2, 4))):
-        harm = rng.choice((*HARMS, set_length, set_length, splice))
-        how.append(harm.__name__)
-        if harm is splice:
+        if rng.random() < 0.15:
+            how.append("splice")
             data = splice(rng, data, rng.choice(seeds).read_bytes())
         else:
+            harm = rng.choice((*HARMS, set_length, set_length))
+            how.append(harm.__name__)
             data = harm(rng, data)
     place.write_bytes(data)
     return f"{source.name}: {', '.join(how)}"

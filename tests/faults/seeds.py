@@ -21,7 +21,7 @@ def make_random(name: str) -> random.Random:
     return random.Random(SEED * 2**32 + zlib.crc32(name.encode()))
 
 
-def scale(count: int) -> int:
+def scale(count: float) -> int:
     """How many tries instead of the short run's."""
     return max(1, round(count * SCALE))
 

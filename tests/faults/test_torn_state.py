@@ -17,9 +17,9 @@ from deepfake_jax.training.loop import train
 def run(tmp_path_factory):
     """A run with two checkpoints, held-out faces and all files."""
     folder = tmp_path_factory.mktemp("torn")
-    sets = [write_face_set(folder / name, 8) for name in ("faces a", "faces b")]
+    a, b = (write_face_set(folder / name, 8) for name in ("faces a", "faces b"))
     config = tiny_config(steps=4, checkpoint_every=2, holdout=0.5, judge_every=0)
-    train(*sets, folder / "run", config, devices=1)
+    train(a, b, folder / "run", config, devices=1)
     # As of a run that was judged; judging takes its time and adds no other files.
     best = folder / "run" / "best" / "00000002"
     shutil.copytree(folder / "run" / "checkpoints" / "00000002", best)

@@ -34,7 +34,7 @@ _PRELOADED = (
     "deepfake_jax.cli.demo",
     "deepfake_jax.evaluation.evaluate",
 )
-PATIENCE = 240.0  # seconds; no try on small inputs takes a tenth of that
+PATIENCE = 900.0  # seconds; a try on small inputs takes some, on a machine at rest
 _ADDRESSES = 24 << 30  # bytes that a try may map; JAX maps some gigabytes unused
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, verified, and the newest good one is found."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from networks import NO_FACTS
 
+from deepfake_jax.files import line_check
 from deepfake_jax.runs.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -202,3 +204,18 @@ def test_what_the_user_put_into_a_checkpoint_is_not_removed(tmp_path, caplog):
     save_checkpoint(tmp_path, 3, make_tree(3), facts=FACTS, keep=3)
     assert restore(tmp_path).step == 3
     assert (tmp_path / "00000003.damaged" / "notes.txt").read_text() == "of 3"
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../../outside", "state/link"])
+def test_a_manifest_leads_nowhere_else(tmp_path, name):
+    """It may come from a stranger, sums and all."""
+    save_checkpoint(tmp_path, 1, {"x": np.ones(3)}, facts=FACTS)
+    path = checkpoint_path(tmp_path, 1)
+    (tmp_path / "outside").write_bytes(b"")
+    (path / "state" / "link").symlink_to("/dev/zero")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256(b"").hexdigest()
+    manifest["check"] = line_check(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="outside of it|no regular file"):
+        restore_checkpoint(tmp_path)
