@@ -237,7 +237,11 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML, or has references.
     """
-    return yaml.load(text, Loader=_PlainLoader)
+    loader = _PlainLoader(text)  # as `safe_load` does
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def config_from_dict(tree: Any, *, where: str = "config") -> TrainConfig:
