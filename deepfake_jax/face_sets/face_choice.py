@@ -14,20 +14,21 @@ import numpy as np
 from deepfake_jax.face_sets.both_records import QUERY_MARK, read_both, write_both
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME
-from deepfake_jax.face_sets.set_files import PERSON_FOLDER
+from deepfake_jax.face_sets.set_files import PERSON_FOLDER, SHEETS
 from deepfake_jax.faces.identity import (
     cut_embedding_crop,
     make_crop_embedder,
     mean_embedding,
 )
 from deepfake_jax.faces.pinned_files import AssetError
-from deepfake_jax.files import lock_output
+from deepfake_jax.files import lock_output, remove_known
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.types import spread
 
 BY_HAND = f"{QUERY_MARK}by hand"
+_IN_SET = (RECORD_NAME, f"{SHEETS}*.png")
 _SAMPLES = 32  # faces that tell who a new set's person is
 
 
@@ -114,7 +115,10 @@ def move_files(folder: Path, files: Collection[str], person: int | None) -> Path
             other |= _measure_person(target, moved)
         write_both(target, other, faces, others_left)
         rest = [r for r in kept if r.file not in {m.file for m in moved}]
-        write_both(folder, header, rest, left)
+        if rest or left:
+            write_both(folder, header, rest, left)
+        else:
+            remove_known(folder, _IN_SET)
     return target
 
 

@@ -27,7 +27,7 @@ LOOKS = (
     *("to", "checkpoint", "mask", "erode", "feather", "cover", "guard", "color"),
     *("blend", "sharpen", "person", "faces"),
 )
-_LONGEST = 7 * 24 * 60  # minutes of a training
+_LONGEST = 7 * 24 * 60.0  # minutes of a training
 
 
 class Order(NamedTuple):
@@ -45,14 +45,14 @@ class Order(NamedTuple):
 def order_extract(project: Project, roots: Roots, asked: Mapping[str, Any]) -> Order:
     """Faces of a side's footage."""
     side = read_side(asked)
-    sources = [str(roots.find_file(path)) for path in project.footage[side]]
+    sources = [str(roots.find_source(path)) for path in project.footage[side]]
     if not sources:
         raise RequestError("no_sources", side=side.upper())
     out = project.faces(side)
     roots.resolve(str(out))
     command = ["extract", *sources, "--out", str(out), "--json"]
     command += _read_part(asked)
-    every = _read_number(asked, "every", 1, 1000, default=1)
+    every = _read_number(asked, "every", 1.0, 1000.0, default=1.0)
     if every != 1:
         command += ["--every", f"{every:.0f}"]
     if out.is_dir() and any(out.iterdir()):
@@ -85,10 +85,10 @@ def order_convert(project: Project, roots: Roots, asked: Mapping[str, Any]) -> O
     run = find_run(project, roots, asked)
     name = check_name(asked.get("name") or f"{source.stem[:40]} swapped", field="name")
     out = _find_free(project.folder / "results", name, _choose_suffix(source))
-    roots.resolve(str(out)).parent.mkdir(exist_ok=True)
     looks = read_looks(roots, asked)
     command = ["convert", str(source), "--run", str(run), "--out", str(out), "--json"]
     command += [*_read_part(asked), *list_flags(looks)]
+    roots.resolve(str(out)).parent.mkdir(exist_ok=True)
     facts = {"run": run.name, "source": str(source), "out": out.name}
     return Order(command, {**facts, "looks": looks})
 
@@ -120,7 +120,7 @@ def read_looks(roots: Roots, asked: Mapping[str, Any]) -> dict[str, Any]:
             raise RequestError("no_field", field=str(name)[:40])
     for name in ("erode", "feather", "sharpen"):
         if name in given:
-            given[name] = _read_number(given, name, -10, 10)
+            given[name] = _read_number(given, name, -10.0, 10.0)
     person = given.get("person", "auto")
     known = ("auto", "largest", "all")
     if not isinstance(person, str) or not (person in known or person.isdecimal()):
@@ -206,7 +206,7 @@ def read_moment(asked: Mapping[str, Any], name: str) -> float:
     Raises:
         RequestError: no number from 0 on.
     """
-    return _read_number(asked, name, 0, 1e6, default=0)
+    return _read_number(asked, name, 0.0, 1e6, default=0.0)
 
 
 def _read_part(asked: Mapping[str, Any]) -> list[str]:

@@ -40,6 +40,7 @@ class Jobs:
     """
 
     started: dict[Path, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _ended: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     def start(
         self,
@@ -101,8 +102,17 @@ class Jobs:
         """The jobs of a project as the page shows them, the latest first."""
         self._reap()
         folders = sorted((cache / "jobs").glob("*/job.json"), reverse=True)
-        described = (_describe(path.parent) for path in folders)
+        described = (self._describe(path.parent) for path in folders)
         return [job for job in described if job is not None]
+
+    def _describe(self, folder: Path) -> dict[str, Any] | None:
+        """A job; what one that has ended says does not change any more."""
+        if folder in self._ended:
+            return self._ended[folder]
+        job = _describe(folder)
+        if job is not None and job["ended"] is not None:
+            self._ended[folder] = job
+        return job
 
     def stop(self, cache: Path, name: Any, *, force: bool = False) -> None:
         """Does what Ctrl-C does, or ends it at once where `force` says so.

@@ -39,6 +39,7 @@ from deepfake_jax.studio.projects import (
     write_consent,
 )
 from deepfake_jax.studio.results import list_results
+from deepfake_jax.studio.roots import count_footage, is_film
 from deepfake_jax.studio.run_view import describe_run, list_brief
 from deepfake_jax.studio.texts import RequestError
 from deepfake_jax.train_config import list_presets
@@ -133,7 +134,10 @@ def _describe(request: Request, project: Project) -> dict[str, Any]:
 
 def _describe_footage(path: str) -> dict[str, Any]:
     file = Path(path)
-    return {"path": path, "name": file.name, "there": file.is_file()}
+    facts = {"path": path, "name": file.name, "there": file.exists()}
+    if file.is_dir():
+        return {**facts, "kind": "folder", "files": count_footage(file)}
+    return {**facts, "kind": "video" if is_film(file) else "picture"}
 
 
 async def left(request: Request) -> Response:
@@ -164,7 +168,7 @@ async def footage(request: Request) -> Response:
         listed = [path for path in listed if path != asked.get("path")]
     else:
         path = str(
-            find_studio(request).roots.find_file(asked.get("path"), field="path")
+            find_studio(request).roots.find_source(asked.get("path"), field="path")
         )
         listed += [path] * (path not in listed)
     replace(found, footage={**found.footage, side: listed}).write()

@@ -61,6 +61,20 @@ class Roots:
             raise RequestError("no_file", field=field, status=404, name=path.name)
         return path
 
+    def find_source(self, text: Any, *, field: str = "") -> Path:
+        """A picture, a video or a folder of them.
+
+        Raises:
+            RequestError: as `find_file`; a folder that has no pictures and no videos.
+        """
+        path = self.resolve(text, field=field)
+        if not path.is_dir():
+            return self.find_file(text, field=field)
+        folder = self.find_folder(text, field=field)
+        if not count_footage(folder):
+            raise RequestError("empty_folder", field=field, name=folder.name)
+        return folder
+
     def find_folder(self, text: Any, *, field: str = "") -> Path:
         """A folder of a request.
 
@@ -135,6 +149,15 @@ def make_roots(folders: Sequence[Path]) -> Roots:
 def is_footage(path: Path) -> bool:
     """Whether a file's name is that of a picture or a video."""
     return path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+def count_footage(folder: Path) -> int:
+    """How many pictures and videos lie right in a folder."""
+    try:
+        inside = [path for path in folder.iterdir() if is_footage(path)]
+    except OSError:
+        return 0
+    return sum(not path.name.startswith(".") for path in inside)
 
 
 def is_film(path: Path) -> bool:

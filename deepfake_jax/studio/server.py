@@ -68,7 +68,7 @@ def serve(
         threading.Timer(0.3, _open, [address]).start()
     settings = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="critical",
         access_log=False,  # it would have the token
         server_header=False,
         proxy_headers=False,

@@ -8,7 +8,7 @@ const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharp
 const SWITCHES = ["cover", "guard"];
 
 export async function open(place) {
-  const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there).map((clip) => ({ ...clip, side })));
+  const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there && clip.kind !== "folder").map((clip) => ({ ...clip, side })));
   if (!runs.length || !clips.length) {
     place.append(empty(t("convert.empty"), t(runs.length ? "convert.empty_footage" : "convert.empty_run"),
       h("a", { class: "button main", href: `#${runs.length ? "footage" : "train"}/${encodeURIComponent(studio.path)}` }, t(runs.length ? "faces.to_footage" : "convert.to_train"))));

@@ -56,8 +56,8 @@ async function drawSets(body, sets) {
   const filter = choice(["kept", "all", "dropped"].map((name) => [name, t(`faces.show.${name}`)]), shown, () => { shown = filter.value; fill(); });
   const size = h("input", { type: "range", min: 64, max: 224, step: 8, value: "112", on: { input: () => grid.resize(Number(size.value)) } });
   const bar = h("div", { class: "row selection", role: "group", "aria-label": t("faces.selection") });
-  body.replaceChildren(people, poses, h("div", { class: "row bar" }, field("sort", t("faces.sort_by"), sorts), field("show", t("faces.show_what"), filter), field("size", t("faces.size"), size)),
-    form, bar, status, grid.element);
+  const looks = h("div", { class: "row bar" }, field("sort", t("faces.sort_by"), sorts), field("show", t("faces.show_what"), filter), field("size", t("faces.size"), size));
+  body.replaceChildren(people, poses, h("div", { class: "bars" }, looks, form), h("div", { class: "row spread" }, bar, status), grid.element);
 
   function drawPeople() {
     const now = studio.project.sets[side];

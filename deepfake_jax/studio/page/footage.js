@@ -46,7 +46,7 @@ function makePanel(side, stage) {
       await post("/api/footage", { project: studio.path, side, path });
       await studio.refresh();
       draw();
-      await show(stage, side, { path, name: path.split("/").pop(), there: true }, { [side]: panel });
+      await show(stage, side, studio.project.footage[side].find((clip) => clip.path === path), { [side]: panel });
     } catch (error) { showError(error); }
   }
 
@@ -95,7 +95,8 @@ async function showFound(side, strip) {
 function clipItem(side, clip, stage, panel, draw) {
   const about = h("small", {}, clip.there ? "" : t("footage.missing"));
   const image = h("img", { alt: "", loading: "lazy", width: 112, height: 64 });
-  if (clip.there) {
+  if (clip.kind === "folder") about.textContent = t("footage.pictures", { n: clip.files });
+  else if (clip.there) {
     image.src = link("/api/frame", { project: studio.path, path: clip.path, time: 0, small: 1 });
     probe(clip.path).then((info) => { about.textContent = describe(info); }, (error) => { about.textContent = error.message; about.className = "wrong"; });
   }
@@ -130,6 +131,13 @@ function describe(info) {
 async function show(stage, side, clip, panels) {
   const panel = panels[side];
   let info;
+  if (!clip) return;
+  if (clip.kind === "folder") {
+    stage.replaceChildren(h("h2", {}, h("span", { class: `badge ${side}` }, side.toUpperCase()), clip.name), await gallery(clip.path));
+    return;
+  }
+  stage.replaceChildren(h("h2", {}, h("span", { class: `badge ${side}` }, side.toUpperCase()), clip.name),
+    h("img", { class: "big loading", alt: "", src: link("/api/frame", { project: studio.path, path: clip.path, time: 0, small: 1 }) }), h("p", { class: "hint" }, t("loading")));
   try { info = await probe(clip.path); } catch (error) {
     stage.replaceChildren(empty(clip.name, error.message));
     return;
@@ -143,6 +151,14 @@ async function show(stage, side, clip, panels) {
   const from = button(t("footage.from_here"), () => { panel.start.value = clock(video.currentTime, 1); reveal(panel); });
   const to = button(t("footage.to_here"), () => { panel.end.value = clock(video.currentTime, 1); reveal(panel); });
   stage.replaceChildren(title, playable(video, clip.path, info), h("div", { class: "row" }, from, to, h("p", { class: "hint" }, t("footage.part_of", { side: side.toUpperCase() }))));
+}
+
+/** The first pictures of a folder. */
+async function gallery(path) {
+  try {
+    const { files } = await get("/api/folder", { path });
+    return h("div", { class: "gallery" }, files.slice(0, 24).map((each) => h("img", { alt: each.name, loading: "lazy", src: link("/api/frame", { project: studio.path, path: each.path, time: 0, small: 1 }) })));
+  } catch (error) { return h("p", { class: "wrong" }, error.message); }
 }
 
 function reveal(panel) {
@@ -165,8 +181,9 @@ export async function pick(title) {
       rows.push(...(found.files ?? []).map((each) => h("li", {}, h("button", { type: "button", class: `entry ${each.kind}`, on: { click: () => close(each.path) } },
         h("span", {}, each.name), h("small", {}, bytes(each.size))))));
       if (!rows.length) rows.push(h("li", { class: "hint" }, t("footage.nothing")));
-      body.replaceChildren(h("p", { class: "hint path" }, found.path || t("footage.folders")), h("ul", {}, rows));
-      body.querySelector("button")?.focus();
+      const all = found.files?.length ? button(t("footage.whole_folder"), () => close(found.path), { class: "small" }) : "";
+      body.replaceChildren(h("div", { class: "row spread" }, h("p", { class: "hint path" }, found.path || t("footage.folders")), all), h("ul", {}, rows));
+      body.querySelector("ul button")?.focus();
     } catch (error) { body.replaceChildren(h("p", { class: "wrong" }, error.message), button(t("footage.folders"), () => list(""))); }
   }
   const { roots } = studio.started;

@@ -8,13 +8,14 @@ const GAP = 4, AHEAD = 3; // pixels; rows beyond what is seen
 export function makeGrid(of) {
   const inner = h("div", { class: "grid-inner" });
   const element = h("div", { class: "grid", role: "listbox", tabindex: 0, "aria-multiselectable": "true", "aria-label": of.label }, inner);
-  let items = [], size = 112, columns = 1, active = 0, anchor = 0, waiting = 0, height = 0;
+  let items = [], wanted = 112, size = 112, columns = 1, active = 0, anchor = 0, waiting = 0, height = 0;
   const chosen = new Set(), cells = new Map(), spare = [];
 
   const cellStep = () => size + GAP;
   function layout() {
     const width = element.clientWidth - 2 * GAP;
-    columns = Math.max(1, Math.floor((width + GAP) / cellStep()));
+    columns = Math.max(1, Math.floor((width + GAP) / (wanted + GAP)));
+    size = Math.max(32, Math.floor((width + GAP) / columns) - GAP); // so that rows are full
     height = Math.ceil(items.length / columns) * cellStep();
     inner.style.height = `${height}px`;
     for (const cell of cells.values()) release(cell);
@@ -125,7 +126,7 @@ export function makeGrid(of) {
       anchor = Math.min(anchor, active);
       layout();
     },
-    resize(pixels) { size = pixels; layout(); },
+    resize(pixels) { wanted = pixels; layout(); },
     selected: () => [...chosen],
     count: () => items.length,
     clear() { chosen.clear(); markAll(); element.focus(); },

@@ -1,37 +1,64 @@
 // The frame of the page: projects, navigation and consent.
 
 import { bytes, button, day, dialog, empty, field, get, h, post, say, showError, t } from "/page/dom.js";
-import { VIEWS, listen, studio, unlisten } from "/page/studio.js";
+import { VIEWS, listen, setProgress, shareOf, studio, unlisten } from "/page/studio.js";
 
 const nav = document.getElementById("nav"), place = document.getElementById("view");
 
+const links = h("div", { class: "links" }), busy = h("div", { class: "running" }), space = h("p", { class: "hint" });
+const cards = new Map();
+let drawn = "";
+
+/** Draws what has changed alone, so that a link stays where it is being pressed. */
 function drawNav() {
-  const links = VIEWS.map((view, index) => h("a", {
+  const key = JSON.stringify([studio.path, studio.project?.name, studio.view]);
+  if (key !== drawn) {
+    drawn = key;
+    drawLinks();
+  }
+  if (!studio.project) return;
+  const jobs = studio.state.jobs.filter((job) => job.state === "running" || job.state === "stopping");
+  for (const [name, card] of cards) if (!jobs.some((job) => job.name === name)) { card.remove(); cards.delete(name); }
+  for (const job of jobs) {
+    if (!cards.has(job.name)) { cards.set(job.name, small(job)); space.before(cards.get(job.name)); }
+    cards.get(job.name).update(job);
+  }
+  space.textContent = studio.state.free === null ? "" : t("free", { size: bytes(studio.state.free) });
+}
+
+function drawLinks() {
+  nav.setAttribute("aria-label", t("navigation"));
+  links.replaceChildren(...VIEWS.map((view, index) => h("a", {
     href: `#${view}/${encodeURIComponent(studio.path ?? "")}`,
     "aria-current": studio.view === view ? "page" : null,
-  }, h("span", { class: "step", "aria-hidden": "true" }, String(index + 1)), h("span", {}, t(`${view}.title`))));
-  const running = studio.state.jobs.filter((job) => ["running", "stopping"].includes(job.state));
-  nav.setAttribute("aria-label", t("navigation"));
-  const focused = nav.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  nav.replaceChildren(
-    h("a", { href: "#projects", class: "brand" }, h("img", { src: "/page/icon.svg", alt: "", width: 28, height: 28 }),
-      h("span", {}, h("strong", {}, studio.project?.name ?? t("name")), h("small", {}, studio.project ? t("projects.all") : t("subtitle")))),
-    studio.project ? h("div", { class: "links" }, links) : "",
-    studio.project ? h("div", { class: "running" }, running.map(small),
-      studio.state.free !== null && h("p", { class: "hint" }, t("free", { size: bytes(studio.state.free) }))) : "");
-  if (focused) nav.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  }, h("span", { class: "step", "aria-hidden": "true" }, String(index + 1)), h("span", {}, t(`${view}.title`)))));
+  if (!busy.contains(space)) busy.append(space);
+  const brand = h("a", { href: "#projects", class: "brand" }, h("img", { src: "/page/icon.svg", alt: "", width: 28, height: 28 }),
+    h("span", {}, h("strong", {}, studio.project?.name ?? t("name")), h("small", {}, studio.project ? t("projects.all") : t("subtitle"))));
+  nav.replaceChildren(brand, ...(studio.project ? [links, busy] : []));
 }
 
 function small(job) {
-  const progress = job.progress, share = progress?.total ? progress.done / progress.total : null;
   const view = { extract: "footage", proxy: "footage", train: "train", convert: "convert", evaluate: "results" }[job.kind];
-  return h("a", { class: "job-small", href: `#${view}/${encodeURIComponent(studio.path)}` },
-    h("span", {}, t(`jobs.kind.${job.kind}`)),
-    h("progress", { max: 1, value: share ?? undefined, "aria-label": t(`jobs.kind.${job.kind}`) }),
-    h("small", {}, share === null ? t("jobs.begun") : `${Math.floor(100 * Math.min(1, share))} %`));
+  const bar = h("progress", { max: 1, "aria-label": t(`jobs.kind.${job.kind}`) }), told = h("small");
+  const card = h("a", { class: "job-small", href: `#${view}/${encodeURIComponent(studio.path)}` }, h("span", {}, t(`jobs.kind.${job.kind}`)), bar, told);
+  card.update = (now) => {
+    const share = shareOf(now);
+    setProgress(bar, share);
+    told.textContent = share === null ? t("jobs.begun") : `${Math.floor(100 * share)} %`;
+  };
+  return card;
 }
 
-async function route() {
+let moved = false; // whether the page is past its first view
+let routing = Promise.resolve();
+/** Shows what the address says; one after another, as each waits for the server. */
+function route() {
+  routing = routing.then(showAddress, showAddress);
+  return routing;
+}
+
+async function showAddress() {
   const [view, name] = location.hash.slice(1).split("/");
   studio.leave?.();
   studio.leave = null;
@@ -41,9 +68,9 @@ async function route() {
   try {
     if (studio.path !== path) {
       await post("/api/open", { project: path });
-      studio.project = { path };
+      studio.project = await get("/api/project", { project: path });
       studio.state = { jobs: [], versions: {}, free: null };
-      await studio.refresh();
+      drawNav();
       listen();
     }
     if (!studio.project.consent && !(await askConsent())) { location.hash = "#projects"; return; }
@@ -54,6 +81,7 @@ async function route() {
     drawNav();
     place.className = `view ${view}`;
     place.replaceChildren(h("header", {}, h("h1", {}, t(`${view}.title`)), h("p", { class: "lead" }, t(`${view}.lead`))));
+    if (moved) place.focus({ preventScroll: true });
     studio.leave = (await module.open(place)) ?? null;
   } catch (error) {
     studio.project = null;
@@ -129,7 +157,7 @@ async function openLeft(event, project) {
 const skip = document.getElementById("skip");
 skip.textContent = t("skip");
 skip.addEventListener("click", (event) => { event.preventDefault(); place.focus(); });
-window.addEventListener("hashchange", route);
+window.addEventListener("hashchange", () => { moved = true; route(); });
 window.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   say(event.reason?.message ?? t("errors.title"), "bad");

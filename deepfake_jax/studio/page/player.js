@@ -81,7 +81,7 @@ export function probe(path) {
 
 /** Two pictures of one place, the second shown right of a line that can be moved. */
 export function compare(before, after, labels) {
-  const slider = h("input", { type: "range", min: 0, max: 100, value: "50", "aria-label": t("compare", { before: labels[0], after: labels[1] }) });
+  const slider = h("input", { type: "range", min: 0, max: 100, value: "34", "aria-label": t("compare", { before: labels[0], after: labels[1] }) });
   const box = h("div", { class: "compare" }, before, h("div", { class: "over" }, after), h("span", { class: "tag left" }, labels[0]), h("span", { class: "tag right" }, labels[1]), h("span", { class: "line" }), slider);
   const draw = () => box.style.setProperty("--at", `${slider.value}%`);
   slider.addEventListener("input", draw);

@@ -60,14 +60,25 @@ function drawFigures(result) {
   return h("section", { class: "panel stack" }, h("h2", {}, t("results.figures")), h("dl", { class: "figures" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
+/** What `verify` finds, or where there is no such, the file beside the result. */
 async function drawMarks(box, result) {
-  const rows = [], facts = result.sidecar;
-  if (facts) rows.push([t("results.sidecar"), facts.notice ?? ""], [t("results.model"), String(facts.model_sha256 ?? "").slice(0, 16)], [t("results.from"), facts.source ?? ""]);
   let found = null;
-  try { found = (await get("/api/marks", { project: studio.path, name: result.name })).verify; } catch { /* said below */ }
-  for (const [key, value] of Object.entries(found ?? {})) rows.push([key.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : String(value)]);
-  box.lastChild.replaceWith(rows.length ? h("dl", { class: "figures wide" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))) : h("p", { class: "wrong" }, t("results.no_marks")));
-  if (rows.length) box.append(h("p", { class: "hint" }, t("results.keep")));
+  try { found = (await get("/api/marks", { project: studio.path, name: result.name })).verify?.files?.[0]; } catch { /* said below */ }
+  const rows = [], facts = result.sidecar;
+  if (found) rows.push([t("results.verdict"), found.verdict]);
+  for (const part of ["credential", "watermark", "metadata", "sidecar"]) if (found?.[part]) rows.push([t(`results.part.${part}`), sum(found[part])]);
+  if (!found && facts) rows.push([t("results.part.sidecar"), facts.notice ?? ""]);
+  if (facts) rows.push([t("results.model"), String(facts.model_sha256 ?? "").slice(0, 16)], [t("results.from"), facts.source ?? ""]);
+  const marked = found ? found.marked : Boolean(facts);
+  box.lastChild.replaceWith(rows.length ? h("dl", { class: "figures wide" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))) : "");
+  box.append(marked ? h("p", { class: "hint" }, t("results.keep")) : h("p", { class: "wrong" }, t("results.no_marks")));
+}
+
+/** The words and numbers of a finding in a line. */
+function sum(part) {
+  if (typeof part !== "object") return String(part);
+  const known = Object.entries(part).filter(([, value]) => ["string", "number"].includes(typeof value) && String(value).length < 80 && value !== "");
+  return known.map(([key, value]) => (key === "status" ? value : `${key.replaceAll("_", " ")}: ${value}`)).join(" · ");
 }
 
 function drawEvaluation(run) {

@@ -15,7 +15,7 @@ export const studio = {
     return this.project;
   },
   jobs(kind) { return this.state.jobs.filter((job) => job.kind === kind); },
-  running(kind) { return this.jobs(kind).find((job) => ["running", "stopping"].includes(job.state)); },
+  running(kind) { return this.jobs(kind).find((job) => running(job)); },
   async order(kind, values, form = null) {
     try {
       const { job } = await post("/api/order", { project: this.path, kind, ...values });
@@ -62,27 +62,56 @@ function announce(job) {
 
 export function unlisten() {
   source?.close();
+  source = null;
 }
 
-/** A job with its progress, its end or its error; redrawn when the state changes. */
+// A browser opens six connections to a server: pages that nobody sees keep none.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) source?.close();
+  else if (source) listen();
+});
+
+const running = (job) => job.state === "running" || job.state === "stopping";
+
+/** How much of a job is done: a share, or null where nobody knows. */
+export function shareOf(job) {
+  return job.progress?.total ? Math.min(1, job.progress.done / job.progress.total) : null;
+}
+
+export function setProgress(bar, share) {
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
+}
+
+function tellProgress(job) {
+  const { progress } = job, parts = [];
+  if (!progress) return t("jobs.begun");
+  if (progress.total && progress.unit === "s") parts.push(t("jobs.time", { done: clock(progress.done), total: clock(progress.total) }));
+  else parts.push(t(progress.total ? "jobs.of" : "jobs.count", { done: Math.floor(progress.done), total: progress.total ?? 0, unit: t(`units.${progress.unit}`) }));
+  if (progress.left !== null) parts.push(t("jobs.left", { time: clock(progress.left) }));
+  if (progress.note) parts.push(progress.note);
+  return parts.join(" · ");
+}
+
+/** A job with its progress, its end or its error. It is not made anew while it goes on,
+ * so that its buttons can be pressed: `update` takes what has changed. */
 export function jobCard(job) {
-  const kind = t(`jobs.kind.${job.kind}`), progress = job.progress;
-  const running = ["running", "stopping"].includes(job.state);
-  const share = progress?.total ? Math.min(1, progress.done / progress.total) : null;
-  const parts = [];
-  if (progress?.total && progress.unit === "s") parts.push(t("jobs.time", { done: clock(progress.done), total: clock(progress.total) }));
-  else if (progress) parts.push(t(progress.total ? "jobs.of" : "jobs.count", { done: progress.done, total: progress.total ?? 0, unit: t(`units.${progress.unit}`) }));
-  if (progress?.left !== null && progress && running) parts.push(t("jobs.left", { time: clock(progress.left) }));
-  if (progress?.note) parts.push(progress.note);
+  const kind = t(`jobs.kind.${job.kind}`), active = running(job);
+  const bar = h("progress", { max: 1, "aria-label": kind }), told = h("p", { class: "hint" }), log = h("pre");
   const words = job.state === "failed" ? job.error || t("jobs.killed") : job.state === "stopped" ? t(`jobs.after.${job.kind}`) : "";
-  const log = job.words.filter((word) => !word.startsWith("error:"));
-  return h("section", { class: `job ${job.state}`, "aria-label": kind },
+  const details = h("details", {}, h("summary", {}, t("jobs.log")), log);
+  const card = h("section", { class: `job ${job.state}`, "aria-label": kind },
     h("div", { class: "row spread" }, h("strong", {}, `${kind}: ${t(`jobs.state.${job.state}`)}`),
-      running && button(job.state === "stopping" ? t("jobs.force") : t("jobs.stop"), () => stop(job), { class: "small" })),
-    running && h("progress", { max: 1, value: share ?? undefined, "aria-label": kind }),
-    running && h("p", { class: "hint" }, parts.join(" · ") || t("jobs.begun")),
-    words && h("p", { class: job.state === "failed" ? "wrong" : "hint" }, words),
-    log.length ? h("details", {}, h("summary", {}, t("jobs.log")), h("pre", {}, log.join("\n"))) : "");
+      active && button(job.state === "stopping" ? t("jobs.force") : t("jobs.stop"), () => stop(job), { class: "small" })),
+    active && bar, active && told, words && h("p", { class: job.state === "failed" ? "wrong" : "hint" }, words), details);
+  card.update = (now) => {
+    setProgress(bar, shareOf(now));
+    told.textContent = tellProgress(now);
+    log.textContent = now.words.filter((word) => !word.startsWith("error:")).join("\n");
+    details.hidden = !log.textContent;
+  };
+  card.update(job);
+  return card;
 }
 
 async function stop(job) {
@@ -90,17 +119,21 @@ async function stop(job) {
   await post("/api/stop", { project: studio.path, job: job.name, force }).catch(showError);
 }
 
-/** Keeps a place filled with the latest job of some kinds, without losing open details. */
+const OLD = 600; // seconds after which it is no news that something was done
+const opened = Date.now() / 1000;
+
+/** Keeps a place filled with the latest job of some kinds. */
 export function followJobs(box, kinds, wanted = () => true) {
-  let last = "";
+  let shown = "", card = null;
   const draw = () => {
-    const job = studio.state.jobs.find((each) => kinds.includes(each.kind) && wanted(each));
-    const text = JSON.stringify(job ?? null);
-    if (text === last) return job;
-    last = text;
-    const open = box.querySelector("details")?.open, focused = box.contains(document.activeElement);
-    box.replaceChildren(...(job ? [jobCard(job)] : []));
-    if (open) box.querySelector("details")?.setAttribute("open", "");
+    let job = studio.state.jobs.find((each) => kinds.includes(each.kind) && wanted(each));
+    if (job && !running(job) && job.ended < opened - OLD) job = undefined;
+    const key = job ? `${job.name} ${job.state}` : "";
+    if (key === shown) { if (card) card.update(job); return job; }
+    const focused = box.contains(document.activeElement);
+    shown = key;
+    card = job ? jobCard(job) : null;
+    box.replaceChildren(...(card ? [card] : []));
     if (focused) box.querySelector("button")?.focus();
     return job;
   };
