@@ -23,7 +23,7 @@ PATIENCE = 90.0  # seconds; other tests may keep the machine busy
 
 
 def wait_for(jobs: Jobs, cache: Path, done: Callable[[dict[str, Any]], bool]) -> Any:
-    end = time.monotonic() + PATIENCE
+    end, job = time.monotonic() + PATIENCE, None
     while time.monotonic() < end:
         (job, *_) = jobs.list(cache)
         if done(job):
