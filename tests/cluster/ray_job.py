@@ -14,6 +14,7 @@ from deepfake_jax.cluster.ray_pool import RayPool
 from deepfake_jax.convert_config import ConvertConfig
 
 MOST = 32
+NO_NODES = 77  # exit status: the machine is too busy for a second node
 
 
 def main() -> None:
@@ -21,8 +22,12 @@ def main() -> None:
     config = ConvertConfig(person="largest", backend="onnx", encoder="ffv1")
     memory = 80 * 2**20
     head = {"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    second = cluster.add_node(num_cpus=1, object_store_memory=memory)
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        second = cluster.add_node(num_cpus=1, object_store_memory=memory)
+    except Exception as error:  # Ray's own; it gives a node 30 seconds
+        print(error)
+        sys.exit(NO_NODES)
     ray.init(address=cluster.address, log_to_driver=False)
     films = list_films(film, run, out, config, most=MOST)
     removed: list[Any] = []

@@ -174,6 +174,8 @@ def test_ray_nodes_may_die(made, tmp_path):
     code = Path(__file__).with_name("ray_job.py")
     command = [sys.executable, str(code), *map(str, (made["film"], made["run"], out))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    if done.returncode == 77:
+        pytest.skip(f"Ray could not start two nodes here: {done.stdout[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "retries" in done.stdout
     assert_same(made["one"], out)
