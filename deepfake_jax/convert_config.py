@@ -19,6 +19,8 @@ from deepfake_jax.extract_config import SearchConfig
 
 Combine = Literal["product", "union", "minimum"]
 SkinSpace = Literal["rgb", "hsv", "ycrcb"]
+LabelCorner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
+LabelTime = Literal["all", "start"]
 
 
 class Choice(NamedTuple):
@@ -186,6 +188,16 @@ class ConvertConfig(SearchConfig):
     sound: Literal["copy", "encode", "none"] = "copy"
     """Sound of a video: copy (as it is where the output takes it, else coded anew),
     encode (always coded anew) or none."""
+    watermark: Literal["spread", "none"] = "spread"
+    """An invisible watermark in swapped frames, which says in copies without metadata
+    that they are synthetic; none leaves their pixels alone, and is recorded."""
+    label: str = ""
+    """A label that people see, in a corner of every frame: your text, auto for
+    "AI-generated" in your language, or icon for a sign. None by default."""
+    label_corner: LabelCorner = "bottom-right"
+    """Where it stands."""
+    label_time: LabelTime = "all"
+    """Show it all the time, or fade it in and out in the first seconds (start)."""
     certificate: str = ""
     """PEM file of the certificates that credentials are signed with, the signer's own
     first; by default those of your own key, which readers find valid and unknown."""

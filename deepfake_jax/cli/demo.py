@@ -19,6 +19,7 @@ import numpy as np
 
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
+from deepfake_jax.conversion.marking import make_marks, write_marked
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.extract_config import ExtractConfig
@@ -26,7 +27,6 @@ from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import extract_faces, own_version
 from deepfake_jax.files import remove_known, write_json
 from deepfake_jax.imaging.picture_grid import put_text
-from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder
@@ -34,6 +34,7 @@ from deepfake_jax.runs.run_folder import (
     LOSSES_NAME,
     PREVIEW_NAME,
 )
+from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import load_preset
 from deepfake_jax.training.loop import train
 from deepfake_jax.types import DIRECTIONS, Frame, Side, spread
@@ -142,7 +143,15 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
         (clips[side], out / video)
         for (side, _), video in zip(DIRECTIONS, _VIDEOS, strict=True)
     ]
-    write_picture(out / "comparison.png", draw_comparison(pairs, title=title))
+    made = load_run(run)
+    marks = make_marks(
+        ConvertConfig(),
+        clips["a"],
+        model_hash=made.model_hash,
+        model_step=made.step,
+        run=run,
+    )
+    write_marked(out / "comparison.png", draw_comparison(pairs, title=title), marks)
     result = DemoResult(
         out=str(out.resolve()),
         minutes=minutes,

@@ -70,6 +70,9 @@ class Train(Command):
     srun or mpirun started with others."""
     process_id: int | None = None
     """Several machines: which of them this is, from 0. Process 0 writes the run."""
+    consent: str = ""
+    """What you confirm about the people's consent, in your words: kept in RUN with the
+    time and your account's name. What the run makes carries a hash of it, no name."""
     options: Annotated[TrainConfig, Flat] = TrainConfig()
 
     on_interrupt: ClassVar[str] = "the same command goes on from the last checkpoint"
@@ -105,6 +108,7 @@ class Train(Command):
             devices=self.devices,
             init=self.init,
             init_decoders=self.init_decoders,
+            consent=self.consent,
         )
         return result if _leads() else None
 

@@ -26,7 +26,7 @@ from deepfake_jax.conversion.conversion_job import make_job
 from deepfake_jax.conversion.convert import describe_output
 from deepfake_jax.conversion.film_parts import FilmPart, convert_part
 from deepfake_jax.conversion.loaded_swapper import LoadedSwapper, load_swapper
-from deepfake_jax.conversion.marking import make_marks
+from deepfake_jax.conversion.marking import make_marks, make_pixel_marks
 from deepfake_jax.conversion.placement import ROW, Placement
 from deepfake_jax.conversion.search import Conversion, ConvertError
 from deepfake_jax.convert_config import ConvertConfig
@@ -161,7 +161,12 @@ class FilmSteps:
             )
             swapper = self._load(film).swapper
             part = plan.parts[number]
-            convert_part(info, index, part, placement, swapper, spec, out)
+            pixels = make_pixel_marks(
+                film.config, film.source, model_hash=plan.model_hash
+            )
+            convert_part(
+                info, index, part, placement, swapper, spec, out, pixels=pixels
+            )
         return read_notes(out)
 
     def join(self, film: Film) -> dict[str, Any]:
@@ -197,6 +202,7 @@ class FilmSteps:
                 film.source,
                 model_hash=plan.model_hash,
                 model_step=plan.model_step,
+                run=film.run,
             )
             info = probe_video(film.source)
             with PartJoiner(describe_output(job, info, config, marks)) as joiner:

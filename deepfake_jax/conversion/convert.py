@@ -85,6 +85,7 @@ def convert_video(
             job.source,
             model_hash=loaded.model_hash,
             model_step=loaded.step,
+            run=run,
             signer=signer,
         )
         convert = _CONVERTERS[job.kind]
@@ -152,6 +153,7 @@ def _convert_film(
             swapper,
             watch=conversion.watch,
             log=log,
+            mark=marks.pixels.marker(float(info.pixel_aspect)),
         )
         with (
             closing(stream),
@@ -159,6 +161,8 @@ def _convert_film(
         ):
             try:
                 for timed, shown, faces in stream:
+                    seconds = timed.time - (start or 0.0)
+                    shown = marks.pixels.draw_label(shown, seconds)
                     write(shown, pts=timed.pts, duration=timed.duration)
                     count, swapped = count + 1, swapped + bool(faces)
                     progress.update_to(count, f"{swapped} swapped")
@@ -186,11 +190,13 @@ def _convert_picture(
         swapper,
         watch=conversion.watch,
         log=log,
+        mark=marks.pixels.marker(),
     )
     with closing(stream):
         ((_, shown, faces),) = stream
     if not faces:
         raise conversion.explain_no_face(job.source, 1)
+    shown = marks.pixels.draw_label(shown)
     assert isinstance(shown, np.ndarray)
     job.tell_first(marks.facts)
     write_picture(

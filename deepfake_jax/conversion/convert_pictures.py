@@ -49,6 +49,7 @@ def convert_folder(
             swapper,
             watch=conversion.watch,
             log=log,
+            mark=marks.pixels.marker(),
         )
         write = conversion.watch.wrap("encode", write_picture)
         with (
@@ -58,6 +59,7 @@ def convert_folder(
             for timed, shown, swapped in stream:
                 path = pictures[timed.index]
                 if swapped:
+                    shown = marks.pixels.draw_label(shown)
                     assert isinstance(shown, np.ndarray)
                     own = marks.of_picture(path)
                     hashes[path.name] = own.facts["source_sha256"]

@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper
+from deepfake_jax.conversion.marking import PixelMarks
 from deepfake_jax.conversion.placement import Placement
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.faces.steady_tracks import RADIUS
@@ -19,6 +20,7 @@ from deepfake_jax.media.frame_index import FrameIndex
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoInfo
 from deepfake_jax.media.opened_videos import TruncatedVideoError
+from deepfake_jax.media.sources import parse_time
 from deepfake_jax.media.video_packets import PartWriter
 from deepfake_jax.media.video_reader import TimedFrame, read_from
 
@@ -60,6 +62,8 @@ def convert_part(
     swapper: FrameSwapper,
     spec: OutputSpec,
     out: Path,
+    *,
+    pixels: PixelMarks | None = None,
 ) -> None:
     """Converts a part to a file that `PartJoiner` takes.
 
@@ -71,6 +75,7 @@ def convert_part(
         swapper: by which run and config.
         spec: of the whole output.
         out: the part's file.
+        pixels: what marks its frames.
 
     Raises:
         VideoError: the video cannot be read or the part not be written.
@@ -82,10 +87,15 @@ def convert_part(
         frames = read_from(info, first, index)
         yield from takewhile(lambda t: last is None or t.index < last, frames)
 
+    start = parse_time(swapper.config.start, option="--start") or 0.0
     count = swapped = 0
     with PartWriter(spec, out) as writer:
+        pixels = pixels or PixelMarks()
         stream = swap_stream(
-            read(), lambda timed: placement.find(0, timed.index), swapper
+            read(),
+            lambda timed: placement.find(0, timed.index),
+            swapper,
+            mark=pixels.marker(float(info.pixel_aspect)),
         )
         with closing(stream):
             try:
@@ -94,6 +104,7 @@ def convert_part(
                         continue
                     if part.last is not None and timed.index >= part.last:
                         break
+                    shown = pixels.draw_label(shown, timed.time - start)
                     writer.write(shown, pts=timed.pts, duration=timed.duration)
                     count, swapped = count + 1, swapped + bool(faces)
             except TruncatedVideoError as error:

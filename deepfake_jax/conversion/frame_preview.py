@@ -20,6 +20,7 @@ from deepfake_jax.conversion.frame_swapper import (
     SwappedFrame,
 )
 from deepfake_jax.conversion.loaded_swapper import load_swapper
+from deepfake_jax.conversion.marking import make_marks, write_marked
 from deepfake_jax.conversion.placement import PlacedFace, place_faces
 from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.conversion.search import ConvertError
@@ -31,7 +32,7 @@ from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.file_kinds import is_picture
 from deepfake_jax.media.media_probe import probe_video
-from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import (
     Source,
     SourceError,
@@ -97,7 +98,15 @@ def preview_frame(
         raise ConvertError(f"--out {out}: name a picture, such as preview.png")
     if out.resolve() == source.resolve():
         raise ConvertError(f"--out {out} is the source itself; name another picture")
-    swapper = load_swapper(run, config).swapper
+    loaded = load_swapper(run, config)
+    swapper = loaded.swapper
+    marks = make_marks(
+        config,
+        source,
+        model_hash=loaded.model_hash,
+        model_step=loaded.step,
+        run=run,
+    )
     near, target = _look(source, swapper, config, at)
     frames = list(steady_looks(swapper.swap(near)))
     shown = next(frame for frame in frames if frame.timed.index == target)
@@ -107,7 +116,7 @@ def preview_frame(
             " name another --frame, or give --person largest"
         )
     picture = _draw_grid(shown, swapper) if grid else _draw_steps(shown, config)
-    write_picture(out, picture, overwrite=True)
+    write_marked(out, picture, marks)
     return PreviewResult(str(out), target, shown.timed.time, len(shown.faces))
 
 

@@ -38,6 +38,7 @@ def swap_stream(
     *,
     watch: Stopwatch | None = None,
     log: FaceLog | None = None,
+    mark: Callable[[Frame | VideoFrame], Frame | VideoFrame] | None = None,
 ) -> Generator[Shown]:
     """Swaps the faces of a stream of frames.
 
@@ -47,6 +48,7 @@ def swap_stream(
         swapper: by which run and config.
         watch: takes in the time of each stage.
         log: keeps each face that is pasted.
+        mark: puts a watermark into a frame with swapped faces; None for pure frames.
     """
     watch, config = watch or Stopwatch(), swapper.config
     swap = watch.wrap("swap", swapper.swap)
@@ -65,6 +67,8 @@ def swap_stream(
         count = 0 if shown is plain else len(frame.faces)
         if config.side_by_side:
             shown = join_frames(plain, shown)
+        if mark is not None and count:
+            shown = mark(shown)  # nobody else's: faces were pasted into a copy
         if log is not None:
             log.add(frame, finished)
         return (frame.timed, shown, count), time.perf_counter() - start

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake_jax.media.file_kinds import VIDEO_SUFFIXES, find_trouble
+from deepfake_jax.media.file_kinds import VIDEO_SUFFIXES, find_trouble, is_picture
+from deepfake_jax.media.picture_sequence import TIMES_FILE
 from deepfake_jax.media.pictures import list_pictures
 from deepfake_jax.provenance.credential_reader import CredentialFound, read_credential
 from deepfake_jax.provenance.facts import TOOL, sidecar_path
 from deepfake_jax.provenance.file_tags import MetadataFound, read_metadata
+from deepfake_jax.provenance.watermark_reader import WatermarkFound
+from deepfake_jax.provenance.watermark_samples import look_for_watermark
 
 
 class VerifyError(ValueError):
@@ -44,6 +47,7 @@ class FileVerdict:
         broken: whether a credential does not fit it: the file was changed.
         verdict: in words.
         credential: of C2PA.
+        watermark: in the pixels.
         metadata: of the file itself.
         sidecar: beside it.
     """
@@ -53,12 +57,17 @@ class FileVerdict:
     broken: bool
     verdict: str
     credential: CredentialFound
+    watermark: WatermarkFound
     metadata: MetadataFound
     sidecar: SidecarFound
 
     def describe(self) -> str:
         """The verdict and what it rests on, in a line."""
-        said = [self.credential.describe(), self.metadata.describe()]
+        said = [
+            self.credential.describe(),
+            self.watermark.describe(),
+            self.metadata.describe(),
+        ]
         if self.sidecar.status == "found":
             said.append("a JSON beside it")
         elif self.sidecar.status != "absent":
@@ -95,7 +104,9 @@ def verify_files(
     verdicts: list[FileVerdict] = []
     marked = True
     for path in map(Path, paths):
-        found = [_verify(file, path, anchors) for file in _list_files(path)]
+        files = list(_list_files(path))
+        together = _look_together(path, files)
+        found = [_verify(file, path, anchors, together) for file in files]
         # A folder's pictures without the face are copies and say nothing.
         marked &= any(v.marked for v in found) and not any(v.broken for v in found)
         verdicts += found
@@ -132,12 +143,24 @@ def _is_film(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden
 
 
-def _verify(path: Path, given: Path, anchors: str) -> FileVerdict:
+def _look_together(path: Path, files: Sequence[Path]) -> WatermarkFound | None:
+    """The watermark of numbered pictures, which show it together."""
+    if not (path.is_dir() and (path / TIMES_FILE).is_file()):
+        return None
+    return look_for_watermark(list(filter(is_picture, files)), thorough=True)
+
+
+def _verify(
+    path: Path, given: Path, anchors: str, together: WatermarkFound | None
+) -> FileVerdict:
     credential = read_credential(path, anchors=anchors)
+    # What is as it was signed was neither cut nor scaled.
+    whole = credential.status in ("valid", "trusted", "expired")
+    watermark = together or look_for_watermark([path], thorough=not whole)
     metadata = read_metadata(path)
     sidecar = _read_sidecar(path, given, credential)
     broken = credential.status in ("tampered", "unreadable")
-    marked = credential.synthetic or metadata.synthetic
+    marked = credential.synthetic or metadata.synthetic or watermark.found
     marked |= sidecar.status == "found" and sidecar.facts.get("synthetic") is True
     return FileVerdict(
         file=str(path),
@@ -145,6 +168,7 @@ def _verify(path: Path, given: Path, anchors: str) -> FileVerdict:
         broken=broken,
         verdict=_conclude(marked=marked, broken=broken),
         credential=credential,
+        watermark=watermark,
         metadata=metadata,
         sidecar=sidecar,
     )

@@ -47,6 +47,8 @@ KNOWN = (
     "holdout.json",
     "sets.json",
     "teacher.json",
+    "card.json",
+    "consent.json",
     *(
         f"{place}/*/{name}"
         for place in (CHECKPOINTS, BEST, "teacher")

@@ -71,6 +71,7 @@ def train(
     init: str | Path | None = None,
     init_decoders: bool = False,
     teacher: str | Path | None = None,
+    consent: str = "",
     watch: Watch | None = None,
     watch_minutes: Sequence[float] = (),
 ) -> TrainResult:
@@ -98,6 +99,8 @@ def train(
         teacher: another run, whose swaps this one learns, `config.loss.swap_weight`
             says how much. Its held-out faces and its shift of colors are taken over,
             too. A run that goes on must have the same; see `distill`.
+        consent: what the user confirms about the people's consent, to be recorded with
+            the run; see `runs.consent`.
         watch: looks at the run at `watch_minutes` and at its end, unless a signal ended
             it; for a single process, because the clocks of others would go on
             meanwhile. It gets what a swap would be drawn with now, and the seconds
@@ -129,6 +132,7 @@ def train(
             init=init,
             init_decoders=init_decoders,
             teacher=teacher,
+            consent=consent,
         ) as session,
         # Not before: nothing is there to be saved, and a signal ends the start at once.
         stop_signals() as stop,

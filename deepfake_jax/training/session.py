@@ -22,9 +22,11 @@ from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.files import lock_output
 from deepfake_jax.models.network import Network
 from deepfake_jax.runs.checkpoint import restore_checkpoint
+from deepfake_jax.runs.consent import record_consent
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.metrics_file import truncate_metrics
 from deepfake_jax.runs.recorded_sets import check_people, write_sets
+from deepfake_jax.runs.run_card import hash_sets, write_card
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import (
     CHECKPOINTS,
@@ -113,6 +115,7 @@ def start_session(
     init: str | Path | None = None,
     init_decoders: bool = False,
     teacher: str | Path | None = None,
+    consent: str = "",
 ) -> Iterator[Session]:
     """Holds a run folder, which nobody else trains meanwhile; see `loop.train`.
 
@@ -125,6 +128,7 @@ def start_session(
         init: likewise.
         init_decoders: likewise.
         teacher: likewise.
+        consent: likewise.
     """
     place = find_devices(devices)
     rows = place.rows(config.batch_size)
@@ -161,6 +165,9 @@ def start_session(
                 record_split(run, sets, splits)
             write_teacher(run, taught)
             write_sets(run, sets)
+            if consent:
+                record_consent(run, consent, hash_sets(sets))
+            write_card(run, sets, config)
             truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
             write_run_config(run, config)
         yield session
