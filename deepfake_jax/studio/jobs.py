@@ -195,8 +195,16 @@ def _describe(folder: Path) -> dict[str, Any] | None:
         "result": result,
         "words": [word.removeprefix(_MARK) for word in words[-_LINES:]],
         "error": _find_error(words) if state == "failed" else "",
-        "ended": None if alive else (folder / "log").stat().st_mtime,
+        "ended": None if alive else _find_end(folder),
     }
+
+
+def _find_end(folder: Path) -> float:
+    """When a job said its last word; 0 where its log is gone."""
+    try:
+        return (folder / "log").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _find_error(words: list[str]) -> str:

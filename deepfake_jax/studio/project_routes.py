@@ -233,8 +233,11 @@ async def events(request: Request) -> Response:
     async def stream() -> AsyncIterator[str]:
         last, quiet = "", 0.0
         while not await request.is_disconnected():
-            state = await run_in_threadpool(_find_changes, found, jobs)
-            text = json.dumps(state)
+            try:
+                state = await run_in_threadpool(_find_changes, found, jobs)
+                text = json.dumps(state)
+            except OSError:  # a file that was listed has just gone: look again
+                text = last
             if text != last or quiet >= _BEAT:
                 yield f"data: {text}\n\n"
                 last, quiet = text, 0.0

@@ -124,3 +124,11 @@ def test_end_at_once_ends_what_does_not_listen(tmp_path: Path):
 def test_only_jobs_that_are_there_can_be_named(tmp_path: Path, name: Any):
     with pytest.raises(RequestError, match="not known"):
         Jobs().stop(tmp_path, name)
+
+
+def test_a_job_whose_log_is_gone_is_listed_all_the_same(tmp_path: Path):
+    folder = tmp_path / "jobs" / "20260101-000000-train-000000"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text('{"name": "x", "kind": "train"}')
+    (job,) = Jobs().list(tmp_path)
+    assert job["state"] == "failed" and job["ended"] == 0
