@@ -208,6 +208,7 @@ class FilmSteps:
             with PartJoiner(describe_output(job, info, config, marks)) as joiner:
                 for part in parts:
                     joiner.add(part)
+                job.tell_first(marks.facts)
             write_sidecar(job.place, marks.facts)
         shutil.rmtree(film.folder, ignore_errors=True)
         return total
