@@ -18,6 +18,7 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Positive = Annotated[int, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _NonNegative = Annotated[float, Field(ge=0)]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 MEMORY_LIMIT_MB = 4000.0  # 20,000 faces of 256 pixels, a side
 
@@ -37,8 +38,9 @@ class ModelConfig:
     `lite128`, for CPUs; `mid256`, `hd256` and `hd512`, for GPUs."""
     width: Annotated[int, Field(ge=8, le=1024, multiple_of=2)] = 128
     """Channels of the first convolution; every other layer scales with it."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the network's arithmetic; parameters and loss stay float32."""
+    precision: Precision = "float32"
+    """Type of the network's arithmetic; parameters and loss stay float32. `auto` is the
+    faster one on this machine's CPU, measured once; a run keeps what it began with."""
     align_codes: bool = False
     """Swaps move the codes of one person's faces to where the other's lie."""
 

@@ -73,6 +73,8 @@ class Plan:
         """A preset with the settings, of the first batch size if none is given."""
         config = override_config(load_preset(preset), self.settings)
         config = replace(config, batch_size=batch_size or self.batch_sizes[0])
+        if config.model.precision == "auto":
+            model = {"precision": "float32", **model}
         return replace(config, model=replace(config.model, **model))
 
 

@@ -38,7 +38,11 @@ class PresetBenchmark(Benchmark):
 
     def settings(self) -> TrainConfig:
         """The config that the flags describe; raises ConfigError."""
-        return override_config(load_preset(self.preset), self.set)
+        config = override_config(load_preset(self.preset), self.set)
+        if config.model.precision != "auto":
+            return config
+        # Figures of different machines must not differ in what was measured.
+        return replace(config, model=replace(config.model, precision="float32"))
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -59,7 +63,7 @@ class PreciseBenchmark(SizedBenchmark):
     """One that may run in another precision."""
 
     precision: Literal["float32", "bfloat16"] | None = None
-    """Type of the network's arithmetic; the preset's by default."""
+    """Type of the network's arithmetic; the preset's by default, float32 for auto."""
 
     def settings(self) -> TrainConfig:
         """The config that the flags describe; raises ConfigError."""

@@ -39,6 +39,7 @@ def run_doctor(*, fetch: bool = False) -> Diagnosis:
         ("opencv-python", package_checks.check_opencv),
         ("jax devices", machine_checks.check_devices),
         ("machine", machine_checks.check_machine),
+        ("precision", machine_checks.check_precision),
         *(
             (f"weights {a.name}", partial(machine_checks.check_weights, a, fetch))
             for a in WEIGHTS

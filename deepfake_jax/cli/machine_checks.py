@@ -72,6 +72,18 @@ def check_machine() -> list[Check]:
     return [Check("machine", True, False, f"{cores} CPU cores, {amount}")]
 
 
+def check_precision() -> list[Check]:
+    """Which type of arithmetic trains faster here, as `auto` chooses it."""
+    try:
+        from deepfake_jax.training.precision import find_faster
+
+        found = find_faster(keep=False)
+    except Exception as error:  # whatever is wrong with JAX has a check of its own
+        return [Check("precision", False, False, describe_error(error))]
+    detail = f"auto is {found.precision}: {found.reason}"
+    return [Check("precision", True, False, detail)]
+
+
 def check_weights(asset: Asset, fetch: bool) -> list[Check]:
     """Whether ``asset`` is here and, for YuNet and SFace, whether OpenCV loads it.
 

@@ -217,8 +217,9 @@ def move_codes(
 
 
 def make_autoencoder(config: ModelConfig) -> Autoencoder:
-    """Builds the network that a config names."""
-    dtype = jnp.dtype(config.precision)
+    """Builds the network that a config names; `auto` that is not settled is float32."""
+    asked = config.precision
+    dtype = jnp.dtype("float32" if asked == "auto" else asked)
     width, align_codes = config.width, config.align_codes
     if config.name in deep.PLANS:
         plan = deep.PLANS[config.name]

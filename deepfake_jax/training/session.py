@@ -33,12 +33,14 @@ from deepfake_jax.runs.run_folder import (
     LOCK_NAME,
     METRICS_NAME,
     check_run,
+    read_run_config,
     write_run_config,
 )
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.init_run import load_parameters, start_with
 from deepfake_jax.training.mesh_guide import make_mesh_guide
+from deepfake_jax.training.precision import settle_precision
 from deepfake_jax.training.processes import compare_processes, fingerprint_run
 from deepfake_jax.training.run_faces import (
     describe_run,
@@ -135,6 +137,7 @@ def start_session(
     is_new = not run.exists()
     with ExitStack() as stack:
         try:
+            config = _settle(run, config)
             sets: dict[Side, FaceSet] = {
                 side: load_faces(
                     folders[side],
@@ -171,6 +174,13 @@ def start_session(
             truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
             write_run_config(run, config)
         yield session
+
+
+def _settle(run: Path, config: TrainConfig) -> TrainConfig:
+    """The config with the run's own type of arithmetic for `auto`, or the faster."""
+    existing = read_run_config(run)
+    recorded = None if existing is None else existing.model
+    return replace(config, model=settle_precision(config.model, recorded))
 
 
 def _remove_empty(run: Path, *, is_new: bool) -> None:
