@@ -10,7 +10,7 @@ import pytest
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.conv_winograd import multiplies_bfloat16
 from deepfake_jax.runs.run_folder import write_run_config
-from deepfake_jax.train_config import ModelConfig, TrainConfig
+from deepfake_jax.train_config import ModelConfig, Precision, TrainConfig
 from deepfake_jax.training import precision
 from deepfake_jax.training.precision import (
     KEPT,
@@ -47,7 +47,7 @@ def test_a_named_type_wins_over_what_was_recorded():
 
 
 @pytest.mark.parametrize("recorded", ["float32", "bfloat16"])
-def test_a_run_keeps_its_type_whatever_is_faster(cache: Path, recorded: str):
+def test_a_run_keeps_its_type_whatever_is_faster(cache: Path, recorded: Precision):
     keep(cache, json.dumps({name_machine(): 3.0 if recorded == "float32" else 0.3}))
     known = ModelConfig(width=8, precision=recorded)
     assert settle_precision(AUTO, known).precision == recorded
