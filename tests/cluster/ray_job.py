@@ -1,17 +1,19 @@
 """Two local Ray nodes, one killed in the middle of a chunk; see test_films."""
 
+import importlib
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.cluster_utils import Cluster
-
 from deepfake_jax.cluster.job import Schedule, run_job
 from deepfake_jax.cluster.job_file import list_films, write_job
 from deepfake_jax.cluster.ray_pool import RayPool
 from deepfake_jax.convert_config import ConvertConfig
+
+# By name: type checkers look at this file where Ray is not installed, too.
+ray: Any = importlib.import_module("ray")
+Cluster: Any = importlib.import_module("ray.cluster_utils").Cluster
 
 MOST = 32
 NO_NODES = 77  # exit status: the machine is too busy for a second node
