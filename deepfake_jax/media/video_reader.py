@@ -134,7 +134,7 @@ def read_frames(
         yield from _read_all(info)
         return
     any_frame = False
-    for timed in _read_late(info, start or 0):
+    for timed in _read_late(info, start or 0.0):
         if end is not None and timed.time >= end:
             break
         if timed.time >= (start or 0):

@@ -42,7 +42,8 @@ def test_a_picture_is_swapped_without_jax_as_with_it(portrait, tmp_path):
     assert result.difference < 1e-5 and result.compared_on == "drawn faces"
     source, out = tmp_path / "face.png", tmp_path / "out.png"
     write_picture(source, portrait)
-    flags = ["--out", out, "--person", "largest", "--json"]
+    # A watermark is of its job.
+    flags = ["--out", out, "--person", "largest", "--json", "--watermark", "none"]
     done = convert(source, "--run", exported, "--backend", "onnx", *flags)
     assert done.returncode == 0, done.stderr
     config = ConvertConfig(person="largest")

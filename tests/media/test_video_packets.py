@@ -62,9 +62,9 @@ def test_joined_parts_have_the_times_and_sound_of_one_writer(name, codec, tmp_pa
     ]
     most = max(abs(a - b).max() for a, b in pictures)
     assert most == 0 if codec == "ffv1" else most < 12
-    # The same frames give the same bytes.
-    write_parts(source, spec, tmp_path)
-    assert parts[0].read_bytes() == kept
+    if codec == "ffv1":  # the same frames give the same bytes; x264 not always
+        write_parts(source, spec, tmp_path)
+        assert parts[0].read_bytes() == kept
 
 
 def test_parts_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):

@@ -99,7 +99,7 @@ def test_errors_are_filled_in_and_say_what_to_do():
     error = RequestError("no_number", field="minutes", low="1", high="5")
     assert "1 to 5" in str(error) and error.field == "minutes"
     for code, text in load_texts()["errors"].items():
-        assert len(text) > 20 or code == "worker_said", code
+        assert len(text) > 15 or code == "worker_said", code
 
 
 def test_page_is_small_and_asks_for_nothing_from_elsewhere():
