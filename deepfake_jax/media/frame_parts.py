@@ -40,7 +40,7 @@ from deepfake_jax.media.yuv_planes import (
 from deepfake_jax.types import Affine, Frame
 
 _ALIGN = 8  # pixels; keeps the chroma of every pixel format in place
-Changed = Bool[np.ndarray, "rows columns"]  # as large as the patch; checked in words
+Changed = Bool[np.ndarray, "_ _"]  # as large as its patch; checked in words
 _PLANAR = {
     f"{start}{chroma}p{end}"
     for start, ends in (("yuv", ("", "10le", "12le")), ("yuvj", ("",)))
