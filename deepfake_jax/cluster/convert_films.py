@@ -13,7 +13,7 @@ from typing import Any
 from deepfake_jax.cluster.films import Film, FilmSteps
 from deepfake_jax.cluster.job import JobResult, Outcome, Schedule, Step, run_job
 from deepfake_jax.cluster.job_file import job_path, list_films, read_job, write_job
-from deepfake_jax.cluster.local_pool import LocalPool
+from deepfake_jax.cluster.pools import open_pool
 from deepfake_jax.cluster.worker import do_step
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
@@ -62,13 +62,7 @@ def convert_films(
         write_job(films, out)
         sizes = [float(film.source.stat().st_size) for film in films]
         schedule = Schedule(films, weights=sizes)
-        if cluster:
-            from deepfake_jax.cluster.ray_pool import RayPool
-
-            pool = RayPool(path, cluster, count=workers)
-        else:
-            pool = LocalPool(path, workers or 2)
-        with pool:
+        with open_pool(path, workers=workers, cluster=cluster) as pool:
             result = run_job(schedule, pool, out=str(out))
         error = schedule.states[0].error if alone else ""
         if error:

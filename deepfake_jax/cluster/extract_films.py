@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deepfake_jax.cluster.job import Schedule, run_job
 from deepfake_jax.cluster.job_file import job_path, write_job
-from deepfake_jax.cluster.local_pool import LocalPool
 from deepfake_jax.cluster.looks import Look
+from deepfake_jax.cluster.pools import open_pool
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
 from deepfake_jax.files import lock_output
@@ -48,13 +48,7 @@ def extract_films(
             write_job(looks, out)
             sizes = [float(look.source.stat().st_size) for look in looks]
             schedule = Schedule(looks, weights=sizes)
-            if cluster:
-                from deepfake_jax.cluster.ray_pool import RayPool
-
-                pool = RayPool(path, cluster, count=workers)
-            else:
-                pool = LocalPool(path, workers or 2)
-            with pool:
+            with open_pool(path, workers=workers, cluster=cluster) as pool:
                 result = run_job(schedule, pool, out=str(out), label="search")
             for problem in result.problems:  # the extraction will meet it, too
                 _log.warning("%s", problem)

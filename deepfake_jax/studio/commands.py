@@ -16,7 +16,7 @@ from deepfake_jax.convert_config import ConvertConfig, classic_options
 from deepfake_jax.face_sets.set_files import holds_sets
 from deepfake_jax.media.sources import parse_part, parse_time
 from deepfake_jax.studio.face_grid import list_person_sets
-from deepfake_jax.studio.projects import Project, check_name
+from deepfake_jax.studio.projects import Project, check_name, read_consent
 from deepfake_jax.studio.roots import Roots, is_film
 from deepfake_jax.studio.texts import RequestError
 from deepfake_jax.train_config import list_presets
@@ -76,6 +76,8 @@ def order_train(project: Project, roots: Roots, asked: Mapping[str, Any]) -> Ord
         command.append(f"--preset={preset}")
     for side in SIDES:
         command += [f"--{side}", str(find_training_set(project, roots, side))]
+    if (said := read_consent(project)) is not None:
+        command.append(f"--consent={said['text']} ({said['by']})")
     return Order(command, {"run": run.name, "minutes": minutes})
 
 

@@ -1,4 +1,4 @@
-"""What the network makes of a batch: codes, drawn faces, how far they are off."""
+"""What the network makes of a batch: codes, and how far drawn faces are off."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,17 +27,15 @@ class Forward:
         vectors: the bottleneck's, before they are widened to `code`; empty where codes
             are not aligned.
         error: of each side's faces as its own decoder draws them.
-        drawn: these faces.
-        compare: a side's code, as a side draws it, against a target and its mask: the
-            error, and what was drawn.
+        compare: the error of a side's code, as a side draws it, against a target and
+            its mask.
     """
 
     network: Network
     code: dict[Side, Array]
     vectors: dict[Side, Array]
     error: dict[Side, Array]
-    drawn: dict[Side, Array]
-    compare: Callable[[Array, Array, Array | None, Side], tuple[Array, Array]]
+    compare: Callable[[Array, Array, Array | None, Side], Array]
 
 
 def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
@@ -52,13 +50,13 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
 
     def compare(
         network: Network, code: Array, target: Array, mask: Array | None, side: Side
-    ) -> tuple[Array, Array]:
+    ) -> Array:
         output, logits = model.draw(network, code, side)
         error = reconstruction_loss(state.loss, output, target, mask=mask)
         if logits is not None and mask is not None:
             wrong = losses.mask_cross_entropy(logits, mask[..., 0])
             error = error + state.loss.mask_weight * wrong
-        return error, output
+        return error
 
     if state.remat:
         # Encoder and decoders apart: only one of the three has its activations alive
@@ -69,15 +67,14 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
     warped = jnp.concatenate([batch[side].warped for side in SIDES])
     code, vectors = encode(network, warped)
     codes = _split(code)
-    found: dict[Side, tuple[Array, Array]] = {
-        s: compare(network, codes[s], batch[s].target, batch[s].mask, s) for s in SIDES
-    }
     return Forward(
         network=network,
         code=codes,
         vectors={} if vectors is None else _split(vectors),
-        error={side: error for side, (error, _) in found.items()},
-        drawn={side: output for side, (_, output) in found.items()},
+        error={
+            s: compare(network, codes[s], batch[s].target, batch[s].mask, s)
+            for s in SIDES
+        },
         compare=partial(compare, network),
     )
 

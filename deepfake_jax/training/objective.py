@@ -111,9 +111,7 @@ def follow_teacher(
     By the same measure as faces are; codes must not be aligned.
     """
     both = [
-        forward.compare(forward.code[side], batch[side].swapped, batch[side].mask, to)[
-            0
-        ]
+        forward.compare(forward.code[side], batch[side].swapped, batch[side].mask, to)
         for side, to in DIRECTIONS
     ]
     total = both[0] + both[1]

@@ -11,6 +11,9 @@ from studio_client import StudioClient, open_studio
 
 from deepfake_jax.face_sets.face_set import read_record
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.studio.commands import order_train
+from deepfake_jax.studio.projects import create_project, write_consent
+from deepfake_jax.studio.roots import make_roots
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,20 @@ def test_nothing_is_started_before_the_people_agreed(studio: StudioClient):
     assert not (Path(folder) / "consent.json").exists()
 
 
+def test_what_was_confirmed_goes_along_with_a_training(tmp_path: Path):
+    """So it stands in the run's folder, and its hash in what the run makes."""
+    project = create_project(tmp_path, "film")
+    for side in "ab":
+        write_face_set(project.folder / f"faces_{side}", 2)
+    asked = {"run": "one", "minutes": 1, "preset": "lite128"}
+    roots = make_roots([tmp_path])
+    silent = order_train(project, roots, asked)
+    assert not any(flag.startswith("--consent") for flag in silent.command)
+    said = write_consent(project, "A. Tester")
+    told = order_train(project, roots, asked)
+    assert f"--consent={said['text']} (A. Tester)" in told.command
+
+
 @pytest.mark.parametrize(
     "kind, wrong, field",
     [
@@ -111,7 +128,7 @@ def test_bad_fields_are_named(studio, project, kind, wrong, field):
         ({"recall": 2}, "recall"),
         ({"to": "c"}, "to"),
         ({"person": "/etc/passwd"}, "person"),
-        ({"save_faces": "/tmp/x"}, "save_faces"),
+        ({"save_faces": "/elsewhere/x"}, "save_faces"),
         ({"overwrite": True}, "overwrite"),
     ],
 )
