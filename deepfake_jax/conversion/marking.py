@@ -15,13 +15,14 @@ from av import VideoFrame
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.media.sources import hash_source
-from deepfake_jax.provenance.credentials import Seal, Statement
+from deepfake_jax.provenance.credentials import Seal
 from deepfake_jax.provenance.facts import (
     DIGITAL_SOURCE_TYPE,
     make_provenance,
     provenance_metadata,
 )
 from deepfake_jax.provenance.label import VisibleLabel
+from deepfake_jax.provenance.manifest import Statement
 from deepfake_jax.provenance.own_key import load_own_key
 from deepfake_jax.provenance.signing_keys import (
     SigningError,

@@ -11,13 +11,9 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float32
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
@@ -29,12 +25,16 @@ from deepfake_jax.face_sets.set_files import (
     holds_sets,
 )
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
+from deepfake_jax.face_sets.wanted_people import (
+    NothingKept,
+    Wanted,
+    choose_wanted,
+    count_kept,
+    read_wanted,
+)
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import (
-    People,
     PersonError,
-    choose_persons,
-    read_references,
 )
 from deepfake_jax.faces.search_journal import (
     JOURNAL_NAME,
@@ -102,24 +102,6 @@ class ExtractResult:
     out: str
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """Whose faces to keep: by a word or number, or by pictures of them."""
-
-    person: str
-    like: Float32[np.ndarray, "n 128"]
-    unlike: Float32[np.ndarray, "m 128"]
-
-    @property
-    def as_one(self) -> bool:
-        """Whether all of them go into one set."""
-        return self.person == "all" or len(self.like) > 0
-
-
-class _NothingKept(ValueError):
-    """A search whose faces nobody wanted: another choice is quick then."""
-
-
 def extract_faces(
     sources: list[str | Path] | str | Path,
     out: str | Path,
@@ -152,7 +134,10 @@ def extract_faces(
     _check_out(out, place, files, overwrite=config.overwrite)
     # Before anything is written: a wrong option must not cost an earlier run's work.
     start, end = parse_part(config.start, config.end)
-    wanted = _read_wanted(config)
+    try:
+        wanted = read_wanted(config)
+    except PersonError as error:
+        raise ExtractError(str(error)) from error
     listed = [{"number": n, **describe_source(file)} for n, file in enumerate(files)]
     header = make_header(listed, own_version())
     header["landmarks"] = config.landmarks
@@ -162,7 +147,7 @@ def extract_faces(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             result = _extract(folder, config, files, wanted, header, out)
-        except _NothingKept as error:
+        except NothingKept as error:
             raise _keep_or_remove(folder, error) from error
         except Exception as error:
             # What was found is of no use to a command that cannot succeed; a full disk
@@ -178,25 +163,11 @@ def extract_faces(
     return result
 
 
-def _read_wanted(config: ExtractConfig) -> _Wanted:
-    pictures, person = [*config.reference], config.person
-    if not (person in ("each", "main", "all") or person.isdecimal()):
-        pictures.append(person)
-    try:
-        return _Wanted(
-            person,
-            read_references(pictures, option="--person or --reference"),
-            read_references(config.not_reference, option="--not-reference"),
-        )
-    except PersonError as error:
-        raise ExtractError(str(error)) from error
-
-
 def _extract(
     folder: Path,
     config: ExtractConfig,
     sources: list[Source],
-    wanted: _Wanted,
+    wanted: Wanted,
     header: dict[str, Any],
     out: Path,
 ) -> ExtractResult:
@@ -219,11 +190,11 @@ def _extract(
     short = _find_short(search, writer, films, config)
     dropped["short track"] += sum(len(writer.kept_of.get(track, ())) for track in short)
     people = search.sort_people()
-    kept = _count_kept(people, writer.kept_of, short)
+    kept = count_kept(people, writer.kept_of, short)
     if not kept:
-        kind = _NothingKept if writer.source_of else ExtractError
+        kind = NothingKept if writer.source_of else ExtractError
         raise kind(_explain_nothing(search.frames, sources, dropped, config))
-    chosen = _choose(people, wanted, kept)
+    chosen = choose_wanted(people, wanted, kept)
     for number, source in enumerate(header["sources"]):
         source["last"] = search.last_frames.get(number)
     for number in sorted(search.deinterlaced):
@@ -296,34 +267,6 @@ def _find_short(
     }
 
 
-def _count_kept(
-    people: People, kept_of: Mapping[int, Sequence[int]], short: set[int]
-) -> Counter[int]:
-    """How many faces there are to store of each person who has any."""
-    kept: Counter[int] = Counter()
-    for track, frames in kept_of.items():
-        if track not in short:
-            kept.update(people.find_person(track, frame) for frame in frames)
-    del kept[0]  # whose faces nobody can tell
-    return +kept
-
-
-def _choose(people: People, wanted: _Wanted, kept: Counter[int]) -> list[int]:
-    """The persons asked for of whom there are faces to store."""
-    try:
-        chosen = choose_persons(people, wanted.person, wanted.like, wanted.unlike)
-    except PersonError as error:
-        raise _NothingKept(str(error)) from error
-    stored = [person for person in chosen if kept[person]]
-    if not stored:
-        raise _NothingKept(
-            f"all faces of person {', '.join(map(str, chosen))} were left out, too "
-            "small, blurred, turned or short; nothing was written. Lower a limit, or "
-            f"choose among the others ({', '.join(map(str, sorted(kept)))})"
-        )
-    return stored
-
-
 def _explain_nothing(
     frames: int,
     sources: list[Source],
@@ -347,7 +290,7 @@ def _explain_nothing(
     )
 
 
-def _keep_or_remove(partial: Path, error: _NothingKept) -> ExtractError:
+def _keep_or_remove(partial: Path, error: NothingKept) -> ExtractError:
     if count_frames(partial) < _WORTH_KEEPING:
         shutil.rmtree(partial, ignore_errors=True)
         return ExtractError(str(error))

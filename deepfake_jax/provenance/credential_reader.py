@@ -11,13 +11,12 @@ import c2pa
 
 from deepfake_jax.media.file_kinds import find_format
 from deepfake_jax.provenance.credentials import (
-    CONSENT,
     HOLDERS,
     OTHER,
-    WATERMARK,
     find_credential,
     make_context,
 )
+from deepfake_jax.provenance.manifest import CONSENT, WATERMARK
 from deepfake_jax.provenance.own_key import read_own_root
 
 Status = Literal["trusted", "valid", "expired", "tampered", "unreadable", "absent"]

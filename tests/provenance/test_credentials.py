@@ -22,11 +22,11 @@ from deepfake_jax.provenance import own_key
 from deepfake_jax.provenance.credential_reader import read_credential
 from deepfake_jax.provenance.credentials import (
     Seal,
-    Statement,
     credential_path,
     make_context,
 )
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, make_provenance
+from deepfake_jax.provenance.manifest import Statement
 from deepfake_jax.provenance.own_key import load_own_key
 from deepfake_jax.provenance.signing_keys import (
     SigningError,

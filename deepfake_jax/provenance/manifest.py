@@ -1,0 +1,87 @@
+"""What a content credential says: which source, what was done to it, by which model.
+
+No name of a person, of a file or of a folder, because it travels with the file.
+
+Reference:
+    C2PA, Content Credentials: technical specification 2.x.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, TOOL
+
+WATERMARK = "org.deepfake-jax.watermark.1"
+CONSENT = "org.deepfake-jax.consent"
+SWAP = "org.deepfake-jax.swap"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What credentials of one job say.
+
+    Attributes:
+        facts: of the output, as `make_provenance` gives them.
+        source: the footage, which becomes the ingredient; None where there is no one.
+        watermark: what the pixels carry; None for nothing.
+        label: the visible label; "" for none.
+        consent: when which consent was recorded with the run.
+        identifier: six hexadecimal digits that begin the name of each credential.
+    """
+
+    facts: Mapping[str, Any]
+    source: Path | None = None
+    watermark: int | None = None
+    label: str = ""
+    consent: tuple[Mapping[str, str], ...] = ()
+    identifier: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
+
+
+def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
+    """What a credential says, as C2PA's builder takes it."""
+    facts = statement.facts
+    agent = {"name": TOOL, "version": str(facts["tool_version"])}
+    mark = "none" if statement.watermark is None else f"{statement.watermark:08x}"
+    edited = {
+        "action": "c2pa.edited",
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "softwareAgent": agent,
+        "description": "A face was swapped by a trained model.",
+        "parameters": {
+            "direction": facts["direction"],
+            "model_sha256": facts["model_sha256"],
+            "watermark": mark,
+        },
+    }
+    if statement.label:
+        edited["parameters"]["visible_label"] = statement.label
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
+    if statement.source is None or not statement.source.is_file():
+        opened = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
+    swap = {
+        name: facts[name]
+        for name in ("model_sha256", "model_step", "direction", "source_sha256")
+        if facts.get(name)
+    }
+    assertions: list[dict[str, Any]] = [
+        {"label": "c2pa.actions.v2", "data": {"actions": [opened, edited]}},
+        {"label": SWAP, "data": {**swap, "watermark": mark}},
+    ]
+    if statement.watermark is not None:
+        blocks = [{"scope": {}, "value": mark}]
+        binding = {"alg": WATERMARK, "blocks": blocks}
+        assertions.append({"label": "c2pa.soft-binding", "data": binding})
+    if statement.consent:
+        recorded = [dict(consent) for consent in statement.consent]
+        assertions.append({"label": CONSENT, "data": {"recorded": recorded}})
+    rest = uuid.uuid4().hex[len(statement.identifier) :]
+    return {
+        "label": f"urn:c2pa:{uuid.UUID(statement.identifier + rest)}",
+        "claim_generator_info": [agent],
+        "title": "synthetic media",
+        "format": mime,
+        "assertions": assertions,
+    }
