@@ -115,7 +115,8 @@ def test_the_whole_page_is_worked_by_keyboard_alone(page: Page, project: Path):
     at.wait_for_function("document.querySelectorAll('.cell:not([hidden])').length == 3")
     at.locator(".grid").focus()
     at.keyboard.press("Control+a")
-    at.get_by_role("button", name=TEXTS["faces"]["restore"]).first.press("Enter")
+    bring = at.get_by_role("button", name=TEXTS["faces"]["restore"], exact=True)
+    bring.press("Enter")
     wait_for_text(page, "3 faces are back", ".messages")
     assert len(read_record(project / "faces_a")[1]) == 30
 
