@@ -10,7 +10,9 @@ newest checkpoint that is good.
 import errno
 import logging
 import os
+import re
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -38,6 +40,8 @@ from deepfake_jax.runs.run_facts import RunFacts
 MANIFEST_NAME = "manifest.json"
 # All that a checkpoint's folder may hold; orbax's is a few folders deep.
 KNOWN = (MANIFEST_NAME, *("state" + depth * "/*" for depth in range(1, 6)))
+# As tensorstore tells of a file that cannot be written.
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -124,8 +128,7 @@ def save_checkpoint(
     except ForeignFilesError:
         _set_aside(final)
     with write_whole_folder(final, known=KNOWN) as partial:
-        with _open_orbax() as checkpointer:
-            checkpointer.save(partial.absolute() / "state", arrays)
+        _write_state(partial.absolute() / "state", arrays)
         manifest = {
             "step": step,
             "extra": facts.to_json(),
@@ -135,6 +138,29 @@ def save_checkpoint(
         write_json(partial / MANIFEST_NAME, manifest)
     _rotate(folder, step, keep)
     return final
+
+
+def _write_state(path: Path, arrays: Any) -> None:
+    """Has orbax write a tree of arrays.
+
+    Raises:
+        OSError: it cannot, as on a full disk.
+    """
+    hook = sys.unraisablehook
+    # Its threads end after a failed save's event loop was closed, and tell at length.
+    sys.unraisablehook = lambda problem: (
+        None if str(problem.exc_value) == "Event loop is closed" else hook(problem)
+    )
+    try:
+        with _open_orbax() as checkpointer:
+            checkpointer.save(path, arrays)
+    except ValueError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path.parent.parent)) from error
+    sys.unraisablehook = hook
 
 
 def _rotate(folder: Path, saved: int, keep: int) -> None:

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from deepfake_jax.studio.face_grid import FaceGrids
 from deepfake_jax.studio.jobs import Jobs
@@ -64,3 +67,19 @@ def find_project(request: Request, asked: Mapping[str, Any]) -> Project:
     """
     roots = find_studio(request).roots
     return read_project(roots.find_folder(asked.get("project"), field="project"))
+
+
+async def send_picture(
+    path: Path, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A picture as it is at one moment, whoever replaces or moves its file meanwhile.
+
+    Raises:
+        RequestError: it is not there any more.
+    """
+    try:
+        data = await run_in_threadpool(path.read_bytes)
+    except OSError:
+        raise RequestError("no_file", status=404, name=path.name) from None
+    kind = "image/png" if path.suffix == ".png" else "image/jpeg"
+    return Response(data, media_type=kind, headers=headers)

@@ -6,11 +6,16 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deepfake_jax.face_sets.face_choice import drop_files, move_files, restore_files
-from deepfake_jax.studio.asked import find_project, find_studio, read_fields
+from deepfake_jax.studio.asked import (
+    find_project,
+    find_studio,
+    read_fields,
+    send_picture,
+)
 from deepfake_jax.studio.commands import read_side
 from deepfake_jax.studio.face_grid import (
     FaceGrids,
@@ -37,14 +42,14 @@ async def thumb(request: Request) -> Response:
     folder = _find_set(request, request.query_params)
     picture = await run_in_threadpool(_find_picture, request, folder)
     small = await run_in_threadpool(make_thumb, picture, project.cache / "thumbs")
-    return FileResponse(small, media_type="image/jpeg", headers=_LASTING)
+    return await send_picture(small, headers=_LASTING)
 
 
 async def face(request: Request) -> Response:
     """A face as it is on disk."""
     folder = _find_set(request, request.query_params)
     picture = await run_in_threadpool(_find_picture, request, folder)
-    return FileResponse(picture, media_type="image/png", headers=_LASTING)
+    return await send_picture(picture, headers=_LASTING)
 
 
 async def found(request: Request) -> Response:
@@ -56,7 +61,7 @@ async def found(request: Request) -> Response:
         return JSONResponse({"files": [path.name for path in listed]})
     for path in listed:
         if path.name == query["file"]:
-            return FileResponse(path, media_type="image/png")
+            return await send_picture(path)
     raise RequestError("no_face", status=404)
 
 

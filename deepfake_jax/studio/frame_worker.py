@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import get_cache_dir
+from deepfake_jax.files import get_cache_dir, write_whole
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.sources import holds_picture
 from deepfake_jax.types import Frame
@@ -108,8 +108,9 @@ def save_picture(path: Path, picture: Frame, *, widest: int = _WIDEST) -> None:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
-        raise OSError(f"cannot write {path}")
+    coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    with write_whole(path, overwrite=True) as partial:  # it may be shown meanwhile
+        partial.write_bytes(coded.tobytes())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Requests for pictures and videos: footage, single frames, previews, results."""
 
+import contextlib
 import hashlib
 import json
 import mimetypes
@@ -11,7 +12,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from deepfake_jax.studio.asked import find_project, find_studio, read_fields
+from deepfake_jax.studio.asked import (
+    find_project,
+    find_studio,
+    read_fields,
+    send_picture,
+)
 from deepfake_jax.studio.commands import find_run, read_looks, read_moment
 from deepfake_jax.studio.projects import Project, read_consent
 from deepfake_jax.studio.proxies import find_proxy
@@ -81,7 +87,7 @@ async def frame(request: Request) -> Response:
     if not out.exists():
         facts = {"source": str(path), "time": time, "widest": widest}
         await studio.reader.ask("frame", out=str(out), **facts)
-    return FileResponse(out, media_type="image/jpeg")
+    return await send_picture(out)
 
 
 async def swap(request: Request) -> Response:
@@ -118,7 +124,7 @@ async def shown(request: Request) -> Response:
     name = request.query_params.get("name", "")
     if not folder.is_dir() or name not in {path.name for path in folder.iterdir()}:
         raise RequestError("no_file", status=404, name=name[:80])
-    return FileResponse(folder / name, media_type="image/jpeg")
+    return await send_picture(folder / name)
 
 
 async def preview(request: Request) -> Response:
@@ -126,18 +132,17 @@ async def preview(request: Request) -> Response:
     query, roots = request.query_params, find_studio(request).roots
     run = find_run(find_project(request, query), roots, query)
     path = roots.resolve(str(run / "preview.png"))
-    if not path.is_file():
-        raise RequestError("no_file", status=404, name=path.name)
-    return FileResponse(path, media_type="image/png")
+    return await send_picture(path)
 
 
 def _name_frame(project: Project, facts: list[Any]) -> Path:
     """The file of a picture that is told by these facts; old ones go."""
     folder = project.cache / "frames"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = sorted(folder.glob("*.jpg"), key=lambda path: -path.stat().st_mtime)
-    for old in kept[_MOST_FRAMES:]:
-        old.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # of another request that does so
+        kept = sorted(folder.glob("*.jpg"), key=lambda path: -path.stat().st_mtime)
+        for old in kept[_MOST_FRAMES:]:
+            old.unlink(missing_ok=True)
     text = json.dumps(facts, sort_keys=True).encode()
     return folder / f"{hashlib.sha256(text).hexdigest()[:32]}.jpg"
 
