@@ -31,6 +31,7 @@ import platformdirs
 _LONGEST = (
     180  # bytes of a hidden name's first part; with its ending it stays below 255
 )
+_PARTIAL_STEM = re.compile(r"\.(.*)\.\d+-[0-9a-f]{8}\.partial", re.DOTALL)
 _PARTIAL = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.partial(\..*)?", re.DOTALL)
 _PATIENCE = 0.5  # seconds; a lock may be just about to go
 # Desktops put these into any folder that somebody looks at, and make them again.
@@ -352,8 +353,10 @@ def _split_name(path: Path) -> tuple[str, str]:
 
 
 def partial_path(path: Path) -> Path:
-    """A hidden name beside ``path`` that is nobody else's."""
+    """A hidden name beside ``path`` that is nobody else's; a fresh one of a partial."""
     stem, suffix = _split_name(path)
+    if (found := _PARTIAL_STEM.fullmatch(stem)) is not None:
+        stem = found[1]  # known by the output's name, for who clears up
     own = f"{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f".{stem}.{own}.partial{suffix}")
 

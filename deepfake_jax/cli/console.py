@@ -73,6 +73,24 @@ def prepare_streams() -> None:
             setattr(sys, name, _Stream(stream, is_log=name == "stderr"))
 
 
+def hear_lost_interrupts() -> None:
+    """Has an interrupt that arrived inside of a callback arrive once more.
+
+    Python only notes what is raised while a garbage collector or a destructor calls
+    back, and goes on. Anything else that is lost so is no user's concern.
+    """
+    sys.unraisablehook = _repeat_interrupt
+
+
+def _repeat_interrupt(problem: Any) -> None:
+    if isinstance(problem.exc_value, KeyboardInterrupt):
+        name = str(problem.exc_value) or "SIGINT"
+        # Not at once: this runs inside of the callback, too.
+        again = threading.Timer(0.02, signal.raise_signal, (signal.Signals[name],))
+        again.daemon = True
+        again.start()
+
+
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
     """Lets SIGTERM and SIGHUP end the block as Ctrl-C does, by `KeyboardInterrupt`.

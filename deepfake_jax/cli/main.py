@@ -19,7 +19,12 @@ from pydantic import ValidationError
 from deepfake_jax.benchmarks.report import to_json
 from deepfake_jax.cli.cluster_benchmarks import Cluster
 from deepfake_jax.cli.command import Command, Flat
-from deepfake_jax.cli.console import explain_error, prepare_streams, signals_interrupt
+from deepfake_jax.cli.console import (
+    explain_error,
+    hear_lost_interrupts,
+    prepare_streams,
+    signals_interrupt,
+)
 from deepfake_jax.cli.export_commands import Export
 from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Join, Preview
 from deepfake_jax.cli.quality_benchmarks import Convert as BenchmarkConvert
@@ -60,6 +65,7 @@ deepfake-jax COMMAND --help explains a command, deepfake-jax --version names thi
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its status."""
     prepare_streams()
+    hear_lost_interrupts()
     sys.exit(run_command(sys.argv[1:] if args is None else list(args)))
 
 
@@ -72,17 +78,19 @@ def run_command(args: list[str]) -> int:
     if args[:1] == ["--version"]:
         print(f"deepfake-jax {own_version()}")
         return 0
-    try:
-        command = parse_command(args)
-    except ConfigError as error:
-        return _fail(error, status=2)
+    left = Command.on_interrupt
     try:
         with signals_interrupt():
+            try:
+                command = parse_command(args)
+            except ConfigError as error:
+                return _fail(error, status=2)
+            left = command.on_interrupt
             result = command.execute()
             return 0 if result is None else _report(command, result)
     except KeyboardInterrupt as error:
         by = f" by {error}" if str(error) else ""
-        return _fail(f"interrupted{by}; {command.on_interrupt}", status=1)
+        return _fail(f"interrupted{by}; {left}", status=1)
     except (ValueError, RuntimeError, OSError, MemoryError, ImportError) as error:
         return _fail(explain_error(error), status=1)
 

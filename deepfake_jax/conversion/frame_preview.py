@@ -26,6 +26,7 @@ from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import BLENDS, COLORS, MASKS, ConvertConfig
+from deepfake_jax.files import lock_output
 from deepfake_jax.imaging.affine import affine_scale, face_middle, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
@@ -116,7 +117,8 @@ def preview_frame(
             " name another --frame, or give --person largest"
         )
     picture = _draw_grid(shown, swapper) if grid else _draw_steps(shown, config)
-    write_marked(out, picture, marks)
+    with lock_output(out):
+        write_marked(out, picture, marks)
     return PreviewResult(str(out), target, shown.timed.time, len(shown.faces))
 
 

@@ -87,7 +87,8 @@ class FaceLog:
             names = f"{stem}_face.png", f"{stem}_mask.png"
             write_picture(folder / names[0], new, overwrite=True)
             levels = np.rint(mask * 65535).astype(np.uint16)
-            cv2.imencode(".png", levels)[1].tofile(folder / names[1])
+            # Not `tofile`, which says nothing of a full disk.
+            (folder / names[1]).write_bytes(cv2.imencode(".png", levels)[1].tobytes())
             to_frame = invert_affine(face.frame_to_crop)
             to_face = resize_affine(len(new) / len(mask))
             line = {

@@ -43,6 +43,7 @@ from deepfake_jax.faces.search_journal import (
 )
 from deepfake_jax.files import (
     ForeignFilesError,
+    clear_partials,
     hidden_path,
     lock_output,
     replace_folder,
@@ -157,6 +158,7 @@ def extract_faces(
             raise
         try:
             check_own_files(place)
+            clear_partials(folder)
             replace_folder(folder, place, known=KNOWN)
         except (OSError, ForeignFilesError) as error:
             raise ExtractError(f"{error}; what was made is in {folder}") from error

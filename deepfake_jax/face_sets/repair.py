@@ -1,5 +1,6 @@
 """Face sets checked against their record, and records rebuilt from what is there."""
 
+import errno
 import json
 import shutil
 from collections import Counter
@@ -223,6 +224,7 @@ def _salvage(folder: Path, values: _Values | None) -> tuple[FaceRecord | None, s
         path = folder / record.file
         face = read_picture(path)
     except (TypeError, PictureError, OSError) as error:
+        _raise_passing(error)
         return None, str(error)
     if face.shape != (FACE_SIZE, FACE_SIZE, 3):
         return None, f"{record.file} is of another size"
@@ -232,6 +234,16 @@ def _salvage(folder: Path, values: _Values | None) -> tuple[FaceRecord | None, s
     elif values.get("check") != line_check(values):
         mended = "checksum renewed"
     return replace(record, picture=crc, dropped=""), mended
+
+
+def _raise_passing(error: Exception) -> None:
+    """Raises what says nothing of the picture: too many open files, missing rights."""
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number not in (None, errno.ENOENT):
+            raise error
+        cause = cause.__cause__
 
 
 def _salvage_dropped(
@@ -259,7 +271,8 @@ def _recognise(picture: Path, person: int) -> FaceRecord | None:
     try:
         if read_picture(picture).shape != (FACE_SIZE, FACE_SIZE, 3):
             return None
-    except (PictureError, OSError):
+    except (PictureError, OSError) as error:
+        _raise_passing(error)
         return None
     parts = picture.stem.split("_")
     numbers = [int(part) if part.isdecimal() else 0 for part in parts]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import clear_partials, write_whole
 from deepfake_jax.provenance.signing_keys import (
     SigningError,
     SigningKey,
@@ -98,6 +98,7 @@ def _read_or_make(path: Path) -> bytes:
     with filelock.FileLock(path.parent / ".lock", timeout=_PATIENCE):
         with suppress(FileNotFoundError):
             return _read_private(path)
+        clear_partials(path.parent)
         data = _make_key()
         with write_whole(path, overwrite=False) as partial:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -146,11 +145,6 @@ def _write_state(path: Path, arrays: Any) -> None:
     Raises:
         OSError: it cannot, as on a full disk.
     """
-    hook = sys.unraisablehook
-    # Its threads end after a failed save's event loop was closed, and tell at length.
-    sys.unraisablehook = lambda problem: (
-        None if str(problem.exc_value) == "Event loop is closed" else hook(problem)
-    )
     try:
         with _open_orbax() as checkpointer:
             checkpointer.save(path, arrays)
@@ -160,7 +154,6 @@ def _write_state(path: Path, arrays: Any) -> None:
             raise
         code = int(number[1])
         raise OSError(code, os.strerror(code), str(path.parent.parent)) from error
-    sys.unraisablehook = hook
 
 
 def _rotate(folder: Path, saved: int, keep: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from deepfake_jax.files import write_whole
+from deepfake_jax.files import ForeignFilesError, check_known, write_whole
 from deepfake_jax.runs import checkpoint
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.metrics_file import DAMAGED_NAME
@@ -36,22 +36,27 @@ METRICS_NAME = "metrics.jsonl"
 PREVIEW_NAME = "preview.png"
 LOSSES_NAME = "loss.png"
 LOCK_NAME = ".lock"  # held while a process trains
-# All that a run's folder may hold, as patterns; see `files.check_known`.
-KNOWN = (
-    CONFIG_NAME,
-    METRICS_NAME,
-    DAMAGED_NAME,
-    PREVIEW_NAME,
-    LOSSES_NAME,
+# What a start writes before the config, as patterns; see `files.check_known`.
+_BEGUN = (
     LOCK_NAME,
+    METRICS_NAME,
     "holdout.json",
     "sets.json",
     "teacher.json",
     "card.json",
     "consent.json",
+    *(f"teacher/*/{name}" for name in checkpoint.KNOWN),
+)
+# All that a run's folder may hold.
+KNOWN = (
+    *_BEGUN,
+    CONFIG_NAME,
+    DAMAGED_NAME,
+    PREVIEW_NAME,
+    LOSSES_NAME,
     *(
         f"{place}/*/{name}"
-        for place in (CHECKPOINTS, BEST, "teacher")
+        for place in (CHECKPOINTS, BEST)
         for name in checkpoint.KNOWN
     ),
 )
@@ -101,12 +106,13 @@ def check_run(folder: Path, config: TrainConfig) -> None:
                 f"{folder} has checkpoints but no config.yaml; bring the file back, or "
                 "train into a new --run"
             )
-        if folder.is_dir() and any(
-            not p.name.startswith(".") for p in folder.iterdir()
-        ):
+        try:
+            # A start that was cut short is begun again.
+            check_known(folder, (*_BEGUN, ".*"))
+        except ForeignFilesError:
             raise RunError(
                 f"{folder} is not empty and no run; name a new or empty folder as --run"
-            )
+            ) from None
     elif (old := _describe_state(existing)) != (new := _describe_state(config)):
         raise RunError(
             f"{folder} was trained with the network {old}, but {new} is asked for; "

@@ -164,7 +164,6 @@ def start_session(
         fingerprint = fingerprint_run(config, session.facts, told, *counts)
         compare_processes(place.meet(1, session.step, fingerprint), run)
         if place.leads:
-            write_run_config(run, config)  # first: it makes the folder a run
             if not session.step:
                 record_split(run, sets, splits)
             write_teacher(run, taught)
@@ -173,6 +172,7 @@ def start_session(
                 record_consent(run, consent, hash_sets(sets))
             write_card(run, sets, config)
             truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
+            write_run_config(run, config)
         yield session
 
 

@@ -26,3 +26,13 @@ def test_a_config_of_defaults_is_one(tmp_path):
     assert read_run_config(tmp_path) == TrainConfig()
     (tmp_path / CONFIG_NAME).write_text("steps: 7\n")
     assert read_run_config(tmp_path) == TrainConfig(steps=7)
+
+
+def test_a_start_that_was_cut_short_is_begun_again_and_no_other_folder(tmp_path):
+    for name in ("sets.json", "holdout.json", "metrics.jsonl", ".hidden"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "teacher").mkdir()  # a full disk left no more of it
+    check_run(tmp_path, TrainConfig())
+    (tmp_path / "preview.png").write_bytes(b"somebody's")
+    with pytest.raises(RunError, match="is not empty and no run"):
+        check_run(tmp_path, TrainConfig())
