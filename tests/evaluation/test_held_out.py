@@ -1,11 +1,13 @@
 """Cheap figures: networks that copy, or always draw one face, are told as such."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from flax import linen as nn
 from footage import write_face_set
 from networks import NO_FACTS, NOTHING, Same, Still, begin_params, list_compiled
@@ -15,7 +17,7 @@ from deepfake_jax.evaluation.fidelity import (
     measure_reconstruction,
     sharpness,
 )
-from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, Gauge
+from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, Gauge, rate_swaps
 from deepfake_jax.evaluation.judge import evaluate_faces
 from deepfake_jax.evaluation.real_faces import load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
@@ -129,10 +131,11 @@ def test_figures_are_those_of_evaluate(sets, splits, detector_weights):
             assert figures[f"{figure}_{side}"] == pytest.approx(found)
     error = (figures["mae_a"] + figures["mae_b"]) / 2
     names = ("identity_transfer", "following", "drawn_sharpness")
-    both = (expected.a_to_b, expected.b_to_a)
-    found = [getattr(swap, name) for name in names for swap in both]
-    mean = np.mean([min(value, 1) for value in found if not np.isnan(value)])
-    assert figures["score"] == pytest.approx(mean - ERROR_WEIGHT * error)
+    rates = []
+    for swap in (expected.a_to_b, expected.b_to_a):
+        found = [getattr(swap, name) for name in names]
+        rates.append(rate_swaps(*(1.0 if np.isnan(v) else v for v in found)))
+    assert figures["score"] == pytest.approx(np.mean(rates) - ERROR_WEIGHT * error)
     # A copy is the source, by definition.
     figures = make_gauge(sets, splits, Same()).measure(NOTHING)
     for name in ("a_to_b", "b_to_a"):
@@ -143,3 +146,23 @@ def test_both_sides_must_have_held_out_faces(sets, splits):
     nothing = {**splits, "b": hold_out(sets["b"].records, 0.0, 0)}
     with pytest.raises(ValueError, match="each side"):
         make_gauge(sets, nothing, Same())
+
+
+def test_the_rate_orders_swaps_as_the_eye_does():
+    """41 sets of swaps, good and with faults, that one reader ranked without names."""
+    path = Path(__file__).with_name("ranked_swaps.json")
+    swaps = json.loads(path.read_text(encoding="utf-8"))
+    eye = [swap["eye"] for swap in swaps]
+    names = ("identity_transfer", "following", "drawn_sharpness")
+
+    def correlate(rates: list[float]) -> float:
+        ranks = [scipy.stats.rankdata(row) for row in (eye, rates)]
+        return float(np.corrcoef(*ranks)[0, 1])
+
+    rates = [rate_swaps(*(swap[name] for name in names)) for swap in swaps]
+    assert correlate(rates) > 0.65
+    means = [float(np.mean([min(swap[name], 1) for name in names])) for swap in swaps]
+    assert correlate(means) < 0.3
+    # What no figure sees by itself is a swap no more.
+    assert rate_swaps(1.0, 0.0, 1.0) == rate_swaps(0.0, 1.0, 1.0) == 0.0
+    assert rate_swaps(0.8, 0.8, 1.6) < rate_swaps(0.8, 0.8, 1.0)
