@@ -91,8 +91,9 @@ def order_convert(project: Project, roots: Roots, asked: Mapping[str, Any]) -> O
     command = ["convert", str(source), "--run", str(run), "--out", str(out), "--json"]
     command += [*_read_part(asked), *list_flags(looks)]
     roots.resolve(str(out)).parent.mkdir(exist_ok=True)
-    facts = {"run": run.name, "source": str(source), "out": out.name}
-    return Order(command, {**facts, "looks": looks})
+    facts = {"run": run.name, "source": str(source), "out": out.name, "looks": looks}
+    begins = parse_time(asked.get("start") or "", option="start") or 0.0
+    return Order(command, {**facts, "begins": begins})
 
 
 def order_evaluate(project: Project, roots: Roots, asked: Mapping[str, Any]) -> Order:

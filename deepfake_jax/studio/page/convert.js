@@ -81,7 +81,7 @@ export async function open(place) {
     const job = follow();
     if (job?.state !== "done" || made === job.name || (state === "done" && made === "" && Date.now() / 1000 - (job.ended ?? 0) > 600)) return;
     made = job.name;
-    compared.replaceChildren(...sideBySide(job.facts.source, job.facts.out));
+    compared.replaceChildren(...sideBySide(job.facts.source, job.facts.out, job.facts.begins));
   }
   studio.listeners.add(() => { const now = follow()?.state; if (now === "done") showResult(); state = now; submit.disabled = now === "running" || now === "stopping"; });
   submit.disabled = state === "running" || state === "stopping";

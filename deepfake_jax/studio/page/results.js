@@ -35,8 +35,7 @@ export async function open(place) {
 
 function describe(result) {
   const job = result.job, address = link("/api/result", { project: studio.path, name: result.name });
-  const offset = 0;
-  const shown = job?.source ? sideBySide(job.source, result.name, offset)
+  const shown = job?.source ? sideBySide(job.source, result.name, job.begins)
     : [result.kind === "video" ? h("video", { src: address, controls: true, class: "big", "aria-label": result.name }) : h("img", { src: address, alt: result.name, class: "big" })];
   const marks = h("section", { class: "panel stack" }, h("h2", {}, t("results.marks")), h("p", { class: "hint" }, t("loading")));
   drawMarks(marks, result);

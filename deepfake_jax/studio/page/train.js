@@ -16,7 +16,7 @@ export async function open(place) {
   let name = running?.facts.run ?? runs[0]?.name ?? "";
   const form = h("form", { class: "panel stack", "aria-label": t("train.settings") }), jobs = h("div");
   const run = h("input", { type: "text", maxlength: 64, autocomplete: "off", value: freeName(runs) });
-  const preset = choice(studio.started.presets.map((each) => [each, `${each} – ${presetText(each)}`]), "lite");
+  const preset = choice(studio.started.presets.map((each) => [each, `${each} – ${presetText(each)}`]), "lite128");
   const minutes = h("input", { type: "number", min: 0.1, max: 10080, step: "any", value: "15" });
   const more = h("input", { type: "number", min: 0.1, max: 10080, step: "any", value: "10" });
   const charts = h("div", { class: "charts" }), figures = h("dl", { class: "figures" }), verdict = h("p", { class: "verdict", role: "status" });
