@@ -6,7 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from videos import convert as copy_frames
 
+from deepfake_jax.cli import demo
 from deepfake_jax.cli.demo import _KNOWN, DemoError, run_demo
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import convert_video
@@ -99,12 +101,25 @@ def judge_swaps(source: Path, out: Path, wanted: np.ndarray) -> None:
     assert np.median(tints) < 8 and max(tints) < 14
 
 
-def test_the_demo_writes_what_it_says(carphone, tmp_path):
+@pytest.fixture
+def short_clips(tmp_path, monkeypatch):
+    """The first two seconds of the demo's clips, and a network that compiles fast."""
+
+    def cut(name: str) -> Path:
+        clip = tmp_path / f"{name}.mp4"
+        copy_frames(get_sample(name), clip, end=2.0)
+        return clip
+
+    monkeypatch.setattr(demo, "get_sample", cut)
+    monkeypatch.setattr(demo, "_PRESET", "lite")
+
+
+def test_the_demo_writes_what_it_says(carphone, short_clips, tmp_path):
     out = tmp_path / "demo folder"
     # Time for one step and no more: `test_footage_to_swap` looks at quality.
     result = run_demo(out, minutes=0.01)
     names = {path.name for path in out.iterdir()}
-    videos = {"a_to_b.mp4": (176, 144, 120), "b_to_a.mp4": (640, 360, 472)}
+    videos = {"a_to_b.mp4": (176, 144, 60), "b_to_a.mp4": (640, 360, 48)}
     files = {"comparison.png", "preview.png", "loss.png", "report.json", *videos}
     assert files <= names
     report = json.loads((out / "report.json").read_text())
@@ -114,9 +129,8 @@ def test_the_demo_writes_what_it_says(carphone, tmp_path):
         assert (probed.width, probed.height) == (width, height)
         assert report["convert"][name]["frames"] == frames
         assert sidecar_path(out / name).exists()
-    # A few frames hide her face behind her hands.
-    assert report["extract"]["a"]["faces"] >= 110
-    assert report["extract"]["b"]["faces"] >= 400
+    assert report["extract"]["a"]["faces"] >= 55
+    assert report["extract"]["b"]["faces"] >= 40
     for direction in ("a_to_b", "b_to_a"):
         figures = report["figures"][direction]
         assert {"identity_transfer", "following", "drawn_sharpness"} <= set(figures)
