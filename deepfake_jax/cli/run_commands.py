@@ -230,6 +230,9 @@ class Evaluate(Command):
     """A video to swap, for seam and flicker; its largest face is judged."""
     checkpoint: Literal["last", "best"] = "last"
     """Of the run: the last, or the best by its held-out faces."""
+    faces: Literal["held-out", "trained"] = "held-out"
+    """Which faces to judge: those of footage that the run never saw, or those that it
+    was trained on, which flatter it and are what is converted of the same footage."""
 
     def execute(self) -> Any:
         """Judges: an `Evaluation`."""
@@ -237,7 +240,12 @@ class Evaluate(Command):
         from deepfake_jax.evaluation.evaluate import evaluate
 
         return evaluate(
-            self.run, self.a, self.b, clip=self.clip, checkpoint=self.checkpoint
+            self.run,
+            self.a,
+            self.b,
+            clip=self.clip,
+            checkpoint=self.checkpoint,
+            faces=self.faces,
         )
 
     def text(self, result: Any) -> str:

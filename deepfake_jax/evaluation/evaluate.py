@@ -17,7 +17,7 @@ from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ def evaluate(
     clip: str | Path | None = None,
     most_faces: int = MOST_FACES,
     checkpoint: Literal["last", "best"] = "last",
+    faces: Literal["held-out", "trained"] = "held-out",
 ) -> Evaluation:
     """Judges a run on two face sets and, if asked, on a clip.
 
     Faces that the run recorded as held out are judged, else all. Those that it was
-    trained on flatter it.
+    trained on flatter it; they are what is converted where the footage is the same.
 
     Args:
         run: folder of a training run.
@@ -52,6 +53,7 @@ def evaluate(
         clip: a video to swap, for seam and flicker.
         most_faces: how many faces of a set are judged, evenly over its record.
         checkpoint: of the run.
+        faces: which ones to judge.
 
     Raises:
         RunError, CheckpointError: the run cannot be used.
@@ -61,8 +63,8 @@ def evaluate(
     trained = load_run(run, checkpoint=checkpoint)
     folder = Path(run)
     sets: dict[Side, FaceSet] = {
-        "a": load_faces(find_set(folder, "a") if a is None else a),
-        "b": load_faces(find_set(folder, "b") if b is None else b),
+        side: load_faces(find_set(folder, side) if given is None else given)
+        for side, given in zip(SIDES, (a, b), strict=True)
     }
     judge = load_judge()
     real = prepare_sets(
@@ -72,6 +74,7 @@ def evaluate(
         crop_size=trained.model.crop_size,
         shift=trained.facts.shift,
         most_faces=most_faces,
+        trained=faces == "trained",
     )
     found = evaluate_faces(judge, real, trained)
     return Evaluation(**vars(found), clip=_watch(clip, trained))
@@ -95,7 +98,7 @@ def describe(evaluation: Evaluation) -> str:
     """The figures as a few lines to read."""
     lines = [f"step {evaluation.step}"]
     for name, side in (("A", evaluation.a), ("B", evaluation.b)):
-        seen = " held out" if side.held_out else ", maybe trained on"
+        seen = " held out" if side.held_out else " trained on"
         lines.append(
             f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
             f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "

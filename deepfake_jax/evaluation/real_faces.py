@@ -159,6 +159,7 @@ def prepare_sets(
     crop_size: int,
     shift: Float64[np.ndarray, "3"],
     most_faces: int = MOST_FACES,
+    trained: bool = False,
 ) -> dict[Side, RealFaces]:
     """The held-out faces of two sets to judge by, or all faces of a set without any.
 
@@ -172,6 +173,7 @@ def prepare_sets(
         crop_size: the network's.
         shift: added to A's faces in training.
         most_faces: how many faces of a set are judged, evenly over its record.
+        trained: judge those that were trained on instead.
 
     Raises:
         ValueError: both sides show one person.
@@ -185,8 +187,11 @@ def prepare_sets(
             shift=shift if side == "a" else np.zeros(3),
         )
         held, rest = pick(splits[side].held), pick(splits[side].train)
-        sample = replace(held, held_out=True) if len(held.faces) else rest
-        known = rest if len(held.faces) and len(rest.faces) else None
+        held = replace(held, held_out=True)
+        sample, other = (rest, held) if trained else (held, rest)
+        if not len(sample.faces):
+            sample, other = other, sample
+        known = other if len(other.faces) else None
         real[side] = prepare(judge, sample, crop_size, known=known)
     if judge.embed is not None:
         for side, to in DIRECTIONS:

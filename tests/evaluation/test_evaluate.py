@@ -179,7 +179,19 @@ def test_held_out_faces_are_judged_where_there_are_some(
     assert 0.6 < found.a.cos_of_real < 0.99
     assert found.a.mae == 0
     text = describe(Evaluation(**vars(found)))
-    assert "1 faces held out" in text and "3 faces, maybe trained on" in text
+    assert "1 faces held out" in text and "3 faces trained on" in text
+    real = prepare_sets(
+        judge,
+        {"a": a, "b": b},
+        splits,
+        crop_size=SIZE,
+        shift=np.zeros(3),
+        trained=True,
+    )
+    found = evaluate_faces(judge, real, run)
+    assert (found.a.faces, found.a.held_out) == (2, False)
+    assert 0.6 < found.a.cos_of_real < 0.99  # by the centroid of the other face
+    assert (found.b.faces, found.b.held_out) == (3, False)
 
 
 def test_sample_is_even_over_the_set_and_colored(
