@@ -101,16 +101,28 @@ class SequenceWriter(FrameWriter):
             yield partial
             self._refuse_full()
             if folder.exists():
-                stale = self._list_written()
-                for path in partial.iterdir():
-                    path.replace(folder / path.name)
-                    stale.discard(path.name)
-                for name in stale:
-                    (folder / name).unlink(missing_ok=True)
+                self._replace_pictures(partial)
             else:
                 partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def _replace_pictures(self, partial: Path) -> None:
+        """Moves the new pictures to where earlier ones are, whose rest goes.
+
+        The file of times names both until the end, so that the next try knows, whenever
+        this one is cut short, which pictures are of an output.
+        """
+        new = json.loads((partial / TIMES_FILE).read_bytes())
+        stale = self._list_written() - set(new)
+        write_json(self._path / TIMES_FILE, {**dict.fromkeys(stale, 0.0), **new})
+        for path in partial.iterdir():
+            if path.name != TIMES_FILE:
+                path.replace(self._path / path.name)
+        for name in stale:
+            for gone in (name, f"{name}.c2pa"):  # its credential, beside a BMP
+                (self._path / gone).unlink(missing_ok=True)
+        (partial / TIMES_FILE).replace(self._path / TIMES_FILE)
 
     def _open(self, stack: ExitStack) -> None:
         """The folder is all there is to open."""

@@ -64,7 +64,7 @@ def test_files_that_grow_no_further(undisturbed, tmp_path, tally, ends):
     for job in draw_jobs(rng, 2):
         whole = undisturbed(job)
         for _ in range(scale(1)):
-            size = round(10 ** rng.uniform(1, 5.5))
+            size = round(10 ** rng.uniform(2.8, 5.5))  # the log is a file, too
             limits = Limits(file_size=size, file_signal=ends)
             problem = crash_at(whole, limits, tmp_path)
             tally.add(problem and f"{job.name}, files of {size} bytes: {problem}")
