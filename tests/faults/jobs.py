@@ -63,12 +63,8 @@ def _train(steps: int, run: str = "run") -> tuple[str, ...]:
     return ("train", *sides, "--run", run, "--steps", str(steps), *_SMALL)
 
 
-_UNMARKED = ("--watermark", "none")
-
-
 def _convert(source: str, out: str, *more: str) -> tuple[str, ...]:
-    # A watermark names the credential, whose number is another one each time.
-    words = ("--run", "in/run", "--person", "largest", "--out", out, *_UNMARKED)
+    words = ("--run", "in/run", "--person", "largest", "--out", out)
     return ("convert", source, *words, *more)
 
 
@@ -162,10 +158,7 @@ JOBS = (
     ),
     Job(
         "preview",
-        (
-            *("preview", "in/one.png", "--run", "in/run", "--person", "largest"),
-            *_UNMARKED,
-        ),
+        ("preview", "in/one.png", "--run", "in/run", "--person", "largest"),
         ("preview.png",),
     ),
     Job("train", _train(4), ("run",), slow=True),

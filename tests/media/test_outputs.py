@@ -27,6 +27,7 @@ from videos import (
 )
 
 from deepfake_jax.media.encoder_choices import check_choices, list_codecs, resolve_codec
+from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.outputs import check_output, choose_output, open_writer
@@ -110,6 +111,35 @@ def test_h265_of_few_frames(tmp_path: Path, count: int) -> None:
         out = tmp_path / f"b{turn}.mp4"
         convert(source, out, codec="hevc")
         assert shown_times(out) == shown_times(source)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9"])
+def test_the_same_frames_are_the_same_film_whatever_memory_holds(
+    tmp_path: Path, portrait: Frame, codec: str
+) -> None:
+    rng = np.random.default_rng(0)
+    starts = range(100, 110, 2)
+    frames = [portrait[20:220, x : x + 240].copy() for x in starts]
+    films = set[tuple[bytes, ...]]()
+    for number in range(6):
+        sizes = (10 ** rng.uniform(2, 6.5, 60)).astype(int)
+        used = [rng.integers(0, 256, size, np.uint8) for size in sizes]
+        del used
+        out = tmp_path / f"{number}.mp4"
+        with open_writer(
+            OutputSpec(
+                path=out,
+                width=240,
+                height=200,
+                frame_rate=Fraction(25),
+                time_base=Fraction(1, 25),
+                codec=codec,
+            )
+        ) as writer:
+            for index, frame in enumerate(frames):
+                writer.write(frame, pts=index)
+        films.add(tuple(packet[-1] for packet in read_packets(out, "video")))
+    assert len(films) == 1
 
 
 def test_hardware_without_its_device_is_explained(tmp_path: Path) -> None:
