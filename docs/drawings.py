@@ -10,6 +10,7 @@ The samples and the detector's weights are fetched at first use.
 """
 
 import argparse
+import io
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,12 +109,9 @@ class Samples:
 
     @cached_property
     def woman(self) -> Seen:
-        """The woman of the clip, where she looks most nearly as the portrait does."""
-        (portrait,) = self.extract("astronaut")
-        wanted = np.array([portrait.yaw, portrait.pitch, portrait.roll])
+        """The woman of the clip, in a frame where no hand is before her face."""
         records = self.extract("crying_woman", every=12)
-        away = [np.abs(wanted - (r.yaw, r.pitch, r.roll)).sum() for r in records]
-        record = records[int(np.argmin(away))]
+        record = next(r for r in records if r.frame == 264)
         return _see(_read(get_sample("crying_woman"), record.frame), record)
 
     @cached_property
@@ -179,6 +177,7 @@ def tiles(
         grey = {"cmap": "gray", "vmin": 0, "vmax": 1} if picture.ndim == 2 else {}
         axis.imshow(picture, interpolation="bilinear", **grey)
         axis.set_title(title, fontsize=8, color=INK)
+        axis.set(xlim=(0, picture.shape[1] - 1), ylim=(picture.shape[0] - 1, 0))
         if notes:
             notes(number, axis)
     figure.tight_layout(pad=0.3)
@@ -214,10 +213,9 @@ def around(seen: Seen, frame: Frame) -> Frame:
 
 def save(name: str, figure: Any) -> Path:
     """Writes a figure as WebP, which is a third of PNG's size."""
-    path = ASSETS / f"{name}.webp"
-    figure.canvas.draw()
-    picture = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    Image.fromarray(np.ascontiguousarray(picture)).save(path, quality=82, method=6)
+    path, buffer = ASSETS / f"{name}.webp", io.BytesIO()
+    figure.savefig(buffer, bbox_inches="tight", pad_inches=0.05)
+    Image.open(buffer).convert("RGB").save(path, quality=82, method=6)
     plt.close(figure)
     return path
 
@@ -257,6 +255,7 @@ def way(samples: Samples) -> Any:
     for number, (axis, (title, picture)) in enumerate(zip(axes, pictures, strict=True)):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axis.set_title(title, fontsize=7.5, color=INK)
+        axis.set(xlim=(0, picture.shape[1] - 1), ylim=(picture.shape[0] - 1, 0))
         axis.axis("off")
         notes(number, axis)
     figure.tight_layout(pad=0.3)
@@ -378,7 +377,7 @@ def warps(samples: Samples) -> Any:
     top = [(f"warped {n}", warped) for n, (warped, _) in enumerate(pairs, 1)]
     bottom = [(f"target {n}", target) for n, (_, target) in enumerate(pairs, 1)]
     moved = apply_transform(face, draw_transforms(rng, 1)[0])
-    first = ("face, and where 5 x 5 points come from", face)
+    first = ("face, a grid of 5 x 5 points", face)
     return tiles(
         [first, *top, ("turned, zoomed, shifted", moved), *bottom],
         columns=4,
