@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test faults lint clean
+.PHONY: demo test faults lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/deepfake-jax demo --out demo
@@ -28,6 +28,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
+# The guide, to be read offline: build/docs/index.html. Its search needs a server, as
+# `python -m http.server -d build/docs`: browsers forbid it to files, and Zensical's way
+# around that loads a script from elsewhere. `python docs/drawings.py` draws its pictures.
+docs: $(VENV)/.installed-docs
+	rm -rf build/docs build/options
+	$(BIN)/python docs/options.py build/options
+	$(BIN)/zensical build --strict
+
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -44,4 +52,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[docs]'
 	touch $@
