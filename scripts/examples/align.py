@@ -1,6 +1,6 @@
 """Aligns a face: from a turned face in a frame to the upright picture of 256 pixels.
 
-    python scripts/examples/align.py
+python scripts/examples/align.py
 """
 
 import numpy as np
@@ -26,7 +26,9 @@ def main() -> None:
     aligned = warp_face(frame, frame_to_face)
 
     off = np.abs(aligned.astype(int) - face)[64:192, 64:192].mean()
-    print(f"aligned {aligned.shape}, {off:.2f} grey levels from the face that was drawn")
+    print(
+        f"aligned {aligned.shape}, {off:.2f} grey levels from the face that was drawn"
+    )
 
 
 if __name__ == "__main__":

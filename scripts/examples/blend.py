@@ -1,6 +1,6 @@
 """Lays one face over another: mask, colour, blend.
 
-    python scripts/examples/blend.py
+python scripts/examples/blend.py
 """
 
 import numpy as np

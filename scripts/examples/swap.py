@@ -1,6 +1,6 @@
 """Swaps a face with a network that has learned nothing yet: the shapes and the calls.
 
-    python scripts/examples/swap.py
+python scripts/examples/swap.py
 """
 
 import jax

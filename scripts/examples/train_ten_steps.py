@@ -1,6 +1,6 @@
 """Trains a small network for ten steps, on drawn faces of two people.
 
-    python scripts/examples/train_ten_steps.py
+python scripts/examples/train_ten_steps.py
 """
 
 import jax

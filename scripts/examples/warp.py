@@ -1,6 +1,6 @@
 """Makes training pairs: faces bent at random, and what they must become again.
 
-    python scripts/examples/warp.py
+python scripts/examples/warp.py
 """
 
 import numpy as np

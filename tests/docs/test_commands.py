@@ -55,7 +55,9 @@ def is_known(line: str) -> bool:
         (what,) = words[4:]
         extra = re.fullmatch(r"\.(?:\[(\w+)\])?", what)
         assert extra
-        return extra[1] is None or extra[1] in project["project"]["optional-dependencies"]
+        return (
+            extra[1] is None or extra[1] in project["project"]["optional-dependencies"]
+        )
     if words[0] == "python" and words[1].startswith("scripts/"):
         return (ROOT / words[1]).is_file()
     return words in (["python", "-m", "venv", ".venv"], [".", ".venv/bin/activate"])

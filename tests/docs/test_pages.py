@@ -1,5 +1,6 @@
 """What the guide links to is there, and what there is stands in the guide."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -104,3 +105,27 @@ def test_nothing_names_a_folder_of_somebodys_machine():
     for path in (*(page.path for page in PAGES), *Path(ROOT).glob("*.md")):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(?<![\w.])/(home|root|tmp|work)/", text), path
+
+
+def test_every_picture_has_its_drawing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(DOCS)
+    chapters = importlib.import_module("chapter_drawings").CHAPTERS
+    functions = importlib.import_module("function_drawings").FUNCTIONS
+    drawn = {draw.__name__ for draw in chapters} | set(functions)
+    assert {path.name for path in (DOCS / "assets").iterdir()} == {
+        f"{name}.webp" for name in drawn
+    }
+
+
+@pytest.mark.usefixtures("detector_weights", "portrait")
+def test_pictures_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(DOCS)
+    figures = importlib.import_module("figures")
+    functions = importlib.import_module("function_drawings").FUNCTIONS
+    monkeypatch.setattr(figures, "ASSETS", tmp_path)
+    samples = importlib.import_module("sample_people").Samples(tmp_path)
+    # Those of the portrait alone, which take no search of a video.
+    for name in ("frame_to_face_matrix", "random_warp", "skin_mask", "dssim"):
+        path = figures.save(name, functions[name](samples))
+        there = (DOCS / "assets" / path.name).stat().st_size
+        assert 0.5 < path.stat().st_size / there < 2

@@ -27,7 +27,9 @@ SHORT = (
 @pytest.fixture
 def footage(tmp_path: Path, detector_weights: None) -> Path:
     """What the pages call interview_a.mp4, interview_b.mp4 and more_of_b."""
-    man, woman = (pick(name, at) for name, at in (("carphone", 20), ("crying_woman", 264)))
+    man, woman = (
+        pick(name, at) for name, at in (("carphone", 20), ("crying_woman", 264))
+    )
     enlarged = man.repeat(2, axis=0).repeat(2, axis=1)
     for side, picture, width, x in (("a", enlarged, 340, 0), ("b", woman, 400, 200)):
         write_pan(
