@@ -47,7 +47,7 @@ DrawFace = Callable[..., np.ndarray]
 # What takes more than ten seconds, the longest first: a worker that begins one of them
 # last would leave the others idle.
 LONGEST = (
-    "devices loop end_to_end step extraction benchmarks distillation quality "
+    "devices loop end_to_end typed step extraction benchmarks distillation quality "
     "extraction_resume convert judged_run main conv autoencoder held_out review "
     "weights outputs"
 ).split()
