@@ -112,6 +112,7 @@ def short_clips(tmp_path, monkeypatch):
 
     monkeypatch.setattr(demo, "get_sample", cut)
     monkeypatch.setattr(demo, "_PRESET", "lite")
+    monkeypatch.setattr(demo, "_PARTS", {"a": ("", ""), "b": ("0.5", "1.5")})
 
 
 def test_the_demo_writes_what_it_says(carphone, short_clips, tmp_path):
@@ -119,7 +120,7 @@ def test_the_demo_writes_what_it_says(carphone, short_clips, tmp_path):
     # Time for one step and no more: `test_footage_to_swap` looks at quality.
     result = run_demo(out, minutes=0.01)
     names = {path.name for path in out.iterdir()}
-    videos = {"a_to_b.mp4": (176, 144, 60), "b_to_a.mp4": (640, 360, 48)}
+    videos = {"a_to_b.mp4": (176, 144, 60), "b_to_a.mp4": (640, 360, 24)}
     files = {"comparison.png", "preview.png", "loss.png", "report.json", *videos}
     assert files <= names
     report = json.loads((out / "report.json").read_text())
@@ -130,7 +131,7 @@ def test_the_demo_writes_what_it_says(carphone, short_clips, tmp_path):
         assert report["convert"][name]["frames"] == frames
         assert sidecar_path(out / name).exists()
     assert report["extract"]["a"]["faces"] >= 55
-    assert report["extract"]["b"]["faces"] >= 40
+    assert report["extract"]["b"]["faces"] >= 20
     for direction in ("a_to_b", "b_to_a"):
         figures = report["figures"][direction]
         assert {"identity_transfer", "following", "drawn_sharpness"} <= set(figures)

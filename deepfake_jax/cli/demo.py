@@ -1,7 +1,7 @@
 """The whole way on sample footage: extract, train, convert both ways, judge, report.
 
 Person A is the man of the carphone clip, a standard test sequence of 176 x 144 pixels;
-person B a woman who cries, wipes her face and laughs, 640 x 360 pixels.
+person B a woman who wipes her face, looks up and laughs, 640 x 360 pixels.
 """
 
 import os
@@ -27,6 +27,7 @@ from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import extract_faces, own_version
 from deepfake_jax.files import remove_known, write_json
 from deepfake_jax.imaging.picture_grid import put_text
+from deepfake_jax.media.sources import parse_part
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder
@@ -41,6 +42,9 @@ from deepfake_jax.types import DIRECTIONS, Frame, Side, spread
 
 _PRESET = "lite128"
 _PEOPLE: dict[Side, str] = {"a": "carphone", "b": "crying_woman"}
+# Of each clip. Before and after these seconds her eyes are shut; with them in her set,
+# what is open in his face, whose eyes hardly ever close, would come out shut in hers.
+_PARTS: dict[Side, tuple[str, str]] = {"a": ("", ""), "b": ("6", "18")}
 _REPORT = "report.json"
 _MARKER = ".deepfake-jax-demo"
 _VIDEOS = tuple(f"{side}_to_{to}.mp4" for side, to in DIRECTIONS)
@@ -113,14 +117,15 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
         now = time.monotonic()
         seconds[part], clock = round(now - clock, 1), now
 
-    clips = {side: get_sample(name) for side, name in _PEOPLE.items()}
+    clips: dict[Side, Path] = {side: get_sample(name) for side, name in _PEOPLE.items()}
     lap("fetch")
     # One person each, whatever the clustering may think of a blurred frame.
-    search = ExtractConfig(overwrite=True, person="main")
     faces = {side: out / f"faces_{side}" for side in clips}
-    extracted = {
-        side: extract_faces(clip, faces[side], search) for side, clip in clips.items()
-    }
+    extracted: dict[Side, Any] = {}
+    for side, clip in clips.items():
+        start, end = _PARTS[side]
+        search = ExtractConfig(overwrite=True, person="main", start=start, end=end)
+        extracted[side] = extract_faces(clip, faces[side], search)
     lap("extract")
     run = out / "run"
     config = replace(load_preset(_PRESET), steps=None, minutes=minutes)
@@ -131,7 +136,8 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
     lap("train")
     converted = {}
     for (side, to), video in zip(DIRECTIONS, _VIDEOS, strict=True):
-        options = ConvertConfig(overwrite=True, to=to)
+        start, end = _PARTS[side]
+        options = ConvertConfig(overwrite=True, to=to, start=start, end=end)
         converted[video] = asdict(convert_video(clips[side], run, out / video, options))
     lap("convert")
     judged = evaluate(run)
@@ -139,10 +145,9 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
     shutil.copyfile(run / PREVIEW_NAME, out / "preview.png")
     shutil.copyfile(run / LOSSES_NAME, out / "loss.png")
     title = f"source (above) and swapped, {_PRESET}, {minutes:g} min. Synthetic media"
-    pairs = [
-        (clips[side], out / video)
-        for (side, _), video in zip(DIRECTIONS, _VIDEOS, strict=True)
-    ]
+    rows = []
+    for (side, _), video in zip(DIRECTIONS, _VIDEOS, strict=True):
+        rows += [(clips[side], *_PARTS[side]), (out / video, "", "")]
     made = load_run(run)
     marks = make_marks(
         ConvertConfig(),
@@ -151,7 +156,7 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
         model_step=made.step,
         run=run,
     )
-    write_marked(out / "comparison.png", draw_comparison(pairs, title=title), marks)
+    write_marked(out / "comparison.png", draw_comparison(rows, title=title), marks)
     result = DemoResult(
         out=str(out.resolve()),
         minutes=minutes,
@@ -198,22 +203,21 @@ def _clear(out: Path) -> None:
     marker.touch()
 
 
-def draw_comparison(pairs: Sequence[tuple[Path, Path]], *, title: str) -> Frame:
-    """Frames of videos above the same frames of their swaps, all as wide.
+def draw_comparison(rows: Sequence[tuple[Path, str, str]], *, title: str) -> Frame:
+    """Frames of videos, a row each: a source's above those of its swap, all as wide.
 
     Args:
-        pairs: each a video and its conversion, of the same frames and size.
+        rows: a video, and where the part of it starts and ends, as `convert` takes it.
         title: a line above; ASCII.
     """
-    rows = [_draw_row(path) for pair in pairs for path in pair]
     header = np.full((32, _COLUMNS * _COLUMN_WIDTH, 3), 24, np.uint8)
     put_text(header, title, (8, 21), scale=0.55)
-    return np.concatenate([header, *rows])
+    return np.concatenate([header, *(_draw_row(path, *part) for path, *part in rows)])
 
 
-def _draw_row(path: Path) -> Frame:
+def _draw_row(path: Path, start: str, end: str) -> Frame:
     frames = []
-    for frame in _pick_frames(path, _COLUMNS):
+    for frame in _pick_frames(path, _COLUMNS, *parse_part(start, end)):
         scale = _COLUMN_WIDTH / frame.shape[1]
         size = _COLUMN_WIDTH, round(frame.shape[0] * scale)
         how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
@@ -221,12 +225,14 @@ def _draw_row(path: Path) -> Frame:
     return np.concatenate(frames, axis=1)
 
 
-def _pick_frames(path: Path, count: int) -> Iterator[Frame]:
-    """Frames spread evenly over a video, which is read twice to spare memory."""
-    total = sum(1 for _ in read_frames(path))
+def _pick_frames(
+    path: Path, count: int, start: float | None, end: float | None
+) -> Iterator[Frame]:
+    """Frames spread evenly over a part, which is read twice to spare memory."""
+    total = sum(1 for _ in read_frames(path, start=start, end=end))
     wanted = set(spread(total, count))
-    for timed in read_frames(path):
-        if timed.index in wanted:
+    for number, timed in enumerate(read_frames(path, start=start, end=end)):
+        if number in wanted:
             yield timed.frame
 
 
