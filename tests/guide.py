@@ -57,6 +57,10 @@ def list_pages() -> list[Page]:
     return [Page(path, path.read_text(encoding="utf-8")) for path in paths]
 
 
+# The one Python block of README.
+LIBRARY_EXAMPLE = list_pages()[0].blocks("python")[0]
+
+
 def list_lines(page: Page) -> list[str]:
     """The command lines of a page, those that end in a backslash joined."""
     text = "\n".join(page.blocks("sh")).replace("\\\n", " ")

@@ -7,9 +7,10 @@ README's are a part of them.
 from pathlib import Path
 
 import pytest
-from footage import write_pan
-from guide import ROOT, Page, find_commands, list_lines
+from footage import tiny_config, write_pan
+from guide import LIBRARY_EXAMPLE, ROOT, Page, find_commands, list_lines
 
+import deepfake_jax
 from deepfake_jax.cli.main import run_command
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.faces.pinned_files import AssetError
@@ -85,3 +86,24 @@ def list_commands(name: str) -> list[list[str]]:
     """The commands of a page, in order."""
     page = Page(ROOT / name, (ROOT / name).read_text(encoding="utf-8"))
     return [words for line in list_lines(page) for words in find_commands(line)]
+
+
+def test_the_library_example_runs_as_it_stands(
+    footage: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(footage)
+    for was, name in (
+        *(("interview_a.mp4", "a.mp4"), ("interview_b.mp4", "b.mp4")),
+        ("more_of_b", "b_pictures"),
+    ):
+        Path(was).rename(name)
+    asked = []
+
+    def load_short(name: str) -> object:
+        asked.append(name)
+        return tiny_config(steps=1, holdout=0.0, batch_size=4)
+
+    monkeypatch.setattr(deepfake_jax, "load_preset", load_short)
+    exec(compile(LIBRARY_EXAMPLE, "README.md", "exec"), {})
+    assert asked == ["lite128"]
+    assert sum(1 for _ in read_frames(Path("swapped.mp4"))) == 6
