@@ -78,3 +78,10 @@ def open_page(browser: Any, client: StudioClient, **look: Any) -> Iterator[Page]
     page.on("request", lambda request: made.addresses.append(request.url))
     yield made
     context.close()
+
+
+def wait_for_text(page: Page, text: str, where: str = "body") -> None:
+    page.page.wait_for_function(
+        "([where, text]) => document.querySelector(where)?.innerText.includes(text)",
+        arg=[where, text],
+    )

@@ -24,7 +24,7 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets import set_files
-from deepfake_jax.face_sets.extraction import extract_faces, own_version
+from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
 from deepfake_jax.files import remove_known, write_json
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.sources import parse_part
@@ -39,6 +39,7 @@ from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import load_preset
 from deepfake_jax.training.loop import train
 from deepfake_jax.types import DIRECTIONS, Frame, Side, spread
+from deepfake_jax.version import own_version
 
 _PRESET = "lite128"
 _PEOPLE: dict[Side, str] = {"a": "carphone", "b": "crying_woman"}
@@ -121,7 +122,7 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
     lap("fetch")
     # One person each, whatever the clustering may think of a blurred frame.
     faces = {side: out / f"faces_{side}" for side in clips}
-    extracted: dict[Side, Any] = {}
+    extracted: dict[Side, ExtractResult] = {}
     for side, clip in clips.items():
         start, end = _PARTS[side]
         search = ExtractConfig(overwrite=True, person="main", start=start, end=end)

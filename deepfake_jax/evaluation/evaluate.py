@@ -98,7 +98,7 @@ def describe(evaluation: Evaluation) -> str:
     """The figures as a few lines to read."""
     lines = [f"step {evaluation.step}"]
     for name, side in (("A", evaluation.a), ("B", evaluation.b)):
-        seen = " held out" if side.held_out else " trained on"
+        seen = " held out" if side.held_out else ", maybe trained on"
         lines.append(
             f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
             f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "
