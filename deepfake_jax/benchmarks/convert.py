@@ -27,7 +27,7 @@ from deepfake_jax.evaluation.clip_figures import Clip
 from deepfake_jax.imaging.affine import affine_scale, compose_affine, resize_affine
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.runs.trained_run import load_run
 
 _SIDE = 300  # pixels of the face whose cost is measured

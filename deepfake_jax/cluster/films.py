@@ -300,7 +300,7 @@ def find_part(
             f"{info.path}: --start and --end need an index in more than one process "
             f"({index.distrust}); leave them out, or convert by one"
         )
-    times = [float((at - index.stamps[0]) * info.time_base) for at in index.stamps]
+    times = index.times(info.time_base)
     first = bisect_left(times, start or 0.0)
     last = None if end is None else bisect_left(times, end)
     if first >= (len(times) if last is None else last):

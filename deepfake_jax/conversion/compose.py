@@ -20,7 +20,7 @@ from deepfake_jax.imaging.color import match_color
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.media.frame_parts import can_paste, cut_region, paste_native
 from deepfake_jax.media.pixel_formats import convert_to_rgb
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Frame
 
 _STEP = 8  # pixels; a multiple of every pixel format's chroma step

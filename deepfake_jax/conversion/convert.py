@@ -32,7 +32,8 @@ from deepfake_jax.media.media_probe import VideoInfo, probe_video
 from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.outputs import open_writer
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.media.sources import Source, parse_part, picture_frame
+from deepfake_jax.media.sources import Source, parse_part
+from deepfake_jax.media.timed_frames import picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar

@@ -20,8 +20,8 @@ from deepfake_jax.media.pictures import (
     read_picture,
     write_picture,
 )
-from deepfake_jax.media.sources import Source, picture_frame
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.sources import Source
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
 

@@ -21,8 +21,9 @@ from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoInfo
 from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.sources import parse_time
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.video_packets import PartWriter
-from deepfake_jax.media.video_reader import TimedFrame, read_from
+from deepfake_jax.media.video_reader import read_from
 
 
 @dataclass(frozen=True)

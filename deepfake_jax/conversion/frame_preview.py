@@ -39,9 +39,9 @@ from deepfake_jax.media.sources import (
     SourceError,
     holds_picture,
     parse_time,
-    picture_frame,
 )
-from deepfake_jax.media.video_reader import TimedFrame, read_frames
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.types import Face, Frame
 
 _FRAME_NUMBER = re.compile(r"#(?P<hash>\d+)|(?P<f>\d+)f")

@@ -29,8 +29,8 @@ from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.tone_mapping import tone_map
-from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory

@@ -25,8 +25,8 @@ from deepfake_jax.faces.steady_tracks import TrackedFace, steady_stream
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.media.frame_seek import seek_frame
 from deepfake_jax.media.pictures import read_picture
-from deepfake_jax.media.sources import holds_picture, picture_frame
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.sources import holds_picture
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Frame

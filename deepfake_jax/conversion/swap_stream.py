@@ -21,7 +21,7 @@ from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.faces.steady_tracks import RADIUS
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, in_chunks, map_ahead, run_ahead
 from deepfake_jax.types import Frame
 

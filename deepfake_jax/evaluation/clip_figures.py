@@ -34,8 +34,9 @@ from deepfake_jax.imaging.affine import (
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.media_probe import probe_video
-from deepfake_jax.media.sources import Source, parse_part, picture_frame
-from deepfake_jax.media.video_reader import TimedFrame, read_frames
+from deepfake_jax.media.sources import Source, parse_part
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
+from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.pipeline import in_chunks
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.types import Affine, Frame, Mask

@@ -23,7 +23,7 @@ from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.png import encode_png
 from deepfake_jax.imaging.region import warp_region
 from deepfake_jax.media.frame_parts import face_region
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Face
 

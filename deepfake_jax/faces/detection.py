@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.frame_parts import reduce_frame
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Frame
 
 # YuNet finds faces of about 10 to 300 pixels (Wu et al. 2023, section 4.1), so a frame

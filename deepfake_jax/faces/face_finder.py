@@ -31,7 +31,7 @@ from deepfake_jax.faces.track_state import (
 from deepfake_jax.faces.track_views import TrackEmbedding, TrackViews
 from deepfake_jax.faces.upright import find_turn, fit_upright
 from deepfake_jax.imaging.region import Detection
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4

@@ -42,7 +42,7 @@ from deepfake_jax.faces.track_views import shift_track
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.sources import Source, hash_source, parse_part, read_source
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
 from deepfake_jax.progress import Progress, count
 

@@ -31,7 +31,7 @@ from deepfake_jax.faces.track_state import (
 )
 from deepfake_jax.imaging.region import Detection, Region
 from deepfake_jax.media.frame_parts import cut_region, face_region
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
 
 DETECT_EVERY = 3  # frames, while every face is followed by its landmarks

@@ -16,7 +16,7 @@ from deepfake_jax.faces.search_tally import SearchTally
 from deepfake_jax.faces.square_pixels import square_frame
 from deepfake_jax.faces.steady_tracks import FrameFaces
 from deepfake_jax.faces.track_state import FinderState
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 
 _TRIM_EVERY = 8  # checkpoints
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from deepfake_jax.media.frame_parts import reduce_roughly
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 
 _HEIGHT, _WIDTH = 18, 32
 # Measured on real footage: within a scene the likeness stays above 0.5 also when the

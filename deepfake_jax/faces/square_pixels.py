@@ -17,7 +17,7 @@ from deepfake_jax.imaging.affine import (
     invert_affine,
     resize_affine,
 )
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Affine
 
 

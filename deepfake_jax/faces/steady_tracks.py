@@ -16,7 +16,7 @@ from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.head_pose import Pose, estimate_pose
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import windows
 from deepfake_jax.types import Affine, Landmarks
 

@@ -24,7 +24,7 @@ from deepfake_jax.imaging.affine import umeyama
 from deepfake_jax.imaging.face_template import ARCFACE_LANDMARKS, five_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.media.frame_parts import face_region
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Face
 
 _SAMPLE_EVERY = 4  # frames

@@ -25,8 +25,7 @@ from deepfake_jax.imaging.affine import (
 from deepfake_jax.imaging.face_template import five_landmarks
 from deepfake_jax.imaging.region import Detection, warp_region
 from deepfake_jax.media.frame_parts import cut_region
-from deepfake_jax.media.sources import picture_frame
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.types import Affine
 
 _SIDE = 160  # pixels of the window that is looked at again; the face takes half of it

@@ -33,10 +33,10 @@ from deepfake_jax.media.subtitle_text import (
     choose_text_codec,
     recode_packet,
 )
+from deepfake_jax.media.track_times import TrackTimes
 
 _log = logging.getLogger("deepfake_jax")
 _NOTHING = Fraction(0)
-_PREROLL = Fraction(1, 2)  # seconds of sound decoded before a start
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ class TrackCopy:
         self._source, self._output, self._path = source, output, path
         self._container = open_source(source.path)
         self._tracks: dict[int, _Track] = {}
-        self._last: dict[int, int] = {}
-        # The time on the source's clock that is 0 in the output.
-        self._origin, self._cut = source.origin, False
-        self._end = None if end is None else end + source.origin
+        self._times = TrackTimes(
+            source.origin,
+            end=None if end is None else end + source.origin,
+            hides=output.format.name in ("mp4", "mov"),
+        )
         try:
             if sound != "none":
                 self._add_sound(sound)
@@ -102,7 +103,7 @@ class TrackCopy:
                 settle, and an edit list that begins between; the others cannot hide
                 sound and begin with the first packet that starts later.
         """
-        self._origin, self._cut = self._source.origin + seconds, cut
+        self._times.origin, self._times.cut = self._source.origin + seconds, cut
 
     def copy_until(self, seconds: Fraction) -> None:
         """Write the packets that are over by then, and the subtitles that start."""
@@ -233,62 +234,13 @@ class TrackCopy:
             return
         clock = SourceClock(self._container)
         for packet in read_packets(self._container, clock, streams, []):
-            track = self._tracks[packet.stream_index]
-            if track.encoder is not None:
-                length = (packet.duration or 0) * (packet.time_base or _NOTHING)
-                at = (packet.pts or 0) * (packet.time_base or _NOTHING) - self._origin
-                if at + length >= -_PREROLL:
-                    self._repair_time(packet)
-                    yield packet
-                continue
-            if self._cut_start(packet, track) and self._cut_end(packet):
-                self._repair_time(packet)
+            if self._tracks[packet.stream_index].encoder is not None:
+                wanted = self._times.is_heard(packet)
+            else:
+                wanted = self._times.cut_packet(packet)
+            if wanted:
+                self._times.move(packet)
                 yield packet
-
-    def _cut_start(self, packet: Packet, track: _Track) -> bool:
-        """Shorten a packet that the start cuts; say whether anything of it is left."""
-        clock = packet.time_base or _NOTHING
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is None:
-            return not self._cut or packet.stream_index in self._last
-        start, length = stamp * clock - self._origin, (packet.duration or 0) * clock
-        if start >= 0:
-            return True
-        if packet.stream.type == "audio":
-            if not self._cut:
-                return True
-            hides = self._output.format.name in ("mp4", "mov")
-            return hides and start + 2 * length > 0
-        if start + length <= 0:
-            return False
-        first = round(self._origin / clock)
-        packet.duration = (packet.duration or 0) - (first - stamp)
-        packet.pts = packet.dts = first
-        return True
-
-    def _cut_end(self, packet: Packet) -> bool:
-        """Shorten a subtitle that the end cuts; say whether anything is left."""
-        if self._end is None or packet.pts is None or not packet.time_base:
-            return True
-        if packet.stream.type == "audio":
-            return True
-        end = round(self._end / packet.time_base)
-        if packet.duration:
-            packet.duration = max(0, min(packet.duration, end - packet.pts))
-        return packet.pts < end
-
-    def _repair_time(self, packet: Packet) -> None:
-        index = packet.stream_index
-        shift = round(self._origin / packet.time_base) if packet.time_base else 0
-        dts = packet.pts if packet.dts is None else packet.dts
-        last = self._last.get(index)
-        dts = (last or 0) + 1 if dts is None else dts - shift
-        # Containers refuse a time stamp that does not increase.
-        if last is not None and dts <= last:
-            dts = last + 1
-        pts = dts if packet.pts is None else max(packet.pts - shift, dts)
-        packet.pts, packet.dts = pts, dts
-        self._last[index] = dts
 
 
 def can_copy(source: Path, sound: AudioStream, container: str) -> bool:

@@ -8,6 +8,7 @@ start.
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate
 
 from av.container import InputContainer
@@ -41,6 +42,10 @@ class FrameIndex:
     def find_key(self, number: int) -> int:
         """The last frame up to `number` with which decoding may begin."""
         return self.keys[max(0, bisect_right(self.keys, number) - 1)]
+
+    def times(self, time_base: Fraction) -> list[float]:
+        """When each frame is shown, in seconds from the first; as `TimedFrame.time`."""
+        return [float((stamp - self.stamps[0]) * time_base) for stamp in self.stamps]
 
 
 def read_index(info: VideoInfo) -> FrameIndex:

@@ -17,16 +17,16 @@ from jaxtyping import Bool, Float
 from deepfake_jax.imaging.affine import face_corners
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.media.pixel_formats import (
-    complete_tags,
     convert_from_rgb,
     convert_part,
     convert_to_rgb,
     make_graph,
+    native_tags,
     read_tags,
     source_options,
 )
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.tone_mapping import is_hdr, tone_map
-from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.media.yuv_planes import (
     INTERLEAVED,
     Samples,
@@ -91,12 +91,7 @@ def reduce_roughly(timed: TimedFrame, *, height: int, width: int) -> Frame:
         )
         size = (width, height)
         planes.append(cv2.resize(some, size, interpolation=cv2.INTER_AREA)[..., None])
-    tags = complete_tags(
-        read_tags(native),
-        native.format.name,
-        height=native.height,
-        width=native.width,
-    )
+    tags = native_tags(native)
     return planes_to_rgb(planes, matrix=tags.matrix, full=tags.range == 2)
 
 
@@ -215,9 +210,7 @@ def _convert_patch(native: VideoFrame, patch: Frame) -> Sequence[Samples]:
     """A patch as samples like those of a frame, plane by plane."""
     pixels = native.format
     # The matrix that is left open follows the size of the whole frame.
-    tags = complete_tags(
-        read_tags(native), pixels.name, height=native.height, width=native.width
-    )
+    tags = native_tags(native)
     if is_quick(native):
         across, down = chroma_steps(pixels)
         return rgb_to_planes(

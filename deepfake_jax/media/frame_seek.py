@@ -11,7 +11,8 @@ from pathlib import Path
 from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
 from deepfake_jax.media.opened_videos import VideoError
-from deepfake_jax.media.video_reader import TimedFrame, read_from
+from deepfake_jax.media.timed_frames import TimedFrame
+from deepfake_jax.media.video_reader import read_from
 
 _KNOWN = 8  # videos whose index is remembered
 
@@ -24,8 +25,7 @@ def seek_frame(path: Path, time: float) -> TimedFrame:
     """
     status = path.stat() if path.exists() else None
     info, index = _look(path, status and (status.st_size, status.st_mtime_ns))
-    times = [float((at - index.stamps[0]) * info.time_base) for at in index.stamps]
-    number = max(0, bisect_right(times, time) - 1)
+    number = max(0, bisect_right(index.times(info.time_base), time) - 1)
     shown: TimedFrame | None = None
     try:
         for timed in read_from(info, number, index):

@@ -136,15 +136,23 @@ class FrameWriter(ABC):
     """
 
     noun: ClassVar[str]
+    holds_sound: ClassVar[bool] = False
 
     def __init__(self, spec: OutputSpec) -> None:
-        """Note what is wanted; files are opened by the ``with`` statement."""
+        """Note what is wanted, say what of it cannot be; ``with`` opens the files."""
         self._spec, self._path = spec, spec.path
         if spec.like is not None and spec.like.interlaced:
             _log.warning(
                 "%s is interlaced; %s is not: its frames are whole pictures",
                 spec.like.path.name,
                 spec.path.name,
+            )
+        if not self.holds_sound and spec.like is not None and spec.has_sound:
+            _log.warning(
+                "%s: holds no sound; that of %s is left out. Name the output .mp4 to "
+                "keep it",
+                spec.path,
+                spec.like.path.name,
             )
         self._count = 0
         self._last_pts: int | None = None

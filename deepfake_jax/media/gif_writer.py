@@ -4,7 +4,6 @@ Frames stream through, so that memory does not grow with the length. Each one's 
 rounded by itself and not its duration, so that errors do not add up.
 """
 
-import logging
 from contextlib import ExitStack
 from fractions import Fraction
 
@@ -17,7 +16,6 @@ from deepfake_jax.media.animations import read_loops
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec, abandon
 from deepfake_jax.types import Frame
 
-_log = logging.getLogger("deepfake_jax")
 _CLOCK = Fraction(1, 100)
 # Browsers show a frame of less for 10 hundredths instead.
 _SHORTEST = 2
@@ -39,15 +37,8 @@ class GifWriter(FrameWriter):
     noun = "GIF"
 
     def __init__(self, spec: OutputSpec) -> None:
-        """Note what is wanted; that sound is left out is said."""
+        """Note what is wanted."""
         super().__init__(spec)
-        if spec.like is not None and spec.has_sound:
-            _log.warning(
-                "%s: a GIF has no sound; that of %s is left out. Name the output .mp4 "
-                "to keep it",
-                spec.path,
-                spec.like.path.name,
-            )
         self._first = 0
         # Of the last frame that was not left out, and when it ends, hundredths.
         self._shown: int | None = None

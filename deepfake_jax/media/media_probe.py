@@ -23,10 +23,10 @@ from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video
 from deepfake_jax.media.pixel_formats import (
     ColorTags,
     is_transparent,
-    read_rotation,
     read_side_data,
     read_tags,
 )
+from deepfake_jax.media.rotation import read_rotation
 from deepfake_jax.media.truncation import check_whole
 
 

@@ -102,9 +102,21 @@ def apply_extras(
 
 
 def add_extras(
-    options: dict[str, Any], extras: PictureExtras, file_format: str, mode: str
+    options: dict[str, Any],
+    texts: dict[str, str],
+    extras: PictureExtras,
+    file_format: str,
+    *,
+    mode: str,
 ) -> list[str]:
-    """Add to the options of Pillow's ``save`` what a format can hold.
+    """Add what a format can hold to the options of Pillow's ``save``.
+
+    Args:
+        options: of ``save``.
+        texts: entries of a PNG.
+        extras: of the picture that the new one was made of.
+        file_format: Pillow's name of the new one's format.
+        mode: Pillow's name of the new one's mode.
 
     Returns:
         What it cannot hold.
@@ -129,31 +141,29 @@ def add_extras(
             lost.append("the camera's part of EXIF")
             for block in inner:
                 del extras.exif[block]
-    if extras.xmp and file_format in ("JPEG", "WEBP", "AVIF"):
-        options["xmp"] = extras.xmp
-    elif extras.xmp and file_format == "TIFF":
-        options["exif"] = options.get("exif", Image.Exif())
-        options["exif"][_XMP_TAG] = extras.xmp
-    elif extras.xmp and file_format != "PNG":
+    if file_format == "PNG":
+        texts.update(extras.texts)
+    if extras.xmp and not add_xmp(options, texts, extras.xmp, file_format):
         lost.append("XMP")
     return lost
 
 
 def add_xmp(
     options: dict[str, Any], texts: dict[str, str], packet: bytes, file_format: str
-) -> None:
+) -> bool:
     """Add an XMP packet to what a format's ``save`` takes, in place of another one.
 
-    Args:
-        options: of Pillow's ``save``.
-        texts: entries of a PNG.
-        packet: the XMP.
-        file_format: one that holds none is left as it is.
+    The arguments are those of `add_extras`.
+
+    Returns:
+        Whether the format holds one.
     """
     if file_format in ("JPEG", "WEBP", "AVIF"):
         options["xmp"] = packet
     elif file_format == "PNG":
-        texts[XMP_TEXT] = packet.decode()
+        texts[XMP_TEXT] = packet.decode("utf-8", "replace")
     elif file_format == "TIFF":
-        exif = options.setdefault("exif", Image.Exif())
-        exif[_XMP_TAG] = packet
+        options.setdefault("exif", Image.Exif())[_XMP_TAG] = packet
+    else:
+        return False
+    return True

@@ -1,7 +1,6 @@
 """Write a folder of pictures, one a frame, with the times beside them."""
 
 import json
-import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from deepfake_jax.media.pictures import (
 )
 from deepfake_jax.types import Frame
 
-_log = logging.getLogger("deepfake_jax")
 TIMES_FILE = "times.json"
 _NUMBER = re.compile(r"%0?\d*d")
 _DEFAULT_NAME = "%06d.png"
@@ -70,7 +68,7 @@ class SequenceWriter(FrameWriter):
     noun = "pictures"
 
     def __init__(self, spec: OutputSpec) -> None:
-        """Note what is wanted; that sound is left out is said.
+        """Note what is wanted.
 
         Raises:
             VideoError: a name that cannot be one of a sequence.
@@ -82,13 +80,6 @@ class SequenceWriter(FrameWriter):
             raise VideoError(
                 f"{spec.path}: the pictures need a folder of their own; name the "
                 f"output like frames/{self._pattern}"
-            )
-        if spec.like is not None and spec.has_sound:
-            _log.warning(
-                "%s: pictures have no sound; that of %s is left out. Name the output "
-                ".mp4 to keep it",
-                spec.path,
-                spec.like.path.name,
             )
 
     @contextmanager

@@ -7,7 +7,8 @@ Every error is a `PictureError` that names the file and the usual fix.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from deepfake_jax.media.opened_pictures import (
     open_image,
 )
 from deepfake_jax.media.picture_extras import (
-    XMP_TEXT,
     PictureExtras,
     add_extras,
     add_xmp,
@@ -153,6 +153,31 @@ def write_picture(
         PictureError: an unknown suffix, a frame of another shape or type, metadata
             that the format cannot hold, an existing file, or a full disk.
     """
+    file_format = _check_request(path, frame, quality)
+    options: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    image, before = Image.fromarray(np.ascontiguousarray(frame)), b""
+    if like is not None:
+        extras = read_extras(like)
+        alpha = file_format in ("PNG", "WEBP", "AVIF", "TIFF")
+        image = apply_extras(frame, read_picture(like), extras, alpha=alpha)
+        lost = add_extras(options, texts, extras, file_format, mode=image.mode)
+        if lost:
+            _log.warning("%s cannot hold %s of %s", path, ", ".join(lost), like.name)
+        before = extras.xmp
+    texts.update(metadata or {})
+    if source_type:
+        packet = make_xmp(source_type, tool="deepfake-jax", before=before)
+        add_xmp(options, texts, packet, file_format)
+    options = _choose_options(path, file_format, texts, quality, options)
+    with _explaining(path, file_format), write_whole(path, overwrite=overwrite) as file:
+        image.save(file, format=file_format, **options)
+        if seal is not None:
+            seal(file, path)
+
+
+def _check_request(path: Path, frame: Frame, quality: int) -> str:
+    """Pillow's name of the format that a picture shall be written in."""
     if path.suffix.lower() not in _WRITE_FORMATS:
         raise PictureError(
             f"{path}: pictures cannot be written as {path.suffix or 'no suffix'!r}; "
@@ -166,33 +191,14 @@ def write_picture(
         )
     if not 1 <= quality <= 100:
         raise PictureError(f"{path}: quality is {quality}; it must be 1 to 100")
-    file_format = _WRITE_FORMATS[path.suffix.lower()]
-    metadata = dict(metadata or {})
-    options: dict[str, Any] = {}
-    before = b""
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    if like is not None:
-        extras, metadata = read_extras(like), dict(metadata)
-        alpha = file_format in ("PNG", "WEBP", "AVIF", "TIFF")
-        image = apply_extras(frame, read_picture(like), extras, alpha=alpha)
-        lost = add_extras(options, extras, file_format, image.mode)
-        if file_format == "PNG":
-            xmp = (
-                {XMP_TEXT: extras.xmp.decode("utf-8", "replace")} if extras.xmp else {}
-            )
-            metadata = {**xmp, **extras.texts, **metadata}
-        before = extras.xmp
-        if lost:
-            _log.warning("%s cannot hold %s of %s", path, ", ".join(lost), like.name)
-    if source_type:
-        packet = make_xmp(source_type, tool="deepfake-jax", before=before)
-        add_xmp(options, metadata, packet, file_format)
-    options = _choose_options(path, file_format, metadata, quality, options)
+    return _WRITE_FORMATS[path.suffix.lower()]
+
+
+@contextmanager
+def _explaining(path: Path, file_format: str) -> Iterator[None]:
+    """Turns errors of writing into a `PictureError`."""
     try:
-        with write_whole(path, overwrite=overwrite) as partial:
-            image.save(partial, format=file_format, **options)
-            if seal is not None:
-                seal(partial, path)
+        yield
     except OSError as error:
         if error.errno is None:
             # Raised by write_whole, with a text of its own.

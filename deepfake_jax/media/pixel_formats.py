@@ -30,17 +30,6 @@ _EXACT = (
 )
 # FFmpeg's AVColorSpace to swscale's SWS_CS numbers.
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-# The upper left 2x2 of the display matrix (a, b, c, d): x' = ax + cy, y' = bx + dy.
-_TURNS = {
-    (0, 1, -1, 0): (90, "transpose=clock"),
-    (-1, 0, 0, -1): (180, "hflip,vflip"),
-    (0, -1, 1, 0): (270, "transpose=cclock"),
-    (-1, 0, 0, 1): (0, "hflip"),
-    # Alone it would only let the rows run backwards, which `planes` cannot view.
-    (1, 0, 0, -1): (0, "vflip,copy"),
-    (0, 1, 1, 0): (90, "transpose=cclock_flip"),
-    (0, -1, -1, 0): (270, "transpose=clock_flip"),
-}
 
 
 @dataclass(frozen=True)
@@ -83,6 +72,14 @@ def complete_tags(
     return tags if tags.range in (1, 2) else replace(tags, range=1)
 
 
+def native_tags(native: VideoFrame) -> ColorTags:
+    """A native frame's tags, filled in by `complete_tags`."""
+    height, width = native.height, native.width
+    return complete_tags(
+        read_tags(native), native.format.name, height=height, width=width
+    )
+
+
 def is_convertible(tags: ColorTags) -> bool:
     """Say whether swscale knows the matrix, or there is none declared to know."""
     return tags.matrix in _SWSCALE_MATRIX or tags.matrix == 2
@@ -120,10 +117,7 @@ def convert_part(
     Args:
         whole: as of `convert_to_rgb`.
     """
-    like = whole or native
-    tags = complete_tags(
-        read_tags(like), like.format.name, height=like.height, width=like.width
-    )
+    tags = native_tags(whole or native)
     part = view_part(native, x, y, width, height)
     return planes_to_rgb(part, matrix=tags.matrix, full=tags.range == 2)
 
@@ -132,12 +126,7 @@ def source_options(native: VideoFrame) -> dict[str, int]:
     """How swscale shall read a native frame's colors: arguments of ``reformat``."""
     if native.format.is_rgb:
         return {}
-    tags = complete_tags(
-        read_tags(native),
-        native.format.name,
-        height=native.height,
-        width=native.width,
-    )
+    tags = native_tags(native)
     return {
         "src_colorspace": _SWSCALE_MATRIX[tags.matrix],
         "src_color_range": tags.range,
@@ -164,9 +153,7 @@ def convert_native(
     A frame that agrees with both already is returned as it is, every sample kept.
     """
     height, width = native.height, native.width
-    source = complete_tags(
-        read_tags(native), native.format.name, height=height, width=width
-    )
+    source = native_tags(native)
     wanted = complete_tags(tags, pixel_format, height=height, width=width)
     same_colors = native.format.is_rgb or (
         _SWSCALE_MATRIX[source.matrix] == _SWSCALE_MATRIX[wanted.matrix]
@@ -174,12 +161,7 @@ def convert_native(
     )
     if native.format.name == pixel_format and same_colors:
         return native
-    options = {}
-    if not native.format.is_rgb:
-        options |= {
-            "src_colorspace": _SWSCALE_MATRIX[source.matrix],
-            "src_color_range": source.range,
-        }
+    options = source_options(native)
     if not VideoFormat(pixel_format).is_rgb:
         options |= {
             "dst_colorspace": _SWSCALE_MATRIX[wanted.matrix],
@@ -234,63 +216,6 @@ def read_side_data(native: VideoFrame) -> dict[str, bytes]:
     # PyAV's types know only what it has a class for.
     held = cast(Any, native.side_data)
     return {data.type.name: bytes(data) for data in held}
-
-
-def read_rotation(native: VideoFrame) -> tuple[int, str]:
-    """Read how a native frame must be turned to stand upright.
-
-    Returns:
-        The turn in degrees clockwise (0, 90, 180 or 270) and the FFmpeg filters that
-        make it, "" for none; a mirrored frame has filters at any angle. Angles between
-        are taken to the nearest of these.
-    """
-    side_data = native.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
-        return 0, ""
-    corner = np.frombuffer(bytes(side_data), np.int32)[[0, 1, 3, 4]].astype(np.float64)
-    a, b, c, d = (int(x) for x in np.rint(corner / max(np.abs(corner).max(), 1)))
-    return _TURNS.get((a, b, c, d), (0, ""))
-
-
-class RotationReader:
-    """How the frames of one video are to be turned; reads each flag once.
-
-    A PyAV frame whose side data were looked at holds itself in a cycle, and 1080p
-    frames by the hundred would wait for the garbage collector. The angle alone does
-    not, but it cannot tell a mirrored picture.
-    """
-
-    def __init__(self) -> None:
-        self._angle: int | None = None
-        self._filters = ""
-
-    def read(self, native: VideoFrame) -> str:
-        """The filters that turn a frame upright; empty if it is."""
-        angle = native.rotation
-        if angle != self._angle:
-            self._angle, self._filters = angle, read_rotation(native)[1]
-        return self._filters
-
-
-def turn_upright(native: VideoFrame, time_base: Fraction, filters: str) -> VideoFrame:
-    """Turn a native frame by filters of `read_rotation`; samples move unchanged.
-
-    Where the chroma is halved in one direction only (4:2:2), a quarter turn has no such
-    format to go to and the frame becomes 4:4:4.
-    """
-    if not filters:
-        return native
-    name = native.format.name
-    if "transpose" in filters and native.format.chroma_width(
-        16
-    ) != native.format.chroma_height(16):
-        depth = max(component.bits for component in native.format.components)
-        name = "yuv444p" if depth == 8 else f"yuv444p{depth}le"
-        native = convert_native(native, name, read_tags(native))
-    steps = [step.split("=", 1) for step in filters.split(",")]
-    graph = make_graph(native, *steps, time_base=time_base)
-    graph.vpush(native)
-    return graph.vpull()
 
 
 def make_graph(

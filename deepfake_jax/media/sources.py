@@ -21,8 +21,8 @@ from deepfake_jax.media.file_kinds import (
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError, read_picture
-from deepfake_jax.media.video_reader import TimedFrame, read_frames
-from deepfake_jax.types import Frame
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
+from deepfake_jax.media.video_reader import read_frames
 
 _log = logging.getLogger("deepfake_jax")
 _SIXTIETH = re.compile(r"[0-5][0-9](\.|$)")
@@ -165,11 +165,6 @@ def read_source(source: Source) -> Iterator[TimedFrame]:
         yield from read_frames(source.path)
     else:
         yield picture_frame(read_picture(source.path))
-
-
-def picture_frame(frame: Frame) -> TimedFrame:
-    """A picture as the only frame of a source."""
-    return TimedFrame(index=0, time=0.0, pts=0, duration=0, picture=frame)
 
 
 def describe_source(source: Source) -> dict[str, Any]:

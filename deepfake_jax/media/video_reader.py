@@ -7,13 +7,11 @@ increasing and counted from the first frame, wherever the file's own clock start
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 
-from av import VideoFrame
 from av.video.frame import PictureType
 
 from deepfake_jax.media.animations import read_animation
@@ -33,71 +31,12 @@ from deepfake_jax.media.opened_videos import (
     pick_video_stream,
 )
 from deepfake_jax.media.pictures import PictureError
-from deepfake_jax.media.pixel_formats import (
-    RotationReader,
-    convert_to_rgb,
-    turn_upright,
-)
+from deepfake_jax.media.rotation import RotationReader, turn_upright
+from deepfake_jax.media.timed_frames import TimedFrame, make_timed, repair_times
 from deepfake_jax.media.truncation import check_whole
-from deepfake_jax.types import Frame
 
 _log = logging.getLogger("deepfake_jax")
 _MANY = 250  # frames that are decoded sooner than an index is read
-
-
-@dataclass(frozen=True, eq=False)
-class TimedFrame:
-    """One frame and when it is shown.
-
-    Attributes:
-        index: position in the video, from 0.
-        time: seconds.
-        pts: the same in the source's ``time_base``; strictly increasing.
-        duration: how long it is shown, in ``time_base``: until the next frame, or to
-            the declared end of the video.
-        native: the frame as decoded, turned upright if it has a rotation flag; None for
-            a picture.
-        picture: the frame of a picture; None for a video.
-        pixel_aspect: displayed width over height of one pixel; 1 for square ones.
-        damaged: whether it cannot be trusted: the decoder found it corrupt, or it
-            depends on one that is.
-        deinterlaced: whether it was drawn whole of two half pictures.
-    """
-
-    index: int
-    time: float
-    pts: int
-    duration: int
-    native: VideoFrame | None = None
-    picture: Frame | None = None
-    pixel_aspect: Fraction = Fraction(1)
-    damaged: bool = False
-    deinterlaced: bool = False
-
-    @cached_property
-    def frame(self) -> Frame:
-        """RGB uint8, height width 3, contiguous; converted when first asked for.
-
-        The exact conversion of a 1080p frame takes 15 to 30 ms, and whoever only looks
-        for faces needs no more than their surroundings (`region`).
-        """
-        if self.picture is not None:
-            return self.picture
-        if self.native is None:
-            raise ValueError("a frame needs native or picture, both are None")
-        return convert_to_rgb(self.native)
-
-    @property
-    def converted(self) -> bool:
-        """Whether `frame` was asked for already, and costs nothing."""
-        return self.native is None or "frame" in self.__dict__
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        if self.native is not None:
-            return self.native.height, self.native.width
-        return self.frame.shape[0], self.frame.shape[1]
 
 
 def read_frames(
@@ -187,9 +126,8 @@ def _read_late(info: VideoInfo, start: float | Fraction) -> Iterator[TimedFrame]
     if start * info.frame_rate < _MANY:
         return _read_all(info)
     index = read_index(info)
-    ticks = [stamp - index.stamps[0] for stamp in index.stamps]
-    number = bisect_left(ticks, start, key=lambda at: float(at * info.time_base))
-    return read_from(info, min(number, max(0, len(ticks) - 1)), index)
+    number = bisect_left(index.times(info.time_base), start)
+    return read_from(info, min(number, max(0, len(index.stamps) - 1)), index)
 
 
 class _WrongIndexError(ValueError):
@@ -227,6 +165,16 @@ def _read_pictures(info: VideoInfo) -> Iterator[TimedFrame]:
         ) from error
 
 
+@dataclass(frozen=True)
+class _LastFrame:
+    """The last frame of a video, and how many up to it are damaged."""
+
+    index: int
+    pts: int
+    frame: DecodedFrame
+    damaged: int
+
+
 def _read_all(
     info: VideoInfo, *, index: FrameIndex | None = None, key: int = 0
 ) -> Iterator[TimedFrame]:
@@ -234,100 +182,80 @@ def _read_all(
     if info.animation:
         yield from _read_pictures(info)
         return
-    path = info.path
     problems: list[str] = []
-    count, damaged = key, 0
-    step = frame_step(info.frame_rate, info.time_base)
-    # A frame is given out when the next one's time tells how long it is shown: the
-    # durations in an MP4 are those between decoding times, in another order.
-    held: tuple[int, DecodedFrame] | None = None
-    with open_source(path) as container:
-        stream = pick_video_stream(path, container)
-        counted = stream.frames > 0
-        declared = own_duration(container, stream)
-        turns = RotationReader()
+    with open_source(info.path) as container:
+        stream = pick_video_stream(info.path, container)
+        counted, declared = stream.frames > 0, own_duration(container, stream)
         if index is not None:
             container.seek(index.stamps[key], stream=stream)
-        decoded = join_fields(decode_frames(container, stream, problems))
-        last: int | None = None
+        frames = join_fields(decode_frames(container, stream, problems))
+        before: int | None = None
         if index is not None:
-            decoded = _check_index(decoded, index, key)
-            last = index.stamps[key] - index.stamps[0] - 1
-        for pts, frame in _repair_times(decoded, info, step, last):
-            if held is not None:
-                yield _make_frame(info, count, *held, pts - held[0])
-                count += 1
-            damaged += frame.damaged and not frame.leading
-            filters = turns.read(frame.native)
-            upright = turn_upright(frame.native, info.time_base, filters)
-            held = pts, replace(frame, native=upright)
-    if held is None:
-        raise VideoError(f"{path}: holds no frame; copy or download it again")
-    pts, frame = held
-    duration = frame.native.duration or step
-    shown = float((pts + duration) * info.time_base)
-    error = _find_truncation(info, count + 1, shown, problems, counted=counted)
+            frames = _check_index(frames, index, key)
+            before = index.stamps[key] - index.stamps[0] - 1
+        last = yield from _hold_back(repair_times(frames, info, before), info, key)
+    if last is None:
+        raise VideoError(f"{info.path}: holds no frame; copy or download it again")
+    yield from _read_last(info, last, declared, problems, counted=counted)
+
+
+def _hold_back(
+    frames: Iterator[tuple[int, DecodedFrame]], info: VideoInfo, first: int
+) -> Generator[TimedFrame, None, _LastFrame | None]:
+    """All frames but the last, upright, each when the next one's time is known.
+
+    It tells how long the one before is shown: the durations in an MP4 are those between
+    decoding times, in another order.
+
+    Args:
+        frames: with their times.
+        info: of their video.
+        first: the number of the first.
+
+    Returns:
+        The last one; None if there was none.
+    """
+    held: _LastFrame | None = None
+    turns = RotationReader()
+    for index, (pts, frame) in enumerate(frames, start=first):
+        if held is not None:
+            duration = pts - held.pts
+            yield make_timed(info, held.index, held.pts, held.frame, duration)
+        damaged = held.damaged if held is not None else 0
+        damaged += frame.damaged and not frame.leading
+        filters = turns.read(frame.native)
+        upright = turn_upright(frame.native, info.time_base, filters)
+        held = _LastFrame(index, pts, replace(frame, native=upright), damaged)
+    return held
+
+
+def _read_last(
+    info: VideoInfo,
+    last: _LastFrame,
+    declared: Fraction | None,
+    problems: list[str],
+    *,
+    counted: bool,
+) -> Iterator[TimedFrame]:
+    """The last frame, shown until the video's declared end; then what was wrong."""
+    step = frame_step(info.frame_rate, info.time_base)
+    duration, count = last.frame.native.duration or step, last.index + 1
+    shown = float((last.pts + duration) * info.time_base)
+    error = _find_truncation(info, count, shown, problems, counted=counted)
     if error is None and declared is not None:
-        rest = round(declared / info.time_base) - pts
+        rest = round(declared / info.time_base) - last.pts
         duration = rest if rest > 0 else duration
-    yield _make_frame(info, count, pts, frame, duration)
-    if error is None and damaged:
+    yield make_timed(info, last.index, last.pts, last.frame, duration)
+    if error is None and last.damaged:
         error = TruncatedVideoError(
-            f"{path}: {damaged} of {count + 1} frames are damaged, because their data "
-            "or that of frames they depend on cannot be decoded; copy or download it "
-            "again, or go without them",
-            frames_read=count + 1,
+            f"{info.path}: {last.damaged} of {count} frames are damaged, because their "
+            "data or that of frames they depend on cannot be decoded; copy or download "
+            "it again, or go without them",
+            frames_read=count,
             frames_expected=info.frames,
         )
     if error is not None:
         raise error
-
-
-def _make_frame(
-    info: VideoInfo, index: int, pts: int, frame: DecodedFrame, duration: int
-) -> TimedFrame:
-    native = frame.native
-    if (native.height, native.width) != (info.height, info.width):
-        native = native.reformat(width=info.width, height=info.height)
-    return TimedFrame(
-        index=index,
-        time=float(pts * info.time_base),
-        pts=pts,
-        duration=duration,
-        native=native,
-        pixel_aspect=info.pixel_aspect,
-        damaged=frame.damaged,
-        deinterlaced=frame.deinterlaced,
-    )
-
-
-def _repair_times(
-    frames: Iterator[DecodedFrame],
-    info: VideoInfo,
-    step: int,
-    last: int | None = None,
-) -> Iterator[tuple[int, DecodedFrame]]:
-    """Count time from the first frame; what is missing or doubled is filled in.
-
-    Args:
-        frames: to be timed.
-        info: of their video.
-        step: ticks that a frame lasts where nothing else is known.
-        last: the time of the frame before them; None where there is none.
-    """
-    origin = round(info.origin / info.time_base)
-    for frame in frames:
-        native = frame.native
-        pts = native.dts if native.pts is None else native.pts
-        if last is None:
-            pts = 0
-        elif pts is None or info.timeless:
-            pts = last + step
-        else:
-            # A duplicate is nudged by a tick so that its successors keep their times.
-            pts = max(pts - origin, last + 1)
-        last = pts
-        yield pts, frame
 
 
 def _find_truncation(

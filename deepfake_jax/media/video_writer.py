@@ -45,7 +45,7 @@ class VideoWriter(FrameWriter):
     its exact samples.
     """
 
-    noun = "video"
+    noun, holds_sound = "video", True
 
     def __init__(self, spec: OutputSpec) -> None:
         """Check the choices; files are opened by the ``with`` statement.

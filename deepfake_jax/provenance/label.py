@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from deepfake_jax.convert_config import LabelCorner, LabelTime
 from deepfake_jax.media.frame_parts import can_paste, cut_region, paste_native
 from deepfake_jax.media.pixel_formats import convert_to_rgb
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Frame
 
 ICON, AUTO = "icon", "auto"

@@ -21,8 +21,7 @@ from deepfake_jax.convert_config import COLORS, ConvertConfig
 from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
-from deepfake_jax.media.sources import picture_frame
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 
 PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
 

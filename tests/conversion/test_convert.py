@@ -37,7 +37,8 @@ from deepfake_jax.media.pictures import (
     read_picture,
     write_picture,
 )
-from deepfake_jax.media.sources import Source, SourceError, picture_frame
+from deepfake_jax.media.sources import Source, SourceError
+from deepfake_jax.media.timed_frames import picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.provenance.facts import sidecar_path

@@ -14,7 +14,8 @@ from deepfake_jax.conversion.placement import place_faces
 from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.media.sources import Source, picture_frame
+from deepfake_jax.media.sources import Source
+from deepfake_jax.media.timed_frames import picture_frame
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")

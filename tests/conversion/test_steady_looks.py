@@ -7,7 +7,7 @@ from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.imaging.region import Region
-from deepfake_jax.media.sources import picture_frame
+from deepfake_jax.media.timed_frames import picture_frame
 
 FACE = np.full((8, 8, 3), 90, np.uint8)
 

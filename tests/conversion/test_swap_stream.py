@@ -12,7 +12,7 @@ from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 
 CONFIG = ConvertConfig(mask="rectangle", color="none")
 PLACED = PlacedFace(0, np.array([[4.0, 0, -60], [0, 4.0, -40]]), None)

@@ -15,8 +15,8 @@ from deepfake_jax.faces.scene_cuts import is_cut, make_thumbnail
 from deepfake_jax.faces.track_views import TrackEmbedding
 from deepfake_jax.media.pixel_formats import ColorTags
 from deepfake_jax.media.sources import parse_time
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.tone_mapping import HLG, PQ, tone_map
-from deepfake_jax.media.video_reader import TimedFrame
 
 NONE = np.zeros((0, 128), np.float32)
 

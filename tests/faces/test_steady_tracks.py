@@ -18,7 +18,7 @@ from deepfake_jax.faces.steady_tracks import (
 )
 from deepfake_jax.imaging.affine import apply_affine, invert_affine
 from deepfake_jax.imaging.face_template import MEAN_FACE, template_landmarks
-from deepfake_jax.media.video_reader import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame
 
 SHAPE = MEAN_FACE[:, :2] * 100
 

@@ -14,7 +14,8 @@ from deepfake_jax.faces.upright import find_turn, measure_roll
 from deepfake_jax.imaging.affine import apply_affine, similarity
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.media.sources import Source, picture_frame
+from deepfake_jax.media.sources import Source
+from deepfake_jax.media.timed_frames import picture_frame
 
 ROLL = 2  # degrees; how the astronaut holds her head
 

@@ -10,7 +10,8 @@ from videos import convert, make_video
 
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import TruncatedVideoError
-from deepfake_jax.media.video_reader import TimedFrame, read_frames
+from deepfake_jax.media.timed_frames import TimedFrame
+from deepfake_jax.media.video_reader import read_frames
 
 GOP = 10
 

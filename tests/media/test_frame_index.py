@@ -10,7 +10,8 @@ from videos import make_video
 
 from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import probe_video
-from deepfake_jax.media.video_reader import TimedFrame, read_frames, read_from
+from deepfake_jax.media.timed_frames import TimedFrame
+from deepfake_jax.media.video_reader import read_frames, read_from
 
 STEADY = [24 * index for index in range(40)]
 UNEVEN = [0, 40, 50, 120, 130, 141, 200, 210, 300, 310, *range(400, 1000, 20)]

@@ -20,8 +20,8 @@ from deepfake_jax.media.pixel_formats import (
     convert_from_rgb,
     convert_to_rgb,
 )
+from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.tone_mapping import PQ
-from deepfake_jax.media.video_reader import TimedFrame
 from deepfake_jax.types import Frame
 
 # Above region's SMALL_FRAME, with sides that are no multiple of 8.

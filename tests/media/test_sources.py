@@ -14,9 +14,9 @@ from deepfake_jax.media.sources import (
     SourceError,
     describe_source,
     list_sources,
-    picture_frame,
     read_source,
 )
+from deepfake_jax.media.timed_frames import picture_frame
 
 
 def make_picture(path: Path, level: int = 0) -> Path:
