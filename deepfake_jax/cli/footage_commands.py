@@ -99,9 +99,9 @@ class Faces(Command):
 
     Writes sheet_people.png, sheet_poses.png and sheet_worst.png into FOLDER. A query
     compares file, source, frame, time, person, track, width (of the face in its frame,
-    pixels), size, score, alignment, sharpness, occlusion, yaw, pitch, roll (degrees,
-    without sign) or filled with a value; join conditions by and, or. Dropped faces are
-    only left out of the record, until --delete.
+    pixels), size, score, alignment, landmarks (how many), sharpness, occlusion, yaw,
+    pitch, roll (degrees, without sign) or filled with a value; join conditions by and,
+    or. Dropped faces are only left out of the record, until --delete.
     """
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]

@@ -103,9 +103,13 @@ def _make_key(source: Any, frame: Any) -> Any:
 
 
 def _unpack(row: Any) -> PlacedFace:
-    known = row["landmarks"][0, 0] != _UNKNOWN
-    landmarks = row["landmarks"] / _FINENESS if known else None
+    landmarks = row["landmarks"] / _FINENESS if has_landmarks(row) else None
     return PlacedFace(int(row["track"]), row["frame_to_face"].copy(), landmarks)
+
+
+def has_landmarks(row: Any) -> bool:
+    """Whether a row knows 68 landmarks; of five alone it holds none."""
+    return bool(row["landmarks"][0, 0] != _UNKNOWN)
 
 
 def pack_landmarks(landmarks: Landmarks, matrix: Affine) -> Any:

@@ -18,6 +18,7 @@ from deepfake_jax.conversion.placement import (
     ROW,
     Placement,
     choose_faces,
+    has_landmarks,
     pack_landmarks,
     read_wanted,
     stack_rows,
@@ -234,6 +235,8 @@ def _mix(first: Any, second: Any, share: float, frame: int) -> Any:
     # A face moves evenly in the frame, so it is the way back that is linear.
     back = [invert_affine(each["frame_to_face"]) for each in (first, second)]
     row["frame_to_face"] = invert_affine((1 - share) * back[0] + share * back[1])
-    mixed = (1 - share) * first["landmarks"] + share * second["landmarks"]
+    known = [each for each in (first, second) if has_landmarks(each)] or [first]
+    # Where one of the two has none, the other's are near enough in the face's picture.
+    mixed = (1 - share) * known[0]["landmarks"] + share * known[-1]["landmarks"]
     row["landmarks"] = np.rint(mixed)
     return row

@@ -20,6 +20,7 @@ from deepfake_jax.faces.judging_networks import (
     make_judging_mesh,
 )
 from deepfake_jax.faces.landmark_networks import MESH_TO_68
+from deepfake_jax.imaging.align import complete_landmarks
 from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.types import Faces
 
@@ -90,7 +91,7 @@ class Following:
 
 
 def make_motion_reader() -> MotionReader:
-    """Loads the networks: aligned faces, and 68 landmarks near each, to their motion.
+    """Loads the networks: aligned faces, and landmarks near each, to their motion.
 
     A swap is read with its source's landmarks, so that both are looked at through the
     same windows.
@@ -103,7 +104,7 @@ def make_motion_reader() -> MotionReader:
 
     def read(faces: Faces, near: Sequence[Near]) -> Motion:
         rows = [
-            read_parts(find_mesh(face, at), find_eyes(face, at))
+            read_parts(find_mesh(face, at), find_eyes(face, complete_landmarks(at)))
             for face, at in zip(faces, near, strict=True)
         ]
         return {part: np.array([row[part] for row in rows]) for part in PARTS}

@@ -23,7 +23,6 @@ from deepfake_jax.evaluation.expression import (
 )
 from deepfake_jax.evaluation.fidelity import measure_detail
 from deepfake_jax.evaluation.following import (
-    Motion,
     MotionReader,
     make_motion_reader,
 )
@@ -118,7 +117,7 @@ class RealFaces:
     centroid: Embedding = field(default_factory=partial(np.zeros, 128, np.float32))
     landmarks: Shapes = field(default_factory=partial(np.zeros, (0, 68, 2)))
     gazes: Gazes = field(default_factory=partial(np.zeros, (0, 2)))
-    motion: Motion = field(default_factory=dict)
+    motion: dict[str, Float64[np.ndarray, "_"]] = field(default_factory=dict)
 
 
 def prepare(
@@ -146,7 +145,7 @@ def prepare(
     if judge.landmarker is not None:
         landmarks, gazes = watch_faces(judge.landmarker, shown, sample)
         real = replace(real, landmarks=landmarks, gazes=gazes)
-    if judge.read_motion is not None and all(len(p) == 68 for p in sample.landmarks):
+    if judge.read_motion is not None:
         real = replace(real, motion=judge.read_motion(shown, sample.landmarks))
     return real
 

@@ -2,7 +2,8 @@
 
 They are parsed, never evaluated as code. A condition compares one of `KEYS` with a
 number or a word by ``== != < <= > >=``; conditions are joined by ``and`` and ``or``,
-where ``and`` binds tighter. Angles are compared without their sign.
+where ``and`` binds tighter. Angles are compared without their sign, and of landmarks it
+is their count: 68, 5, or 0 where a line was made anew.
 """
 
 import re
@@ -18,6 +19,7 @@ _ANGLES = ("yaw", "pitch", "roll")
 _NUMBERS = (
     *("frame", "time", "person", "track", "width", "size", "score", "alignment"),
     *("sharpness", "occlusion", *_ANGLES, "filled"),
+    "landmarks",
 )
 _WORDS = ("file", "source")
 KEYS = (*_NUMBERS, *_WORDS)
@@ -59,6 +61,8 @@ def read_key(record: FaceRecord, name: str) -> float | str:
     if name not in KEYS:
         raise QueryError(f"{name!r} is none of {', '.join(KEYS)}")
     value = getattr(record, name)
+    if name == "landmarks":
+        return float(len(value))
     if name in _WORDS:
         return value
     return abs(float(value)) if name in _ANGLES else float(value)

@@ -127,6 +127,10 @@ def make_record(values: dict[str, Any]) -> FaceRecord:
     shapes = {"box": (4,), "frame_to_face": (2, 3)}
     if not all(_has_shape(values[k], v) for k, v in shapes.items() if k in values):
         raise TypeError("box must be 4 numbers and frame_to_face 2 x 3")
+    landmarks = values.get("landmarks", [])
+    count = len(landmarks) if isinstance(landmarks, list | tuple) else -1
+    if count and not _has_shape(landmarks, (count, 2)):
+        raise TypeError("landmarks must be pairs of numbers, such as [[94.0, 80.5]]")
     return FaceRecord(**{k: _freeze(v) for k, v in values.items() if k != "check"})
 
 

@@ -13,8 +13,7 @@ from jaxtyping import Float, Float64
 
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
-from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
-from deepfake_jax.imaging.face_template import template_landmarks
+from deepfake_jax.imaging.align import complete_landmarks
 from deepfake_jax.imaging.region import Detection
 
 FULL_EVERY = 6  # frames between searches at all sizes, while no face is found
@@ -109,10 +108,7 @@ def strays(shape: Shape, detection: Detection) -> bool:
 
 def guess_shape(detection: Detection) -> Shape:
     """The mean face where a detection has its five points, with no confidence."""
-    five = template_landmarks(count=5)
-    to_frame = invert_affine(umeyama(detection.landmarks, five))
-    landmarks = apply_affine(to_frame, template_landmarks(count=68))
-    return Shape(landmarks=landmarks, score=0.0)
+    return Shape(landmarks=complete_landmarks(detection.landmarks), score=0.0)
 
 
 def part_doubles(taken: list[Taken]) -> tuple[list[Taken], set[int]]:

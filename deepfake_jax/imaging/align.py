@@ -23,9 +23,11 @@ from jaxtyping import Float, UInt8
 
 from deepfake_jax.imaging.affine import (
     affine_scale,
+    apply_affine,
     bounding_box,
     compose_affine,
     face_corners,
+    invert_affine,
     resize_affine,
     shift_affine,
     umeyama,
@@ -37,7 +39,7 @@ from deepfake_jax.imaging.face_template import (
     crop_matrix,
     template_landmarks,
 )
-from deepfake_jax.types import Affine, Face, Frame
+from deepfake_jax.types import Affine, Face, Frame, Landmarks
 
 # Scale above which sampling is cubic: at the face's own size, linear sampling there and
 # back loses 7 dB (33 against 40 at 60 to 90 pixels).
@@ -66,6 +68,16 @@ def frame_to_face_matrix(
     # Five points have two on the lips: without them, noise would decide the scale.
     used = list(STABLE_LANDMARKS) if count == 68 else list(range(5))
     return umeyama(landmarks[used], target[used])
+
+
+def complete_landmarks(landmarks: Landmarks) -> Landmarks:
+    """68 landmarks as they are; of five the mean face, placed where they lie."""
+    if len(landmarks) == 68:
+        return landmarks
+    return apply_affine(
+        invert_affine(umeyama(landmarks, template_landmarks(count=5))),
+        template_landmarks(count=68),
+    )
 
 
 def warp_face(frame: Frame, frame_to_face: Affine, face_size: int = FACE_SIZE) -> Face:

@@ -136,7 +136,37 @@ def find_landmarks(
     """Landmarks of all faces, where a run learns their shapes; else None."""
     if not (config.loss.shape_weight and config.model.align_codes):
         return None
-    return stack_landmarks({side: faces.records for side, faces in sets.items()})
+    found = stack_landmarks({side: faces.records for side, faces in sets.items()})
+    full = found is not None and all(own.shape[1] == 68 for own in found.values())
+    if not full and (told := _count_few(sets)):
+        learned = "no shapes are learned" if found is None else "all give but five"
+        _log.warning("%s; %s. %s", told, learned, _LEAVE_OUT)
+    return found
+
+
+_LEAVE_OUT = (
+    "`deepfake-jax faces SET --drop 'landmarks<68'` leaves such faces out, and extract "
+    "--landmarks mesh finds all 68"
+)
+
+
+def _count_few(sets: Mapping[Side, FaceSet]) -> str:
+    """Which sets have faces without 68 landmarks, beside others; "" for none.
+
+    Where no face has them, they were not wanted.
+    """
+    few = {
+        side: sum(len(record.landmarks) != 68 for record in faces.records)
+        for side, faces in sets.items()
+    }
+    if all(few[side] == len(faces.records) for side, faces in sets.items()):
+        return ""
+    return " and ".join(
+        f"{few[side]} of the {len(faces.records)} faces of {side.upper()} "
+        f"({faces.folder}) have no 68 landmarks"
+        for side, faces in sets.items()
+        if few[side]
+    )
 
 
 def find_chances(
@@ -185,8 +215,9 @@ def _stack_68(
     """All faces' landmarks, for settings that need 68 of each."""
     landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
     if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
+        told = _count_few(sets) or "the faces have no 68 landmarks"
         raise RunError(
-            f"the run looks at parts of the face ({asking}), but some faces have no 68 "
-            "landmarks; extract them with --landmarks mesh, or train --preset lite"
+            f"the run looks at parts of the face ({asking}), but {told}; {_LEAVE_OUT}. "
+            "Without them train --preset lite"
         )
     return landmarks
