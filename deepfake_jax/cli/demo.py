@@ -9,6 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
-from deepfake_jax.files import remove_known, write_json
+from deepfake_jax.files import (
+    check_known,
+    hidden_path,
+    lock_output,
+    remove_known,
+    write_json,
+)
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.sources import parse_part
 from deepfake_jax.media.video_reader import read_frames
@@ -56,7 +63,8 @@ _KNOWN = (
     *("swapped.mp4", "swapped.mp4.json"),  # of demos of earlier versions
     *(f"run/{name}" for name in run_folder.KNOWN),
     *(f"faces_?/{name}" for name in set_files.KNOWN),
-    *(".faces_?.*/*", ".faces_?.*/*/*"),  # of a search that was interrupted
+    # Of a search that was interrupted, and of a process that was killed.
+    *(".faces_?.*/*", ".faces_?.*/*/*", ".faces_?.lock", ".?_to_?.mp4.lock"),
 )
 _COLUMNS = 6
 _COLUMN_WIDTH = 320  # pixels
@@ -104,12 +112,18 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
 
     Raises:
         DemoError: `out` exists and is no demo.
+        ForeignFilesError: it is one, and holds other files, too.
+        OutputBusyError: another process writes it.
         AssetError: the samples or weights cannot be had.
     """
     if minutes <= 0:
         raise DemoError(f"minutes must be above 0, got {minutes}")
-    out = Path(out)
-    _clear(out)
+    out = Path(out).resolve()  # a link stays one
+    with _hold(out):
+        return _make(out, minutes)
+
+
+def _make(out: Path, minutes: float) -> DemoResult:
     seconds: dict[str, float] = {}
     clock = time.monotonic()
 
@@ -189,19 +203,48 @@ def _say_what_helps(a: int, b: int, steps: int) -> list[str]:
     ]
 
 
-def _clear(out: Path) -> None:
-    """Empties the folder of an earlier demo; leaves anything else alone."""
-    marker = out / _MARKER
+@contextmanager
+def _hold(out: Path) -> Iterator[None]:
+    """Lends the folder, empty, to this process; an earlier demo waits beside it.
+
+    That goes when the new one is whole, and comes back when the block raises, or, after
+    a kill, at the next try. Anything else is left alone.
+    """
     if out.exists() and not out.is_dir():
         raise DemoError(f"--out {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not marker.exists():
-            raise DemoError(
-                f"--out {out} is not empty and no earlier demo; name a new folder"
-            )
-        remove_known(out, _KNOWN)
-    out.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    earlier = hidden_path(out, ".earlier")
+    with lock_output(out):
+        if earlier.is_dir():
+            _go_back(out, earlier)
+        if out.is_dir() and any(out.iterdir()):
+            if not (out / _MARKER).exists():
+                raise DemoError(
+                    f"--out {out} is not empty and no earlier demo; name a new folder"
+                )
+            if (out / _REPORT).exists():
+                check_known(out, _KNOWN)
+                out.rename(earlier)
+            else:  # it did not come to its end
+                remove_known(out, _KNOWN)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARKER).touch()
+        try:
+            yield
+        finally:
+            if earlier.is_dir():
+                _go_back(out, earlier)
+
+
+def _go_back(out: Path, earlier: Path) -> None:
+    """Puts an earlier demo in the place of one that did not come to its end.
+
+    It goes where that one is whole.
+    """
+    if (out / _REPORT).exists():
+        shutil.rmtree(earlier)
+        return
+    remove_known(out, _KNOWN)
+    earlier.rename(out)
 
 
 def draw_comparison(rows: Sequence[tuple[Path, str, str]], *, title: str) -> Frame:

@@ -27,7 +27,9 @@ _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
 }
 
 
-def watch(folder: Path, log: Path, *, die_at: int | None, fail: int = 0) -> None:
+def watch(
+    folder: Path, log: Path, *, die_at: int | None, fail: int = 0, signal: int = 0
+) -> None:
     """Notes operations of this process from now on, one a line of ``log``.
 
     Args:
@@ -35,6 +37,7 @@ def watch(folder: Path, log: Path, *, die_at: int | None, fail: int = 0) -> None
         log: outside of it.
         die_at: number, from 1, of the operation that the process does not live to do.
         fail: an error number: then the operation fails with it, and the process lives.
+        signal: one that arrives there instead.
     """
     root = f"{folder.resolve()}{os.sep}"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -49,9 +52,13 @@ def watch(folder: Path, log: Path, *, die_at: int | None, fail: int = 0) -> None
             names = " ".join(path.removeprefix(root) for path in paths)
             line = f"{what} {names}\n".encode("utf-8", "surrogateescape")
             os.write(descriptor, line)
-            if done[0] == die_at and not fail:
+            if done[0] != die_at:
+                return
+            if signal:
+                os.kill(os.getpid(), signal)
+            elif not fail:
                 os._exit(DIED)
-            if done[0] == die_at:
+            else:
                 raise OSError(fail, os.strerror(fail), inside[0])
 
     def hook(event: str, args: tuple[Any, ...]) -> None:

@@ -1,14 +1,24 @@
 """Nothing is lost, whenever a command ends: the same again gives the whole result."""
 
 import errno
+import shutil
+import signal
 import time
+from pathlib import Path
 
 import pytest
-from faults.crash_points import crash_at, find_unflushed, try_crash_points
-from faults.jobs import find_jobs
-from faults.random_ends import end_randomly
+from faults.crash_points import (
+    Undisturbed,
+    crash_at,
+    do,
+    find_unflushed,
+    finish,
+    try_crash_points,
+)
+from faults.jobs import JOBS, find_jobs, list_hidden
+from faults.random_ends import copy_to, end_randomly
 from faults.seeds import SCALE, draw_jobs, explain, make_random, scale
-from faults.tries import Limits
+from faults.tries import Limits, run
 
 _RECORDS = (".jsonl", ".json", ".yaml")
 
@@ -38,6 +48,39 @@ def test_random_ends(undisturbed, tmp_path, tally):
                 stop_seconds=60.0 if SCALE > 20 else 0.2,
             )
     assert not tally.lost, explain(tally.lost)
+
+
+def test_sigterm_anywhere_in_an_edit_of_a_face_set(undisturbed, tmp_path, tally):
+    """As Ctrl-C: in words, nothing hidden stays, and the set is whole."""
+    rng = make_random("sigterm")
+    for job in JOBS:
+        if job.name.startswith("faces"):
+            whole = undisturbed(job)
+            points = range(1, len(whole.operations) + 1)
+            for point in sorted(rng.sample(points, min(scale(1), len(points)))):
+                problem = _terminate(whole, point, tmp_path)
+                what = whole.operations[point - 1]
+                told = f"{job.name}, SIGTERM at {point} ({what}): {problem}"
+                tally.add(problem and told)
+    assert not tally.lost, explain(tally.lost)
+
+
+def _terminate(whole: Undisturbed, point: int, work: Path) -> str:
+    folder = copy_to(whole, work)
+    try:
+        ended = do(whole.job, folder, Limits(die_at=point, signal=signal.SIGTERM))
+        said = "interrupted by SIGTERM; nothing half-written was left"
+        # At the very last operations there may be nothing left to interrupt.
+        if not ended.is_clear or (ended.status and said not in ended.text):
+            return f"ended with {ended.status}: {ended.text[-1500:]}"
+        if stray := sorted(set(list_hidden(folder)) - set(whole.hidden)):
+            return f"left behind: {stray}"
+        check = run(["faces", "faces", "--check", "--no-sheets"], folder)
+        if check.status and whole.job.name != "faces repair":
+            return f"not whole: {check.text[-1500:]}"
+        return finish(whole, folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_operations_that_fail(undisturbed, tmp_path, tally):

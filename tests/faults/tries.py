@@ -45,6 +45,7 @@ class Limits:
     Attributes:
         die_at: number of the operation on files at which it ends, see `operations`.
         fail: the error that this operation ends with instead.
+        signal: what arrives there instead.
         file_size: bytes that a file may have.
         file_signal: whether a larger one ends the process, as a full disk does not.
         files: how many may be open.
@@ -54,6 +55,7 @@ class Limits:
 
     die_at: int | None = None
     fail: int = 0
+    signal: int = 0
     file_size: int | None = None
     file_signal: bool = False
     files: int | None = None
@@ -199,6 +201,7 @@ def _work(
         log.with_suffix(".operations"),
         die_at=limits.die_at,
         fail=limits.fail,
+        signal=limits.signal,
     )
     peak = os.open(log.with_suffix(".peak"), os.O_WRONLY | os.O_CREAT, 0o600)
     _limit(limits)
