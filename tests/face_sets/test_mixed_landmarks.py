@@ -112,6 +112,7 @@ def test_faces_of_a_record_are_placed_each_by_its_own(tmp_path):
         if len(record.landmarks) != 68:
             assert face.landmarks is None
             continue
+        assert face.landmarks is not None
         # Stored in 64ths of a pixel.
         np.testing.assert_allclose(face.landmarks, record.landmarks, atol=0.01)
     # Searched every second frame only: those between lie between, or where the one
@@ -121,6 +122,7 @@ def test_faces_of_a_record_are_placed_each_by_its_own(tmp_path):
     placement = read_placement(folder, source, ALL, None)
     for frame, near in ((1, 0), (3, 4)):
         (face,) = placement.find(0, frame)
+        assert face.landmarks is not None
         np.testing.assert_allclose(face.landmarks, records[near].landmarks, atol=0.01)
 
 
