@@ -14,9 +14,9 @@ NAME = PACKAGE.name
 # The rooms from the ground up: a room imports what stands before it. "" is the files
 # that lie directly in the package.
 ROOMS: Sequence[str] = (
-    "", "imaging", "media", "faces", "face_sets", "models", "runs", "provenance",
-    "conversion", "evaluation", "training", "export", "cluster", "benchmarks", "studio",
-    "cli",
+    "", "imaging", "media", "faces", "face_sets", "kernels", "models", "runs",
+    "provenance", "conversion", "evaluation", "training", "export", "cluster",
+    "benchmarks", "studio", "cli",
 )  # fmt: skip
 GROUND: frozenset[str] = frozenset(
     "types files version pipeline progress train_config extract_config "
@@ -30,12 +30,14 @@ FORBIDDEN: dict[str, Sequence[str]] = {
     "media": _JAX,
     "faces": _JAX,
     "face_sets": _JAX,
+    "kernels": ("flax", "cv2", "av"),
     "models": ("cv2", "av"),
     "provenance": _JAX,
 }
 # All that `models` may import of the rooms before it.
 FOR_MODELS: frozenset[str] = frozenset(
-    ("types", "train_config", "imaging.mask_shapes", "imaging.face_template")
+    "types train_config imaging.mask_shapes imaging.face_template "
+    "kernels kernels.library".split()
 )
 # What trains, judges and measures faces runs on machines that can read no video.
 WITHOUT_MEDIA = [

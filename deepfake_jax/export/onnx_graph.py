@@ -102,7 +102,7 @@ class Graph:
         return self.apply("SpaceToDepth", x, blocksize=block)
 
     def from_blocks(self, x: str, block: int) -> str:
-        """Channels to blocks of pixels, as `original.pixel_shuffle`."""
+        """Channels to blocks of pixels, as `conv_blocks.pixel_shuffle`."""
         if block == 1:
             return x
         return self.apply("DepthToSpace", x, blocksize=block, mode="DCR")

@@ -16,8 +16,10 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases
+from deepfake_jax.kernels.library import Kernels, find_kernels
+from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases, pixel_shuffle
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla, dot, with_gradients
+from deepfake_jax.models.conv_tiles import How, Layer, conv_tiles
 from deepfake_jax.models.conv_winograd import conv_winograd
 
 Form = Callable[..., Array]
@@ -41,30 +43,68 @@ def conv(
     Raises:
         ValueError: the kernel's input channels are not those of `x`.
     """
-    if kernel.shape[2] != x.shape[3]:
-        raise ValueError(
-            f"kernel takes {kernel.shape[2]} channels (shape {kernel.shape}, HWIO) but "
-            f"x has {x.shape[3]} (shape {x.shape}, NHWC); is one of them transposed?"
-        )
-    return _conv(x.astype(dtype), kernel.astype(dtype), stride)
+    bias = jnp.zeros((kernel.shape[3],), jnp.float32)
+    return conv_layer(x, kernel, bias, Layer(stride), dtype=dtype)
 
 
-def matmul(
+def conv_layer(
+    x: Float[Array, "n h w cin"],
+    kernel: Float[Array, "kh kw kernel_cin cout"],
+    bias: Float[Array, " cout"],
+    layer: Layer,
+    *,
+    dtype: DTypeLike = jnp.float32,
+) -> Float[Array, "n out_h out_w features"]:
+    """Convolve as `conv`, add the bias, leak below zero, shuffle channels to pixels.
+
+    Raises:
+        ValueError: the kernel's input channels are not those of `x`, or its outputs
+            are no blocks of pixels.
+    """
+    _check_channels(x, kernel)
+    x, kernels = x.astype(dtype), choose_kernels(dtype)
+    if kernels is None or not x.size or kernel.shape[3] % layer.block**2:
+        return _conv_plain(x, kernel, bias, layer)
+    kernel, bias = kernel.astype(jnp.float32), bias.astype(jnp.float32)
+    return conv_tiles(x, kernel, bias, How(layer, kernels, _conv_plain))
+
+
+def dense_layer(
     x: Float[Array, "n cin"],
     kernel: Float[Array, "cin cout"],
+    bias: Float[Array, " cout"],
     *,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "n cout"]:
-    """Multiply with operands and result in `dtype` and float32 sums."""
-    return _matmul(x.astype(dtype), kernel.astype(dtype))
+    """Multiply with operands and result in `dtype` and float32 sums; add the bias."""
+    if choose_kernels(dtype) is None:
+        y = _matmul(x.astype(dtype), kernel.astype(dtype))
+        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+    y = conv_layer(x[:, None, None], kernel[None, None], bias, Layer(), dtype=dtype)
+    return y[:, 0, 0]
+
+
+def choose_kernels(dtype: DTypeLike) -> Kernels | None:
+    """Our own kernels where they are the fastest: bfloat16 on CPUs that have tiles.
+
+    A program for a CPU beside a GPU goes without: it is seldom one that takes long.
+    """
+    if jnp.dtype(dtype) != jnp.bfloat16 or jax.default_backend() != "cpu":
+        return None
+    return find_kernels()
 
 
 class Conv(nn.Module):
-    """`nn.Conv` with "SAME" padding; parameters `kernel` and `bias` are the same."""
+    """`nn.Conv` with "SAME" padding; parameters `kernel` and `bias` are the same.
+
+    `leak` and `block` as in `Layer`.
+    """
 
     features: int
     kernel_size: tuple[int, int]
     stride: int = 1
+    leak: float | None = None
+    block: int = 1
     dtype: DTypeLike = jnp.float32
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
     use_bias: bool = True
@@ -73,14 +113,14 @@ class Conv(nn.Module):
     def __call__(
         self, x: Float[Array, "n h w cin"]
     ) -> Float[Array, "n out_h out_w cout"]:
-        """Convolve and add the bias, in `dtype`."""
+        """Convolve, add the bias, leak, shuffle, in `dtype`."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = conv(x, kernel, stride=self.stride, dtype=self.dtype)
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+        bias = jnp.zeros((self.features,), jnp.float32)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, bias.shape, jnp.float32)
+        layer = Layer(self.stride, self.leak, self.block)
+        return conv_layer(x, kernel, bias, layer, dtype=self.dtype)
 
 
 class Dense(nn.Module):
@@ -96,11 +136,27 @@ class Dense(nn.Module):
         """Multiply and add the bias, in `dtype`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = matmul(x, kernel, dtype=self.dtype)
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+        bias = jnp.zeros((self.features,), jnp.float32)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, bias.shape, jnp.float32)
+        return dense_layer(x, kernel, bias, dtype=self.dtype)
+
+
+def _check_channels(x: Array, kernel: Array) -> None:
+    if kernel.shape[2] != x.shape[3]:
+        raise ValueError(
+            f"kernel takes {kernel.shape[2]} channels (shape {kernel.shape}, HWIO) but "
+            f"x has {x.shape[3]} (shape {x.shape}, NHWC); is one of them transposed?"
+        )
+
+
+def _conv_plain(x: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
+    """A layer by XLA alone, in the type of `x`."""
+    y = _conv(x, kernel.astype(x.dtype), layer.stride)
+    y = y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+    if layer.leak is not None:
+        y = nn.leaky_relu(y, layer.leak)
+    return y if layer.block == 1 else pixel_shuffle(y, block=layer.block)
 
 
 # Which form runs where

@@ -5,7 +5,7 @@ Forms as in `models.conv`, for pictures of even sizes.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from deepfake_jax.models.conv_direct import conv_xla, cut_patches, dot
 from deepfake_jax.models.conv_winograd import conv_winograd
@@ -41,6 +41,25 @@ def to_blocks(x: Array, *, block: int = 2) -> Array:
     h, w = h // block, w // block
     x = x.reshape(n, h, block, w, block, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, h, w, block * block * c)
+
+
+def pixel_shuffle(
+    x: Float[Array, "n h w cbb"], *, block: int = 2
+) -> Float[Array, "n hb wb c"]:
+    """Moves each group of channels to a block of pixels.
+
+    Channel ``(block dy + dx) c + k`` of a pixel becomes channel k of its subpixel (dy,
+    dx).
+
+    Reference:
+        Shi et al. 2016, "Real-time single image and video super-resolution using an
+        efficient sub-pixel convolutional neural network", equation 4.
+    """
+    n, height, width, channels = x.shape
+    if channels % block**2:
+        raise ValueError(f"channels must be a multiple of {block**2}, got {channels}")
+    x = x.reshape(n, height, width, block, block, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, block * height, block * width, -1)
 
 
 # Three blocks hold six taps an axis, of which a 5-tap kernel leaves the first empty

@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         """Names the layers."""
         dtype, most = self.dtype, 8 * self.width
         self.convs = [
-            Conv(factor * self.width, (5, 5), stride=2, dtype=dtype)
+            Conv(factor * self.width, (5, 5), stride=2, leak=LEAK, dtype=dtype)
             for factor in _FACTORS
         ]
         self.residuals = [Residual(dtype=dtype) for _ in range(2)]
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         """Crops to the vectors of the bottleneck, 256 numbers each."""
         x = shrink(crops, self.sees)
         for index, layer in enumerate(self.convs):
-            x = nn.leaky_relu(layer(x), LEAK)
+            x = layer(x)
             if index == 0:
                 x = self.residuals[0](x)
         x = self.residuals[1](x)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Float32
 from deepfake_jax.models import original
 from deepfake_jax.models.conv import Conv, Dense
 from deepfake_jax.models.conv_blocks import to_blocks
-from deepfake_jax.models.original import LEAK, PLACES, Upscale, pixel_shuffle
+from deepfake_jax.models.original import LEAK, PLACES, Upscale
 
 CROP_SIZE = 64
 
@@ -31,9 +31,9 @@ class Encoder(original.Encoder):
     def setup(self) -> None:
         """Names the layers."""
         width, dtype = self.width, self.dtype
-        self.conv0 = Conv(2 * width, (3, 3), stride=2, dtype=dtype)
-        self.conv1 = Conv(4 * width, (3, 3), stride=2, dtype=dtype)
-        self.conv2 = Conv(8 * width, (3, 3), stride=2, dtype=dtype)
+        self.conv0 = Conv(2 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
+        self.conv1 = Conv(4 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
+        self.conv2 = Conv(8 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
         self.bottleneck = Dense(2 * width, dtype=dtype)
         self.expand = Dense(PLACES**2 * 8 * width, dtype=dtype)
         self.upscale = Upscale(4 * width, dtype=dtype)
@@ -42,7 +42,7 @@ class Encoder(original.Encoder):
         """Faces to the vectors of the bottleneck, 2 `width` numbers each."""
         x = to_blocks(faces)
         for layer in (self.conv0, self.conv1, self.conv2):
-            x = nn.leaky_relu(layer(x), LEAK)
+            x = layer(x)
         return self.bottleneck(x.reshape(len(x), -1))
 
 
@@ -57,5 +57,5 @@ class Decoder(nn.Module):
         x = code
         for index, features in enumerate((2 * self.width, self.width)):
             x = Upscale(features, dtype=self.dtype, name=f"upscale{index}")(x)
-        x = Conv(12, (3, 3), dtype=self.dtype, name="output")(x)
-        return jax.nn.sigmoid(pixel_shuffle(x).astype(jnp.float32))
+        x = Conv(12, (3, 3), block=2, dtype=self.dtype, name="output")(x)
+        return jax.nn.sigmoid(x.astype(jnp.float32))

@@ -40,10 +40,10 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Names the layers."""
         width, dtype = self.width, self.dtype
-        self.stem = Stem(width, block=_BLOCK, places=_GRID, dtype=dtype)
-        self.conv1 = Conv(2 * width, (3, 3), stride=2, dtype=dtype)
-        self.conv2 = Conv(3 * width, (3, 3), stride=2, dtype=dtype)
-        self.conv3 = Conv(4 * width, (3, 3), stride=2, dtype=dtype)
+        self.stem = Stem(width, block=_BLOCK, places=_GRID, leak=LEAK, dtype=dtype)
+        self.conv1 = Conv(2 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
+        self.conv2 = Conv(3 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
+        self.conv3 = Conv(4 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
         self.bottleneck = Dense(2 * width, dtype=dtype)
         self.expand = Dense(PLACES**2 * 4 * width, dtype=dtype)
         self.upscale0 = Upscale(3 * width, dtype=dtype)
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         """Crops to the vectors of the bottleneck, 2 `width` numbers each."""
         x = shrink(crops, CROP_SIZE)
         for layer in (self.stem, self.conv1, self.conv2, self.conv3):
-            x = nn.leaky_relu(layer(x), LEAK)
+            x = layer(x)
         return self.bottleneck(x.reshape(len(x), -1))
 
     def widen(self, vectors: Float[Array, "n d"]) -> Float[Array, "n 16 16 c"]:

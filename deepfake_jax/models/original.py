@@ -18,25 +18,6 @@ LEAK = 0.1  # slope of the leaky ReLUs below zero
 PLACES = 4  # side of the picture at the bottleneck
 
 
-def pixel_shuffle(
-    x: Float[Array, "n h w cbb"], *, block: int = 2
-) -> Float[Array, "n hb wb c"]:
-    """Moves each group of channels to a block of pixels.
-
-    Channel ``(block dy + dx) c + k`` of a pixel becomes channel k of its subpixel (dy,
-    dx).
-
-    Reference:
-        Shi et al. 2016, "Real-time single image and video super-resolution using an
-        efficient sub-pixel convolutional neural network", equation 4.
-    """
-    n, height, width, channels = x.shape
-    if channels % block**2:
-        raise ValueError(f"channels must be a multiple of {block**2}, got {channels}")
-    x = x.reshape(n, height, width, block, block, -1).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, block * height, block * width, -1)
-
-
 class Upscale(nn.Module):
     """Doubles height and width: 3x3 convolution, leaky ReLU, pixel shuffle."""
 
@@ -45,8 +26,9 @@ class Upscale(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 f"]:
-        x = Conv(4 * self.features, (3, 3), dtype=self.dtype, name="conv")(x)
-        return pixel_shuffle(nn.leaky_relu(x, LEAK))
+        features, dtype = 4 * self.features, self.dtype
+        conv = Conv(features, (3, 3), leak=LEAK, block=2, dtype=dtype, name="conv")
+        return conv(x)
 
 
 class Encoder(nn.Module):
@@ -58,10 +40,10 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Names the layers."""
         width, dtype = self.width, self.dtype
-        self.conv0 = Conv(width, (5, 5), stride=2, dtype=dtype)
-        self.conv1 = Conv(2 * width, (5, 5), stride=2, dtype=dtype)
-        self.conv2 = Conv(4 * width, (5, 5), stride=2, dtype=dtype)
-        self.conv3 = Conv(8 * width, (5, 5), stride=2, dtype=dtype)
+        self.conv0 = Conv(width, (5, 5), stride=2, leak=LEAK, dtype=dtype)
+        self.conv1 = Conv(2 * width, (5, 5), stride=2, leak=LEAK, dtype=dtype)
+        self.conv2 = Conv(4 * width, (5, 5), stride=2, leak=LEAK, dtype=dtype)
+        self.conv3 = Conv(8 * width, (5, 5), stride=2, leak=LEAK, dtype=dtype)
         self.bottleneck = Dense(8 * width, dtype=dtype)
         self.expand = Dense(PLACES**2 * 8 * width, dtype=dtype)
         self.upscale = Upscale(4 * width, dtype=dtype)
@@ -70,7 +52,7 @@ class Encoder(nn.Module):
         """Faces to the vectors of the bottleneck, 8 `width` numbers each."""
         x = faces
         for layer in (self.conv0, self.conv1, self.conv2, self.conv3):
-            x = nn.leaky_relu(layer(x), LEAK)
+            x = layer(x)
         return self.bottleneck(x.reshape(len(x), -1))
 
     def widen(self, vectors: Float[Array, "n d"]) -> Float[Array, "n 8 8 c"]:

@@ -18,9 +18,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
-from deepfake_jax.models.conv import Conv, conv
+from deepfake_jax.models.conv import Conv, Layer, conv_layer
 from deepfake_jax.models.conv_blocks import to_blocks
-from deepfake_jax.models.original import pixel_shuffle
 
 RESIDUAL_LEAK = 0.2  # slope below zero within residual blocks
 DRAWN = 4  # channels that a head draws: red, green, blue and the mask
@@ -38,15 +37,16 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv0")(x)
-        y = nn.leaky_relu(y, RESIDUAL_LEAK)
-        y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name="conv1")(y)
-        return nn.leaky_relu(x + y, RESIDUAL_LEAK)
+        features, leak = x.shape[-1], RESIDUAL_LEAK
+        y = Conv(features, (3, 3), leak=leak, dtype=self.dtype, name="conv0")(x)
+        y = Conv(features, (3, 3), dtype=self.dtype, name="conv1")(y)
+        return nn.leaky_relu(x + y, leak)
 
 
 class Stem(nn.Module):
     """A 3x3 convolution over blocks of pixels; sees smaller pictures as if doubled.
 
+    With a leaky ReLU where there is a `leak`.
     A picture with a block of `block` / 2 pixels a place gives what the same picture
     gives whose every pixel is doubled both ways, for a quarter of the work.
     """
@@ -54,6 +54,7 @@ class Stem(nn.Module):
     features: int
     block: int
     places: int
+    leak: float | None = None
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -66,8 +67,8 @@ class Stem(nn.Module):
             times = self.block // block
             kernel = kernel.reshape(3, 3, block, times, block, times, 3, -1)
             kernel = kernel.sum((3, 5)).reshape(3, 3, 3 * block**2, -1)
-        y = conv(to_blocks(crops, block=block), kernel, dtype=self.dtype)
-        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+        x = to_blocks(crops, block=block)
+        return conv_layer(x, kernel, bias, Layer(leak=self.leak), dtype=self.dtype)
 
 
 class Head(nn.Module):
@@ -86,9 +87,9 @@ class Head(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         kernel, bias = self._average(kernel), self._average(bias)
-        y = conv(x, kernel, dtype=self.dtype)
-        y = y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
-        return pixel_shuffle(y, block=self.drawn).astype(jnp.float32)
+        layer = Layer(block=self.drawn)
+        y = conv_layer(x, kernel, bias, layer, dtype=self.dtype)
+        return y.astype(jnp.float32)
 
     def _average(self, weights: Array) -> Array:
         if self.drawn == self.block:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.files import get_cache_dir, write_json
+from deepfake_jax.kernels.library import find_kernels
 from deepfake_jax.models.conv import conv
 from deepfake_jax.models.conv_winograd import multiplies_bfloat16
 from deepfake_jax.train_config import ModelConfig, Precision
@@ -109,7 +110,7 @@ def measure_speedup() -> float:
 
 
 def name_machine() -> str:
-    """What a measurement holds for: processor, cores and versions, as a hash."""
+    """What a measurement holds for: processor, cores, kernels, versions; a hash."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -118,7 +119,9 @@ def name_machine() -> str:
         line for line in text.splitlines() if line.startswith(("model name", "flags"))
     }
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    facts = [*sorted(told), str(cores), find_version("jaxlib"), own_version()]
+    kernels = find_kernels() is not None
+    versions = find_version("jaxlib"), own_version()
+    facts = [*sorted(told), cores, kernels, *versions]
     return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:16]
 
 

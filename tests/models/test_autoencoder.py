@@ -14,13 +14,13 @@ from deepfake_jax.models.autoencoder import (
     make_autoencoder,
     move_codes,
 )
+from deepfake_jax.models.conv_blocks import pixel_shuffle
 from deepfake_jax.models.network import (
     CodeStatistics,
     Network,
     SwapParams,
     count_parameters,
 )
-from deepfake_jax.models.original import pixel_shuffle
 from deepfake_jax.models.swap_faces import encode_swap, swap_faces
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side

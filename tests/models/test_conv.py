@@ -10,7 +10,14 @@ import pytest
 from flax import linen as nn
 from jaxtyping import Array
 
-from deepfake_jax.models.conv import Conv, Dense, Form, choose_form, conv, matmul
+from deepfake_jax.models.conv import (
+    Conv,
+    Dense,
+    Form,
+    choose_form,
+    conv,
+    dense_layer,
+)
 from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla
 from deepfake_jax.models.conv_winograd import (
@@ -261,10 +268,13 @@ def test_modules_share_parameters_with_flax(
     np.testing.assert_allclose(np.asarray(got), np.asarray(expected), 1e-5, 1e-5)
 
 
-def test_matmul_in_bfloat16_rounds_operands_and_results_alone() -> None:
+def test_dense_layer_in_bfloat16_rounds_operands_and_results_alone() -> None:
     rng = np.random.default_rng(0)
     x, kernel = draw(rng, (64, 512)), draw(rng, (512, 32))
-    y, pull = jax.vjp(lambda x, k: matmul(x, k, dtype=jnp.bfloat16), x, kernel)
+    bias = jnp.zeros((32,))
+    y, pull = jax.vjp(
+        lambda x, k: dense_layer(x, k, bias, dtype=jnp.bfloat16), x, kernel
+    )
     dy = draw(rng, y.shape).astype(jnp.bfloat16)
     dx, dkernel = pull(dy)
     assert (dx.dtype, dkernel.dtype) == (jnp.float32, jnp.float32)

@@ -1,0 +1,183 @@
+"""The kernels in C++ beside this file: compiled once a machine, and made known to XLA.
+
+They multiply bfloat16 in the tiles of processors that have AMX, which XLA's own
+convolutions do not use. What is missing (such a processor, a compiler, a place to
+write) is said once in the log, and all goes the way it goes without them. The compiled
+library lies in the cache folder under a hash of all that it was made of.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.ffi
+
+from deepfake_jax.files import get_cache_dir, write_whole
+from deepfake_jax.version import find_version
+
+SWITCH = "DEEPFAKE_JAX_KERNELS"  # 0 in the environment switches them off
+_COMPILERS = ("c++", "g++", "clang++")
+_OPTIONS = (
+    *("-std=c++17", "-O3", "-march=native", "-mamx-tile", "-mamx-bf16"),
+    *("-fPIC", "-shared"),
+)
+# What the source's instructions need, as Linux names it.
+_NEEDED = frozenset("amx_tile amx_bf16 avx512f avx512bw avx512vl avx512_bf16".split())
+_SOURCES = Path(__file__).parent
+_PATIENCE = 300  # seconds; it takes about three
+_log = logging.getLogger("deepfake_jax")
+
+
+class KernelsError(RuntimeError):
+    """The kernels cannot be had here; the text says why."""
+
+
+class Kernels(NamedTuple):
+    """XLA's names for the kernels; they hold until the process ends.
+
+    Attributes:
+        value: of a convolution.
+        pictures: its gradient by the pictures.
+        parameters: its gradients by kernel and bias.
+    """
+
+    value: str
+    pictures: str
+    parameters: str
+
+
+@cache
+def find_kernels() -> Kernels | None:
+    """The kernels, compiled where they are not yet; None where they cannot be had.
+
+    The first call says in the log why not.
+    """
+    try:
+        key, library = load_library()
+    except KernelsError as error:
+        _log.info("bfloat16 goes without kernels of our own: %s", error)
+        return None
+    library.deepfake_jax_keep_memory()
+    names = []
+    for kernel in Kernels._fields:
+        # A compiled program that XLA kept finds the very kernels that it was made with.
+        names.append(f"deepfake_jax_{kernel}_{key}")
+        handler = getattr(library, f"deepfake_jax_conv_{kernel}")
+        jax.ffi.register_ffi_target(
+            names[-1], jax.ffi.pycapsule(handler), platform="cpu"
+        )
+    return Kernels(*names)
+
+
+def load_library() -> tuple[str, ctypes.CDLL]:
+    """The library and the hash of what it was made of; compiles it if it must.
+
+    Raises:
+        KernelsError: it cannot be had here.
+    """
+    if os.environ.get(SWITCH, "1") == "0":
+        raise KernelsError(f"{SWITCH}=0 switches them off")
+    processor = read_processor()
+    if missing := _NEEDED - processor:
+        raise KernelsError(f"this processor has no {', '.join(sorted(missing))}")
+    compiler = _find_compiler()
+    key = _hash_all(compiler, processor)
+    path = get_cache_dir() / "kernels" / f"{key}.so"
+    library = _open_kept(path) or _make_library(compiler, path)
+    if library.deepfake_jax_ask_for_tiles() != 0:
+        raise KernelsError("the system does not grant this process the tiles of AMX")
+    return key, library
+
+
+def read_processor() -> frozenset[str]:
+    """What the processor can do, in Linux's words; nothing on other systems."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    flags = (line for line in text.splitlines() if line.startswith("flags"))
+    return frozenset(next(flags, "").partition(":")[2].split())
+
+
+def _find_compiler() -> str:
+    asked = os.environ.get("CXX")
+    for name in (asked,) if asked else _COMPILERS:
+        if path := shutil.which(name):
+            return path
+    words = f"$CXX is {asked}, which is not there" if asked else "no C++ compiler"
+    raise KernelsError(f"{words}; install one, such as Debian's g++")
+
+
+def _hash_all(compiler: str, processor: frozenset[str]) -> str:
+    parts = [
+        *(path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]*"))),
+        " ".join((compiler, *_OPTIONS, *sorted(processor))).encode(),
+        _run((compiler, "--version")).encode(),
+        str(find_version("jaxlib")).encode(),
+    ]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _open_kept(path: Path) -> ctypes.CDLL | None:
+    if not path.is_file():
+        return None
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:  # a damaged file; it is made anew
+        return None
+
+
+def _make_library(compiler: str, path: Path) -> ctypes.CDLL:
+    _log.info("compiling kernels for this processor, once")
+    try:
+        # Of several processes that do it at once the last wins: all files are alike.
+        with write_whole(path, overwrite=True) as partial:
+            _compile(compiler, partial)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        _log.warning("cannot keep the compiled kernels: %s", error)
+    with tempfile.TemporaryDirectory(prefix="deepfake-jax-") as folder:
+        own = Path(folder) / path.name
+        _compile(compiler, own)
+        try:
+            return ctypes.CDLL(str(own))  # stays open when its file is gone
+        except OSError as error:
+            raise KernelsError(
+                f"the compiled kernels cannot be used: {error}"
+            ) from None
+
+
+def _compile(compiler: str, out: Path) -> None:
+    _run(
+        (
+            *(compiler, *_OPTIONS, "-isystem", jax.ffi.include_dir()),
+            *(str(_SOURCES / "conv.cc"), "-o", str(out)),
+        )
+    )
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelsError(f"the compiler cannot be run: {error}") from None
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing").splitlines()
+        raise KernelsError(f"{command[0]} could not compile them: {said[0]}")
+    return done.stdout

@@ -1,0 +1,85 @@
+// Products of tiles: bfloat16 operands, float32 sums.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace kernels {
+
+constexpr int64_t kTile = 512;  // bfloat16 of a tile of 16 x 32
+
+// Sums of 16 or 32 positions by 16 or 32 channels over blocks and taps, to `sums` with
+// rows of 32. `taps` are offsets into a panel's block, whose blocks lie `apart`.
+template <bool kTwoRows, bool kTwoColumns>
+void MultiplyBlock(const uint16_t* first, const uint16_t* second,
+                   const std::vector<int64_t>& taps, int64_t blocks, int64_t apart,
+                   const uint16_t* kernel, float* sums) {
+  _tile_zero(0);
+  if (kTwoColumns) _tile_zero(1);
+  if (kTwoRows) _tile_zero(2);
+  if (kTwoRows && kTwoColumns) _tile_zero(3);
+  for (int64_t block = 0; block < blocks; ++block, first += apart, second += apart)
+    for (const int64_t tap : taps) {
+      _tile_loadd(6, kernel, 64);
+      _tile_loadd(4, first + tap, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      if (kTwoColumns) {
+        _tile_loadd(7, kernel + kTile, 64);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+      if (kTwoRows) {
+        _tile_loadd(5, second + tap, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        if (kTwoColumns) _tile_dpbf16ps(3, 5, 7);
+      }
+      kernel += kTwoColumns ? 2 * kTile : kTile;
+    }
+  _tile_stored(0, sums, 128);
+  if (kTwoColumns) _tile_stored(1, sums + 16, 128);
+  if (kTwoRows) _tile_stored(2, sums + 512, 128);
+  if (kTwoRows && kTwoColumns) _tile_stored(3, sums + 528, 128);
+}
+
+// Adds to 32 x 32 (or 16) numbers of a kernel's gradient, rows `row` apart: positions
+// from rows of turned pictures, `turned` apart, times tiles of answers' gradients.
+template <bool kTwoRows, bool kTwoColumns>
+void AddProducts(const uint16_t* pictures, int64_t turned,
+                 const std::vector<int64_t>& offsets, const uint16_t* answers,
+                 int64_t apart, bool fresh, float* sums, int64_t row) {
+  const int64_t stride = turned * 2, out = row * 4;
+  if (fresh) {
+    _tile_zero(0);
+    if (kTwoColumns) _tile_zero(1);
+    if (kTwoRows) _tile_zero(2);
+    if (kTwoRows && kTwoColumns) _tile_zero(3);
+  } else {
+    _tile_loadd(0, sums, out);
+    if (kTwoColumns) _tile_loadd(1, sums + 16, out);
+    if (kTwoRows) _tile_loadd(2, sums + 16 * row, out);
+    if (kTwoRows && kTwoColumns) _tile_loadd(3, sums + 16 * row + 16, out);
+  }
+  for (const int64_t offset : offsets) {
+    _tile_loadd(6, answers, 64);
+    _tile_loadd(4, pictures + offset, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if (kTwoColumns) {
+      _tile_loadd(7, answers + apart, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if (kTwoRows) {
+      _tile_loadd(5, pictures + offset + 16 * turned, stride);
+      _tile_dpbf16ps(2, 5, 6);
+      if (kTwoColumns) _tile_dpbf16ps(3, 5, 7);
+    }
+    answers += kTile;
+  }
+  _tile_stored(0, sums, out);
+  if (kTwoColumns) _tile_stored(1, sums + 16, out);
+  if (kTwoRows) _tile_stored(2, sums + 16 * row, out);
+  if (kTwoRows && kTwoColumns) _tile_stored(3, sums + 16 * row + 16, out);
+}
+
+}  // namespace kernels

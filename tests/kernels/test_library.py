@@ -1,0 +1,137 @@
+"""The kernels are compiled once; whatever they lack is said, and harms nothing."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepfake_jax.kernels import library
+from deepfake_jax.kernels.library import SWITCH, KernelsError, load_library
+
+try:
+    load_library()
+    LACKING = ""
+except KernelsError as error:
+    LACKING = str(error)
+needs_kernels = pytest.mark.skipif(bool(LACKING), reason=LACKING)
+
+
+# Most of the time of these tests is the compiler's.
+QUICKLY = tuple(option for option in library._OPTIONS if option != "-O3")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEEPFAKE_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "_OPTIONS", QUICKLY)
+    return tmp_path / "cache" / "kernels"
+
+
+def refuse_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(compiler: str, out: Path) -> None:
+        raise AssertionError(f"compiled {out}")
+
+    monkeypatch.setattr(library, "_compile", refuse)
+
+
+@needs_kernels
+def test_what_was_compiled_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    key, _ = load_library()
+    assert [path.name for path in cache.iterdir()] == [f"{key}.so"]
+    with monkeypatch.context() as patch:
+        refuse_compiling(patch)
+        assert load_library()[0] == key
+    # Another source is another library.
+    monkeypatch.setattr(library, "_OPTIONS", (*library._OPTIONS, "-g0"))
+    assert load_library()[0] != key
+    assert len(list(cache.iterdir())) == 2
+
+
+@needs_kernels
+def test_a_damaged_library_is_made_anew(cache: Path):
+    key = library._hash_all(library._find_compiler(), library.read_processor())
+    cache.mkdir(parents=True)
+    (cache / f"{key}.so").write_bytes(b"\x7fELF, and then the disk was full")
+    assert load_library()[0] == key
+    assert (cache / f"{key}.so").stat().st_size > 10_000
+
+
+@needs_kernels
+def test_without_a_place_to_keep_it_the_library_is_made_for_this_process(
+    cache: Path, caplog: pytest.LogCaptureFixture
+):
+    # A file where the folder should be: to root, no folder is read-only.
+    cache.parent.mkdir()
+    cache.write_text("")
+    with caplog.at_level(logging.WARNING):
+        load_library()
+    assert "cannot keep the compiled kernels" in caplog.text
+    assert cache.read_text() == ""
+
+
+@needs_kernels
+def test_two_processes_compile_at_once(cache: Path):
+    code = (
+        "from deepfake_jax.kernels import library\n"
+        f"library._OPTIONS = {QUICKLY}\n"
+        "print(library.load_library()[0])"
+    )
+    both = [
+        subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    keys = {process.communicate(timeout=240)[0].decode().strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert [path.stem for path in cache.iterdir()] == list(keys)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (SWITCH, "0", f"{SWITCH}=0"),
+        ("CXX", "no-such-compiler", "no-such-compiler, which is not there"),
+        ("CXX", "false", "false could not compile them"),
+        ("PATH", "", "no C.* compiler; install one"),
+    ],
+)
+def test_what_is_lacking_is_said(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(KernelsError, match=said):
+        load_library()
+    assert not cache.exists()
+
+
+def test_a_processor_without_tiles_has_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(library, "read_processor", lambda: frozenset({"avx512f"}))
+    monkeypatch.delenv(SWITCH, raising=False)
+    with pytest.raises(KernelsError, match="this processor has no amx_bf16, amx_tile"):
+        load_library()
+
+
+def test_a_network_runs_without_kernels_and_says_so_once(tmp_path: Path):
+    code = """
+import logging
+import jax.numpy as jnp
+from deepfake_jax.models.conv import conv
+logging.basicConfig(level=logging.INFO)
+for _ in range(2):
+    y = conv(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3, 4)), dtype=jnp.bfloat16)
+print(y.dtype, float(y.max()))
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", code),
+        env={**os.environ, SWITCH: "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split() == ["bfloat16", "27.0"]
+    assert done.stderr.count("without kernels of our own") == 1
