@@ -33,6 +33,8 @@ _LONGEST = (
 )
 _PARTIAL_STEM = re.compile(r"\.(.*)\.\d+-[0-9a-f]{8}\.partial", re.DOTALL)
 _PARTIAL = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.partial(\..*)?", re.DOTALL)
+# Ends the name of a file about another one, its credential, which appears with it.
+BESIDE = ".c2pa"
 _PATIENCE = 0.5  # seconds; a lock may be just about to go
 # Desktops put these into any folder that somebody looks at, and make them again.
 _DESKTOPS = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
@@ -51,7 +53,8 @@ class ForeignFilesError(ValueError):
 def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Lend a hidden path beside ``path``, renamed to it when the block ends well.
 
-    When the block raises, the hidden file is removed and ``path`` is as it was.
+    When the block raises, the hidden file is removed and ``path`` is as it was. A file
+    that the block puts beside, under the hidden name and `BESIDE`, comes along.
 
     Args:
         path: the file to appear; a missing parent folder is created.
@@ -68,15 +71,19 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
     _refuse_existing(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
+    beside = partial.with_name(f"{partial.name}{BESIDE}")
     try:
         yield partial
         sync_path(partial)
         _refuse_existing(path, overwrite=overwrite)
         os.replace(partial, path)
+        if beside.exists():
+            os.replace(beside, path.with_name(f"{path.name}{BESIDE}"))
     except BaseException:
         # A failed removal must not hide the error that led here.
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        for rest in (partial, beside):
+            with suppress(OSError):
+                rest.unlink(missing_ok=True)
         raise
     sync_path(path.parent)
 
@@ -194,7 +201,10 @@ def _clear_leftovers(path: Path) -> None:
     finish_replacing(path)
     leftovers = list[Path]()
     stem, suffix = map(re.escape, _split_name(path))
-    own = re.compile(rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}", re.DOTALL)
+    own = re.compile(
+        rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}({re.escape(BESIDE)})?",
+        re.DOTALL,
+    )
     # What is written beside an output is called after it.
     beside = re.compile(rf"\.{re.escape(_shorten(path.name))}\.(\d+)-.*", re.DOTALL)
     for near in _list(path.parent):

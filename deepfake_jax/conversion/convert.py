@@ -76,10 +76,6 @@ def convert_video(
         stack.enter_context(lock_output(job.place))
         job.check_output(overwrite=config.overwrite)
         stack.callback(job.drop_stray_sidecar)
-        log = None
-        if config.save_faces:
-            folder = Path(config.save_faces)
-            log = stack.enter_context(FaceLog(folder, overwrite=config.overwrite))
         loaded = load_swapper(run, config)
         marks = make_marks(
             config,
@@ -89,6 +85,11 @@ def convert_video(
             run=run,
             signer=signer,
         )
+        log = None
+        if config.save_faces:
+            folder, overwrite = Path(config.save_faces), config.overwrite
+            log = FaceLog(folder, overwrite=overwrite, marks=marks)
+            stack.enter_context(log)
         convert = _CONVERTERS[job.kind]
         return convert(job, loaded.swapper, marks, log)
 

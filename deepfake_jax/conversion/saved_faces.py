@@ -1,7 +1,8 @@
 """Swapped faces on disk, for compositing in other programs.
 
-A folder of ``FRAME_TRACK_face.png`` (8 bits, matched in color),
-``FRAME_TRACK_mask.png`` (16 bits, 65535 is opaque) and ``faces.jsonl``, a line a face:
+A folder of ``FRAME_TRACK_face.png`` (8 bits, matched in color, signed as the output
+is, without the watermark, which is put into whole frames), ``FRAME_TRACK_mask.png`` (16
+bits, 65535 is opaque) and ``faces.jsonl``, a line a face:
 ``frame``, ``time`` (seconds), ``track``, ``face``, ``mask`` (file names),
 ``face_to_frame`` and ``mask_to_frame`` (2x3 matrices from the pixels of each picture to
 the frame's).
@@ -11,15 +12,18 @@ import json
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from deepfake_jax.conversion.compose import FinishedFace
 from deepfake_jax.conversion.frame_swapper import SwappedFrame
+from deepfake_jax.conversion.marking import Marks
 from deepfake_jax.files import check_known, lock_output, write_whole_folder
 from deepfake_jax.imaging.affine import compose_affine, invert_affine, resize_affine
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE
 
 _RECORD = "faces.jsonl"
 _KNOWN = (_RECORD, "*_face.png", "*_mask.png")
@@ -39,14 +43,22 @@ class FaceLog:
     Args:
         folder: must be new or empty unless `overwrite`.
         overwrite: whether faces saved earlier may be replaced.
+        marks: what says of each face that it is synthetic.
 
     Raises:
         FaceLogError: the folder holds something.
         ForeignFilesError: it holds what no `FaceLog` wrote.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool):
+    def __init__(self, folder: Path, *, overwrite: bool, marks: Marks | None = None):
         self._folder, self._overwrite = folder.resolve(), overwrite
+        self._marked: dict[str, Any] = {}
+        if marks is not None:
+            self._marked = {
+                "metadata": marks.metadata,
+                "source_type": DIGITAL_SOURCE_TYPE,
+                "seal": marks.seal,
+            }
         self._lines: list[tuple[int, int, str]] = []
         self._lock = threading.Lock()
         self._stack = ExitStack()
@@ -85,7 +97,7 @@ class FaceLog:
             track = face.placed.track
             stem = f"{frame.timed.index:06d}_{track:03d}"
             names = f"{stem}_face.png", f"{stem}_mask.png"
-            write_picture(folder / names[0], new, overwrite=True)
+            write_picture(folder / names[0], new, overwrite=True, **self._marked)
             levels = np.rint(mask * 65535).astype(np.uint16)
             # Not `tofile`, which says nothing of a full disk.
             (folder / names[1]).write_bytes(cv2.imencode(".png", levels)[1].tobytes())

@@ -10,7 +10,6 @@ References:
 
 import io
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -28,9 +27,6 @@ _SPACES = {
 }
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
-# Which box of an MP4 is XMP.
-_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-_LONGEST = 2**24  # bytes of a packet that is read
 # A packet's namespaces are declared in its own text.
 _PREFIX = re.compile(r'xmlns:([\w.-]+)="([^"]+)"')
 
@@ -94,37 +90,3 @@ def read_source_type(packet: bytes) -> str:
         if value:
             return value.strip().rsplit("/", 1)[-1]
     return ""
-
-
-def append_xmp(path: Path, packet: bytes) -> None:
-    """Adds a packet to the end of an MP4 or MOV, as a box of its own.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    size = 8 + len(_UUID) + len(packet)
-    with path.open("ab") as file:
-        file.write(size.to_bytes(4, "big") + b"uuid" + _UUID + packet)
-
-
-def read_video_xmp(path: Path) -> bytes:
-    """The packet among the outermost boxes of an MP4 or MOV; empty if there is none."""
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        place = 0
-        while place + 8 <= end:
-            file.seek(place)
-            head = file.read(16)
-            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            start = place + 8
-            if size == 1:
-                size, start = int.from_bytes(head[8:16], "big"), place + 16
-            size = size or end - place
-            if size < 8 or place + size > end:
-                break
-            if kind == b"uuid" and size < _LONGEST:
-                file.seek(start)
-                if file.read(16) == _UUID:
-                    return file.read(place + size - start - 16)
-            place += size
-    return b""

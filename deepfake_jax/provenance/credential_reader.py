@@ -16,6 +16,7 @@ from deepfake_jax.provenance.credentials import (
     find_credential,
     make_context,
 )
+from deepfake_jax.provenance.hashed_files import check_hash, find_state, read_without
 from deepfake_jax.provenance.manifest import CONSENT, WATERMARK
 from deepfake_jax.provenance.own_key import read_own_root
 
@@ -121,19 +122,27 @@ def read_credential(path: Path, *, anchors: str = "") -> CredentialFound:
         if reader is None:
             if beside is None:
                 return CredentialFound("absent")
-            file.seek(0)
             place = beside.name
             try:
-                reader = c2pa.Reader(
-                    OTHER if mime == OTHER else mime,
-                    file,
-                    manifest_data=beside.read_bytes(),
-                    context=context,
-                )
+                reader, fits = _read_beside(stack, path, mime, beside, context)
             except c2pa.C2paError as error:
                 return CredentialFound("unreadable", codes=(str(error),), place=place)
-        found = stack.enter_context(reader)
-        return _read_found(found, own=own, anchors=anchors, place=place)
+            return _read_found(reader, own=own, place=place, fits=fits)
+        return _read_found(stack.enter_context(reader), own=own, place=place)
+
+
+def _read_beside(
+    stack: ExitStack, path: Path, mime: str, beside: Path, context: c2pa.Context
+) -> tuple[c2pa.Reader, bool | None]:
+    """A credential beside a file, and whether it fits; None where C2PA has looked."""
+    manifest = beside.read_bytes()
+    if mime == OTHER:
+        reader = stack.enter_context(read_without(manifest, mime, context))
+        if (fits := check_hash(reader, path)) is not None:
+            return reader, fits
+    file = stack.enter_context(path.open("rb"))
+    whole = c2pa.Reader(mime, file, manifest_data=manifest, context=context)
+    return stack.enter_context(whole), None
 
 
 def find_mime(path: Path) -> str:
@@ -165,11 +174,13 @@ def _explain(error: c2pa.C2paError) -> CredentialFound:
 
 
 def _read_found(
-    reader: c2pa.Reader, *, own: str, anchors: str, place: str
+    reader: c2pa.Reader, *, own: str, place: str, fits: bool | None = None
 ) -> CredentialFound:
     store = json.loads(reader.json())
-    state = reader.get_validation_state() or ""
-    codes = tuple(dict.fromkeys(_list_failures(store)))
+    state, found = reader.get_validation_state() or "", list(_list_failures(store))
+    if fits is not None:
+        state, found = find_state(store, fits=fits)
+    codes = tuple(dict.fromkeys(found))
     manifest = store["manifests"][store["active_manifest"]]
     label = str(manifest.get("label") or store["active_manifest"])
     info = manifest.get("signature_info") or {}

@@ -22,9 +22,11 @@ from typing import Any
 
 import c2pa
 
-from deepfake_jax.files import partial_path, write_whole
-from deepfake_jax.media.xmp import append_xmp, make_xmp
+from deepfake_jax.files import BESIDE, partial_path, sync_path
+from deepfake_jax.media.xmp import make_xmp
+from deepfake_jax.media.xmp_in_films import insert_xmp
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, TOOL
+from deepfake_jax.provenance.hashed_files import hash_pieces, sign_hash
 from deepfake_jax.provenance.manifest import Statement, make_manifest
 from deepfake_jax.provenance.signing_keys import SigningError, SigningKey
 
@@ -47,8 +49,6 @@ HOLDERS: Mapping[str, str] = {
     ".heif": "image/heif",
     ".jxl": "image/jxl",
 }
-# Those in which XMP is a box of its own.
-_BOXES = (".mp4", ".m4v", ".mov")
 # Readers take a file of any other type as bytes.
 OTHER = "application/octet-stream"
 # Above, a video is hashed in parts of 8 MiB, which cost 32 bytes each; in one piece it
@@ -89,9 +89,7 @@ class Seal:
             SigningError: it could not be signed.
             OSError: the disk is full.
         """
-        suffix = place.suffix.lower()
-        if suffix in _BOXES:
-            append_xmp(path, make_xmp(DIGITAL_SOURCE_TYPE, tool=TOOL))
+        insert_xmp(path, make_xmp(DIGITAL_SOURCE_TYPE, tool=TOOL))
         try:
             try:
                 self._write(path, place)
@@ -113,7 +111,7 @@ class Seal:
     def _write(self, path: Path, place: Path) -> None:
         mime = HOLDERS.get(place.suffix.lower())
         if mime is None:
-            self._put_beside(path, place)
+            self._put_beside(path)
         else:
             self._embed(path, mime)
 
@@ -139,17 +137,18 @@ class Seal:
             with suppress(OSError):
                 signed.unlink()
 
-    def _put_beside(self, path: Path, place: Path) -> None:
-        with path.open("rb") as source:
-            manifest = self._sign(OTHER, source, None, path.stat().st_size)
-        with write_whole(credential_path(place), overwrite=True) as partial:
-            partial.write_bytes(manifest)
+    def _put_beside(self, path: Path) -> None:
+        """Under its own hidden name: what an older file of that name has stays."""
+        digest = hash_pieces(path)
+        with self._open(OTHER, 0) as (builder, signer):
+            manifest = sign_hash(builder, signer, digest)
+        beside = credential_path(path)
+        beside.write_bytes(manifest)
+        sync_path(beside)
 
     def _sign(self, mime: str, source: Any, target: Any, size: int) -> bytes:
         with self._open(mime, size) as (builder, signer):
-            if target is None:
-                builder.set_no_embed()
-            return builder.sign(signer, mime, source, target or io.BytesIO())
+            return builder.sign(signer, mime, source, target)
 
     @contextmanager
     def _open(self, mime: str, size: int) -> Iterator[tuple[Any, Any]]:
@@ -278,12 +277,12 @@ def make_context(
 
 def credential_path(output: Path) -> Path:
     """Where the credential of what cannot hold one lies: its name and ``.c2pa``."""
-    return output.with_name(f"{output.name}.c2pa")
+    return output.with_name(f"{output.name}{BESIDE}")
 
 
 def find_credential(path: Path) -> Path | None:
     """The file with a credential beside a file: ours, or as other programs name it."""
-    for beside in (credential_path(path), path.with_suffix(".c2pa")):
+    for beside in (credential_path(path), path.with_suffix(BESIDE)):
         if beside != path and beside.is_file():
             return beside
     return None

@@ -12,7 +12,8 @@ from PIL import ExifTags
 from deepfake_jax.media.file_kinds import find_format, find_kind
 from deepfake_jax.media.opened_pictures import PictureError
 from deepfake_jax.media.pictures import read_extras
-from deepfake_jax.media.xmp import read_source_type, read_video_xmp
+from deepfake_jax.media.xmp import read_source_type
+from deepfake_jax.media.xmp_in_films import read_film_xmp
 from deepfake_jax.provenance.credential_reader import SYNTHETIC
 
 _KEYS = ("synthetic", "digital_source_type", "tool", "credential", "watermark")
@@ -74,4 +75,4 @@ def _read_video(path: Path) -> tuple[bytes, dict[str, str]]:
             tags = {name.lower(): text for name, text in container.metadata.items()}
     except (FFmpegError, OSError, ValueError):
         pass
-    return read_video_xmp(path), tags
+    return read_film_xmp(path), tags

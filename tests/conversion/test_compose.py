@@ -15,13 +15,15 @@ from deepfake_jax.conversion.compose import (
     put_pixels,
 )
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
+from deepfake_jax.conversion.marking import make_marks
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog, FaceLogError
 from deepfake_jax.convert_config import COLORS, ConvertConfig
 from deepfake_jax.files import ForeignFilesError
-from deepfake_jax.media.pictures import read_picture
+from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
+from deepfake_jax.provenance.verify import verify_files
 
 PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
 
@@ -172,6 +174,19 @@ def test_faces_are_saved_for_compositing_elsewhere(tmp_path):
     # The crop's middle is the face's, 100 pixels from the edge of its picture.
     middle = matrix[:, :2] @ [31.5, 31.5] + matrix[:, 2]
     np.testing.assert_allclose(middle, [40 + 99.6, 20 + 99.6], atol=0.5)
+
+
+def test_saved_faces_say_that_they_are_synthetic(tmp_path):
+    source = tmp_path / "source.png"
+    write_picture(source, np.full((8, 8, 3), 9, np.uint8))
+    marks = make_marks(PLAIN, source, model_hash="ab" * 32, model_step=1)
+    (swapped,) = paint(77, PLAIN).swap([(make_native(), [place(40, 20, 200)])])
+    with FaceLog(tmp_path / "faces", overwrite=False, marks=marks) as log:
+        log.add(swapped, [finish_face(face, PLAIN) for face in swapped.faces])
+    (found,) = verify_files([tmp_path / "faces" / "000000_000_face.png"]).files
+    assert found.credential.status == "valid" and found.credential.synthetic
+    assert found.metadata.source_type == "compositeWithTrainedAlgorithmicMedia"
+    assert (read_picture(tmp_path / "faces" / "000000_000_face.png") == 77).all()
 
 
 def test_saved_faces_take_the_place_of_earlier_ones_and_of_nothing_else(tmp_path):

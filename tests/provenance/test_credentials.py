@@ -1,11 +1,13 @@
 """Credentials: whole files of all kinds are valid, changed ones are not."""
 
 import datetime
+import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import c2pa
 import numpy as np
@@ -15,18 +17,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from deepfake_jax.files import lock_output, write_whole
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.outputs import open_writer
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.provenance import own_key
-from deepfake_jax.provenance.credential_reader import read_credential
+from deepfake_jax.provenance.credential_reader import find_mime, read_credential
 from deepfake_jax.provenance.credentials import (
+    OTHER,
     Seal,
     credential_path,
     make_context,
 )
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, make_provenance
-from deepfake_jax.provenance.manifest import Statement
+from deepfake_jax.provenance.manifest import Statement, make_manifest
 from deepfake_jax.provenance.own_key import load_own_key
 from deepfake_jax.provenance.signing_keys import (
     SigningError,
@@ -45,6 +49,7 @@ FACTS = make_provenance(
     direction="a_to_b",
 )
 VIDEOS = ("mp4", "m4v", "mov", "mkv", "webm", "gif")
+MOVING = ("moving.webp", "moving.png")
 PICTURES = ("png", "jpg", "jpeg", "jfif", "webp", "avif", "bmp", "tif", "tiff")
 
 
@@ -58,12 +63,15 @@ def seal(key: SigningKey) -> Seal:
     return Seal(Statement(facts=FACTS, watermark=0xDF123456), key)
 
 
-def write_signed(path: Path, seal: Seal | None, *, count: int = 6) -> Path:
+def write_signed(
+    path: Path, seal: Any, *, count: int = 6, overwrite: bool = False
+) -> Path:
     """A small output as a conversion writes it."""
     rng = np.random.default_rng(5)
     frames = rng.integers(0, 255, (count, 48, 64, 3), np.uint8)
-    if path.suffix[1:] in PICTURES:
-        write_picture(path, frames[0], source_type=DIGITAL_SOURCE_TYPE, seal=seal)
+    if path.suffix[1:] in PICTURES and "moving" not in path.name:
+        kind = DIGITAL_SOURCE_TYPE
+        write_picture(path, frames[0], source_type=kind, seal=seal, overwrite=overwrite)
         return path
     codec = "vp9" if path.suffix == ".webm" else "h264"
     spec = OutputSpec(
@@ -73,6 +81,7 @@ def write_signed(path: Path, seal: Seal | None, *, count: int = 6) -> Path:
         time_base=Fraction(1, 25),
         codec=codec,
         seal=seal,
+        overwrite=overwrite,
     )
     with open_writer(spec) as writer:
         for pts, frame in enumerate(frames):
@@ -80,7 +89,7 @@ def write_signed(path: Path, seal: Seal | None, *, count: int = 6) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [*VIDEOS, *PICTURES])
+@pytest.mark.parametrize("suffix", [*VIDEOS, *MOVING, *PICTURES])
 def test_every_kind_of_output_is_signed_and_valid(
     tmp_path: Path, seal: Seal, suffix: str
 ):
@@ -92,9 +101,62 @@ def test_every_kind_of_output_is_signed_and_valid(
     assert found.credential.identifier == seal.statement.identifier
     beside = credential_path(path)
     assert beside.exists() == (suffix in ("mkv", "webm", "bmp"))
-    if suffix not in ("mkv", "webm", "bmp", "gif"):
+    if suffix not in ("mkv", "webm", "bmp"):
         assert found.metadata.source_type == "compositeWithTrainedAlgorithmicMedia"
     assert {p.name for p in tmp_path.iterdir()} <= {path.name, beside.name}
+    # C2PA's own reader, which sees all of the file.
+    given = {"manifest_data": beside.read_bytes()} if beside.exists() else {}
+    with make_context() as context, path.open("rb") as file:
+        with c2pa.Reader(find_mime(path), file, context=context, **given) as reader:
+            assert reader.get_validation_state() == "Valid"
+            store = json.loads(reader.json())
+    wrong = store["validation_results"]["activeManifest"]["failure"]
+    assert [each["code"] for each in wrong] == ["signingCredential.untrusted"]
+
+
+def test_a_credential_of_other_programs_beside_a_file_is_read(tmp_path, seal, key):
+    """Their hash may be another, or leave a part out: then C2PA itself has to look."""
+    path = write_signed(tmp_path / "out.mkv", None)
+    manifest = make_manifest(seal.statement, OTHER)
+    with make_context() as context, c2pa.Builder(manifest, context) as builder:
+        builder.set_no_embed()
+        signer = c2pa.Signer.from_callback(
+            key.sign, c2pa.C2paSigningAlg[key.algorithm.upper()], key.chain, None
+        )
+        with path.open("rb") as file, signer:
+            theirs = builder.sign(signer, OTHER, file, io.BytesIO())
+    path.with_suffix(".c2pa").write_bytes(theirs)
+    assert read_credential(path).status == "valid"
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert read_credential(path).codes == ("assertion.dataHash.mismatch",)
+    assert read_credential(path).status == "tampered"
+    path.with_suffix(".c2pa").write_bytes(theirs[:-40])
+    assert read_credential(path).status == "unreadable"
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "bmp"])
+def test_an_older_credential_stays_when_a_new_file_fails(tmp_path, seal, suffix):
+    path = write_signed(tmp_path / f"out.{suffix}", seal)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert len(before) == 2
+    with pytest.raises(ValueError, match="exists"):
+        write_signed(path, seal)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    with pytest.raises(RuntimeError), write_whole(path, overwrite=True) as partial:
+        partial.write_bytes(b"new")
+        seal(partial, path)
+        assert credential_path(partial).exists()
+        raise RuntimeError
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    # What a killed process left goes with the next one that writes this output.
+    dead = tmp_path / f".out.{10**8}-0123abcd.partial.{suffix}"
+    for left in (dead, credential_path(dead)):
+        left.write_bytes(b"")
+    with lock_output(path):
+        assert {p.name for p in tmp_path.iterdir()} - before.keys() == {
+            f".out.{suffix}.lock"
+        }
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "gif", "png", "jpg", "webp"])
