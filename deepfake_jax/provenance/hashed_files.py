@@ -22,15 +22,16 @@ _FORMAT = b"c2pa"  # as the credential is, made for no format
 _Bytes = ctypes.POINTER(ctypes.c_ubyte)
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 # The wheel's library has these, and its Python no names for them.
+_library: Any = binding._lib
 _reserve = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.POINTER(_Bytes)),
-)(("c2pa_builder_data_hashed_placeholder", binding._lib))
+)(("c2pa_builder_data_hashed_placeholder", _library))
 _sign = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p),
     *(ctypes.c_void_p, ctypes.POINTER(_Bytes)),
-)(("c2pa_builder_sign_data_hashed_embeddable", binding._lib))
+)(("c2pa_builder_sign_data_hashed_embeddable", _library))
 
 
 def hash_pieces(path: Path, algorithm: str = "sha256") -> bytes:
@@ -45,7 +46,7 @@ def sign_hash(builder: c2pa.Builder, signer: c2pa.Signer, digest: bytes) -> byte
     Raises:
         c2pa.C2paError: the signer failed, or the credential is none that is taken.
     """
-    handle = ctypes.cast(builder._handle, ctypes.c_void_p)
+    handle, by = _point_to(builder), _point_to(signer)
     _take(lambda found: _reserve(handle, signer.reserve_size(), _FORMAT, found))
     said = {
         "exclusions": [],
@@ -55,8 +56,11 @@ def sign_hash(builder: c2pa.Builder, signer: c2pa.Signer, digest: bytes) -> byte
         "pad": "",
     }
     text = json.dumps(said).encode()
-    by = ctypes.cast(signer._handle, ctypes.c_void_p)
     return _take(lambda found: _sign(handle, by, text, _FORMAT, None, found))
+
+
+def _point_to(owner: Any) -> ctypes.c_void_p:
+    return ctypes.cast(owner._handle, ctypes.c_void_p)
 
 
 def _take(call: Any) -> bytes:
@@ -69,7 +73,7 @@ def _take(call: Any) -> bytes:
     try:
         return ctypes.string_at(found, count)
     finally:
-        binding._lib.c2pa_free(found)
+        _library.c2pa_free(found)
 
 
 def read_without(manifest: bytes, mime: str, context: c2pa.Context) -> c2pa.Reader:

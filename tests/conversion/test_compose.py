@@ -194,8 +194,8 @@ def test_saved_faces_take_the_place_of_earlier_ones_and_of_nothing_else(tmp_path
     moments = [replace(make_native(), index=index) for index in range(3)]
     frames = paint(77, PLAIN).swap([(t, [place(40, 20, 200)]) for t in moments])
 
-    def save(count: int, **options: bool) -> list[str]:
-        with FaceLog(folder, **options) as log:
+    def save(count: int, *, overwrite: bool) -> list[str]:
+        with FaceLog(folder, overwrite=overwrite) as log:
             for frame in frames[:count]:
                 log.add(frame, [finish_face(face, PLAIN) for face in frame.faces])
         return sorted(path.name for path in folder.iterdir())
