@@ -43,6 +43,11 @@ class ModelConfig:
     faster one on this machine's CPU, measured once; a run keeps what it began with."""
     align_codes: bool = False
     """Swaps move the codes of one person's faces to where the other's lie."""
+    expression: Annotated[float, Field(ge=0.5, le=2)] = 1.0
+    """Where codes are aligned: how far swaps take expression and pose for how far they
+    were found. What a decoder draws lies nearer to the middle than it should."""
+    mouth: Annotated[float, Field(ge=0.5, le=3)] = 1.0
+    """The same of how far the mouth opens, beside that."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

@@ -17,7 +17,9 @@ from deepfake_jax.types import SIDES, Side
 
 def make_swap(name: Any, *, align: bool = True, to: Side = "b") -> Swap:
     """A network with parameters none of which is zero."""
-    config = ModelConfig(name=name, width=8, align_codes=align)
+    config = ModelConfig(
+        name=name, width=8, align_codes=align, expression=1.2, mouth=1.5
+    )
     model = make_autoencoder(config)
     rng = np.random.default_rng(5)
 
@@ -29,8 +31,10 @@ def make_swap(name: Any, *, align: bool = True, to: Side = "b") -> Swap:
     if align:
         numbers = params.statistics["a"].mean.shape[0]
         draw = [rng.normal(size=numbers).astype(np.float32) for _ in range(4)]
+        readout = jnp.asarray(rng.normal(size=(numbers, 102)), jnp.float32)
         params = replace(
             params,
+            network=replace(params.network, readout=readout),
             statistics={
                 side: CodeStatistics(jnp.asarray(mean), jnp.asarray(spread**2))
                 for side, mean, spread in zip(SIDES, draw[:2], draw[2:], strict=True)

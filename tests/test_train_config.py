@@ -41,6 +41,8 @@ BAD = [
     ("model.width", [0, 7, 33, 2048, "wide", 32.5, None]),
     ("model.precision", ["float16", 32]),
     ("model.align_codes", ["perhaps", None]),
+    ("model.expression", [0.4, 2.1, "more"]),
+    ("model.mouth", [0.4, 3.1, "open"]),
     ("augment.rotation", [-1, "much", None, float("nan")]),
     ("augment.zoom", [-0.1, 1.0]),
     ("augment.shift", [-0.1, 1.5]),

@@ -9,6 +9,7 @@ source did. The numbers come from networks that no loss and no search uses, see
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -127,7 +128,7 @@ def read_parts(mesh: Mesh, eyes: Eyes) -> dict[str, float]:
     down = np.array([-right[1], right[0]])
     lips, corners = mesh[list(_LIPS)], mesh[list(_CORNERS)]
     pose = estimate_pose(mesh[MESH_TO_68])
-    lids, gazes, brows = zip(*map(_read_eye, eyes), strict=True)
+    lids, gazes, brows = zip(*map(read_eye, eyes), strict=True)
     return {
         "mouth_opening": float((lips[1] - lips[0]) @ down) / unit,
         "mouth_width": float((corners[1] - corners[0]) @ right) / unit,
@@ -142,8 +143,22 @@ def read_parts(mesh: Mesh, eyes: Eyes) -> dict[str, float]:
     }
 
 
-def _read_eye(eye: Float64[np.ndarray, "76 2"]) -> tuple[float, float, float]:
-    """Opening, the iris's way to the outer corner, and the brow's height."""
+class EyeReading(NamedTuple):
+    """What an eye does, in shares of its width.
+
+    Attributes:
+        opening: distance of its lids.
+        gaze: of the iris from the middle, to the outer corner.
+        brow: height of the brow above the middle.
+    """
+
+    opening: float
+    gaze: float
+    brow: float
+
+
+def read_eye(eye: Float64[np.ndarray, "76 2"]) -> EyeReading:
+    """Reads one eye of `judging_networks.make_eye_network`."""
     axis = eye[_OUTER] - eye[_INNER]
     width = float(np.linalg.norm(axis))
     axis = axis / width
@@ -151,10 +166,10 @@ def _read_eye(eye: Float64[np.ndarray, "76 2"]) -> tuple[float, float, float]:
     normal = np.array([-axis[1], axis[0]])
     lids = eye[_LOWER].mean(0) - eye[_UPPER].mean(0)
     brow = eye[_BROW].mean(0) - middle
-    return (
-        abs(float(lids @ normal)) / width,
-        float((eye[_IRIS] - middle) @ axis) / width,
-        abs(float(brow @ normal)) / width,
+    return EyeReading(
+        opening=abs(float(lids @ normal)) / width,
+        gaze=float((eye[_IRIS] - middle) @ axis) / width,
+        brow=abs(float(brow @ normal)) / width,
     )
 
 

@@ -5,6 +5,7 @@ Beside the network it has what `swap_faces` does: codes moved to where the targe
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.export.onnx_graph import Graph
@@ -14,9 +15,8 @@ from deepfake_jax.export.onnx_networks import (
     add_decoder,
     add_widen,
 )
-from deepfake_jax.models import autoencoder
 from deepfake_jax.models.autoencoder import Autoencoder
-from deepfake_jax.models.network import CodeStatistics, SwapParams
+from deepfake_jax.models.network import SwapParams
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import Side, other_side
 
@@ -54,25 +54,17 @@ def add_swap(graph: Graph, swap: Swap, crops: str) -> DrawnNames:
     network = swap.params.network
     vectors = add_compress(graph, swap.config, network.encoder, crops)
     if swap.model.align_codes:
-        known = swap.params.statistics
-        vectors = _add_move(graph, vectors, known[swap.source], known[swap.to])
+        vectors = _add_move(graph, vectors, swap)
     code = add_widen(graph, swap.config, network.encoder, vectors)
     decoder = network.decoders[swap.to]
     return add_decoder(graph, decoder, code, masked=swap.model.masked)
 
 
-def _add_move(
-    graph: Graph, vectors: str, source: CodeStatistics, target: CodeStatistics
-) -> str:
-    """`autoencoder.move_codes` as one product and one sum."""
-    here, there = (
-        {name: np.asarray(part, np.float64) for name, part in vars(each).items()}
-        for each in (source, target)
-    )
-    least, most = autoencoder._LEAST, autoencoder._MOST_SCALE
-    scale = np.sqrt((there["variance"] + least) / (here["variance"] + least))
-    scale = np.clip(scale, 1 / most, most)
-    share = autoencoder._MOVED
-    offset = share * (there["mean"] - here["mean"] * scale)
-    scaled = graph.apply("Mul", vectors, graph.constant(1 - share + share * scale))
-    return graph.apply("Add", scaled, graph.constant(offset))
+def _add_move(graph: Graph, vectors: str, swap: Swap) -> str:
+    """`Autoencoder.move` as one product and one sum: it is an affine map."""
+    size = len(swap.params.statistics["a"].mean)
+    ends = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size)])
+    moved = swap.model.move(swap.params, ends, source=swap.source, to=swap.to)
+    offset, *rows = np.asarray(moved, np.float64)
+    product = graph.apply("MatMul", vectors, graph.constant(np.array(rows) - offset))
+    return graph.apply("Add", product, graph.constant(offset))

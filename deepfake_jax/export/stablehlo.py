@@ -85,7 +85,8 @@ def _take_parts(swap: Swap) -> SwapParams:
     """What one direction needs, without pictures."""
     params = swap.params
     decoders: dict[Side, Params] = {swap.to: params.network.decoders[swap.to]}
-    network = Network(decoders, params.network.encoder)
+    own = params.network
+    network = Network(decoders, own.encoder, own.readout)
     return SwapParams(network, params.statistics)
 
 

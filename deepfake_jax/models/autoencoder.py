@@ -3,15 +3,9 @@
 It holds no parameters: these are a `Network`, in which every function is pure. Faces
 are float32 in [0, 1], NHWC.
 
-Nothing in the training makes the codes of A's and of B's faces alike: the encoder may
-tell who it sees, and a decoder then gets codes that it has never learned from. For
-networks that align codes, `CodeStatistics` follow the bottleneck's vectors of each
-side, and a swap moves the source's towards the target's, number by number.
-
-Reference:
-    Sun and Saenko 2016, "Deep CORAL", of the same idea with whole covariances; Huang
-    and Belongie 2017, "Arbitrary style transfer in real-time with adaptive instance
-    normalization", equation 8, of moving mean and variance alone.
+Nothing in the training makes the codes of A's and of B's faces alike. For networks that
+align codes, `CodeStatistics` follow the bottleneck's vectors of each side, and a swap
+moves the source's towards the target's, see `code_moves`.
 """
 
 import math
@@ -24,22 +18,17 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from deepfake_jax.models import deep, lite, lite128, original
+from deepfake_jax.models.code_moves import move_codes
 from deepfake_jax.models.network import (
     CodeStatistics,
     Network,
+    SwapParams,
     network_from_tree,
     network_to_tree,
 )
 from deepfake_jax.models.subpixels import start_alike
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import SIDES, Side
-
-# Shares of the way, identity transfer (mean of both directions) and expression error of
-# the two clips' held-out faces after 2,200 steps of `lite`: 0, 0.51, 0.076; 0.5, 0.54,
-# 0.086; 0.7, 0.57, 0.091; 1, 0.60, 0.099.
-_MOVED = 0.7
-_MOST_SCALE = 1.5
-_LEAST = 1e-5  # variance; of a number of the code that is always the same
 
 
 class Drawing(NamedTuple):
@@ -64,6 +53,8 @@ class Autoencoder:
         crop_size: side of the crops in pixels.
         align_codes: whether swaps move the source's codes to the target's; the encoder
             then has the methods ``compress`` and ``widen``.
+        expression: see `code_moves.move_codes`.
+        mouth: likewise.
         masked: whether the decoder draws a mask, too: it then gives crops and logits,
             and kernels start alike within blocks of pixels, see `subpixels`.
     """
@@ -73,6 +64,8 @@ class Autoencoder:
     crop_size: int
     align_codes: bool = False
     masked: bool = False
+    expression: float = 1.0
+    mouth: float = 1.0
 
     def init(self, key: PRNGKeyArray) -> Network:
         """Draws the parameters of the encoder and of both decoders, float32.
@@ -151,6 +144,24 @@ class Autoencoder:
         variables = {"params": network.encoder}
         return jnp.asarray(self.encoder.apply(variables, vectors, method="widen"))
 
+    def move(
+        self,
+        params: SwapParams,
+        vectors: Float[Array, "n d"],
+        *,
+        source: Side,
+        to: Side,
+    ) -> Float[Array, "n d"]:
+        """The bottleneck's vectors of `source`'s faces to where those of `to` lie."""
+        return move_codes(
+            vectors,
+            params.statistics[source],
+            params.statistics[to],
+            expression=self.expression,
+            mouth=self.mouth,
+            readout=params.network.readout,
+        )
+
     def decode(
         self, network: Network, code: Float[Array, "n ch cw c"], side: Side
     ) -> Float32[Array, "n h w 3"]:
@@ -192,51 +203,32 @@ class Autoencoder:
         return replace(self, decoder=decoder, crop_size=crop_size)
 
 
-def move_codes(
-    vectors: Float[Array, "n d"],
-    source: CodeStatistics,
-    target: CodeStatistics,
-) -> Float[Array, "n d"]:
-    """Moves vectors of the source's moments most of the way to those of the target.
-
-    All the way gives a little more of the target's person and takes away expression:
-    the two people did not make the same faces. No number is scaled by more than 1.5
-    either way: the codes of a few faces hardly vary, and a swap to them would hardly
-    move.
-
-    Args:
-        vectors: of the source's faces.
-        source: of all its faces.
-        target: likewise.
-    """
-    scale = jnp.sqrt((target.variance + _LEAST) / (source.variance + _LEAST))
-    scale = jnp.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE)
-    start = vectors.astype(jnp.float32)
-    end = (start - source.mean[None]) * scale[None] + target.mean[None]
-    return (start + _MOVED * (end - start)).astype(vectors.dtype)
-
-
 def make_autoencoder(config: ModelConfig) -> Autoencoder:
     """Builds the network that a config names; `auto` that is not settled is float32."""
     asked = config.precision
     dtype = jnp.dtype("float32" if asked == "auto" else asked)
-    width, align_codes = config.width, config.align_codes
+    width = config.width
+    moving = {
+        "align_codes": config.align_codes,
+        "expression": config.expression,
+        "mouth": config.mouth,
+    }
     if config.name in deep.PLANS:
         plan = deep.PLANS[config.name]
         return Autoencoder(
             encoder=deep.Encoder(width, sees=plan.sees, dtype=dtype),
             decoder=deep.Decoder(width, levels=plan.levels, dtype=dtype),
             crop_size=plan.crop_size,
-            align_codes=align_codes,
             masked=True,
+            **moving,
         )
     network = {"original": original, "lite": lite, "lite128": lite128}[config.name]
     return Autoencoder(
         encoder=network.Encoder(width=width, dtype=dtype),
         decoder=network.Decoder(width=width, dtype=dtype),
         crop_size=network.CROP_SIZE,
-        align_codes=align_codes,
         masked=network is lite128,
+        **moving,
     )
 
 

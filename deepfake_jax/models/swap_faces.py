@@ -5,7 +5,7 @@ Faces are float32 in [0, 1], NHWC, aligned and cropped as the training targets w
 
 from jaxtyping import Array, Float, Float32
 
-from deepfake_jax.models.autoencoder import Autoencoder, move_codes
+from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.network import SwapParams
 from deepfake_jax.types import Side, other_side
 
@@ -49,5 +49,5 @@ def encode_swap(
     They are moved to where those of `to` lie. For networks that align codes.
     """
     vectors = model.compress(params.network, faces)
-    moved = move_codes(vectors, params.statistics[source], params.statistics[to])
+    moved = model.move(params, vectors, source=source, to=to)
     return model.widen(params.network, moved)

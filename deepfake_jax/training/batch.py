@@ -25,6 +25,8 @@ class Pair:
             where nobody asks.
         mask: [n, h, w, 3], where the targets' face, eyes and mouth are, uint8 or
             float32 in [0, 1], see `face_masks`; None where nobody asks.
+        weight: [n], how much a face counts in the moments of codes, 1 on average, see
+            `overlap_weights`; None where all count alike.
         swapped: [n, h, w, 3], the targets as a teacher swaps them; None without one.
     """
 
@@ -32,6 +34,7 @@ class Pair:
     target: Any
     shape: Any = None
     mask: Any = None
+    weight: Any = None
     swapped: Any = None
 
 

@@ -36,6 +36,7 @@ def make_batch(
     chances: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None = None,
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
+    weights: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
 
@@ -54,6 +55,8 @@ def make_batch(
         chances: of each of these, to be drawn; all alike if None.
         landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
         masks: of all faces; targets then have theirs, see `face_masks`.
+        weights: of all faces, with the sum 1; pairs then have theirs, whatever chance
+            they were drawn by, and shapes are seen from weighted means.
     """
     batch: Batch = {}
     crop_size = crop_size // 2 if step < half_steps else crop_size
@@ -75,12 +78,18 @@ def make_batch(
             **_amounts_at(augment, step),
         )
         warped, target = apply_cuts(own, chosen[share], grids[share], crop_size)
-        shape, mask = None, None
+        shape, mask, weight = None, None, None
+        known = None if weights is None else weights[side]
         if landmarks is not None:
-            shape = cut_shapes(landmarks[side], chosen[share], grids[share, 1])
+            shape = cut_shapes(
+                landmarks[side], chosen[share], grids[share, 1], weights=known
+            )
         if masks is not None:
             mask = cut_masks(masks[side], chosen[share], grids[share, 1], crop_size)
-        batch[side] = Pair(warped, target, shape, mask)
+        if known is not None:
+            chance = 1 / len(usable) if chances is None else chances[side][drawn]
+            weight = (known[chosen] / chance)[share].astype(np.float32)
+        batch[side] = Pair(warped, target, shape, mask, weight)
     return batch
 
 
@@ -124,6 +133,8 @@ def cut_shapes(
     landmarks: Float64[np.ndarray, "n p 2"],
     chosen: Int64[np.ndarray, "k"],
     grids: Float64[np.ndarray, "k 5 5 2"],
+    *,
+    weights: Float64[np.ndarray, "n"] | None = None,
 ) -> Float32[np.ndarray, "k m"]:
     """Shapes of the faces in some targets, with how each target was turned and moved.
 
@@ -131,6 +142,8 @@ def cut_shapes(
         landmarks: of all of a person's faces.
         chosen: which faces the targets are cut from.
         grids: of the targets, see `augment.draw_cuts`.
+        weights: of all faces in the person's mean shape, with the sum 1; None weighs
+            them alike.
 
     Returns:
         x and y of each landmark, as shares of the targets' side; of 68 the 51
@@ -139,7 +152,7 @@ def cut_shapes(
     moved, mirrored = cut_landmarks(landmarks[chosen], grids)
     partners = list(MIRRORED[landmarks.shape[1]])
     moved[mirrored] = moved[mirrored][:, partners]
-    middle = landmarks.mean(axis=0) - (FACE_SIZE - 1) / 2
+    middle = np.average(landmarks, axis=0, weights=weights) - (FACE_SIZE - 1) / 2
     # Of the person and of the mirror image alike, or codes would have to tell them.
     middle = (middle + middle[partners] * [-1, 1]) / 2
     shapes = moved - 0.5 - middle / (COVERAGE * FACE_SIZE)

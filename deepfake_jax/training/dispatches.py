@@ -59,6 +59,7 @@ def _load(session: Session) -> Generator[Batch]:
         landmarks=session.landmarks,
         chances=session.chances,
         masks=session.masks,
+        weights=session.weights,
         half_steps=config.half_steps,
     )
 

@@ -1,7 +1,7 @@
 """What the network makes of a batch: codes, and how far drawn faces are off."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from deepfake_jax.models import losses
-from deepfake_jax.models.autoencoder import move_codes
-from deepfake_jax.models.network import Network
+from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.train_config import LossConfig
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.state import TrainState
@@ -91,10 +90,12 @@ def draw_other(
     """Every so many faces of a batch as the other person's decoder draws them."""
     part = forward.code[source][::every]
     if forward.vectors:
-        # The moments are those of the state; no gradient reaches them.
-        known = state.statistics
+        # The moments are those of the state, and the readout has a loss of its own; no
+        # gradient reaches them.
+        readout = jax.lax.stop_gradient(forward.network.readout)
+        params = SwapParams(replace(forward.network, readout=readout), state.statistics)
         vectors = forward.vectors[source][::every]
-        moved = move_codes(vectors, known[source], known[to])
+        moved = state.model.move(params, vectors, source=source, to=to)
         part = state.model.widen(forward.network, moved)
     return state.model.decode(forward.network, part, to)
 

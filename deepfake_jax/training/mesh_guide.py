@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.imaging.align import crop_faces
@@ -22,13 +22,17 @@ _SIZE = 128  # pixels of their crops
 
 
 def make_mesh_guide(
-    sets: Mapping[Side, FaceSet], among: Mapping[Side, Int[np.ndarray, "_"]]
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
+    weights: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
 ) -> MeshGuide:
     """Reads the face mesh and measures both people's mean landmarks with it.
 
     Args:
         sets: of both sides.
         among: which of them are trained on; some spread over these are measured.
+        weights: of all faces in the mean, see `overlap_weights`; None weighs those that
+            are trained on alike.
 
     Raises:
         AssetError: the mesh's file can be neither found nor fetched.
@@ -38,7 +42,9 @@ def make_mesh_guide(
     middles: dict[Side, Any] = {}
     for side in SIDES:
         own = among[side]
-        picked = own[np.linspace(0, len(own) - 1, _MEASURED).round().astype(int)]
+        ends = np.cumsum(np.ones(len(own)) if weights is None else weights[side][own])
+        steps = (np.arange(_MEASURED) + 0.5) / _MEASURED
+        picked = own[np.searchsorted(ends, steps * ends[-1])]
         crops = crop_faces(np.asarray(sets[side].faces[picked]), _SIZE)
         middles[side] = measure(network, jnp.asarray(crops, jnp.float32) / 255)
     return MeshGuide(network, middles)

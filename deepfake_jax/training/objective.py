@@ -50,10 +50,14 @@ def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
 
 
 class Moments(NamedTuple):
-    """Of a batch's codes of one side: means of each number, and of its square."""
+    """Of a batch's codes of one side: means of each number, of its square, and of 1.
+
+    Each times what its face weighs, so that those of several devices can be averaged.
+    """
 
     mean: Array
     square: Array
+    weight: Array
 
 
 Loss = Callable[[Forward, Batch, TrainState], tuple[Array, Metrics]]
@@ -92,7 +96,7 @@ def sum_losses(
     terms = [loss(forward, batch, state) for loss in choose_losses(batch, state)]
     total = sum((value for value, _ in terms), start=jnp.zeros(()))
     metrics = {name: value for _, more in terms for name, value in more.items()}
-    return total, (metrics, _take_moments(forward.vectors))
+    return total, (metrics, _take_moments(forward.vectors, batch))
 
 
 def reconstruct(
@@ -170,9 +174,15 @@ def _repeat(array: Array, count: int) -> Array:
     return jnp.broadcast_to(array, (count, *array.shape))
 
 
-def _take_moments(vectors: dict[Side, Array]) -> dict[Side, Moments]:
+def _take_moments(vectors: dict[Side, Array], batch: Batch) -> dict[Side, Moments]:
     moments: dict[Side, Moments] = {}
     for side, own in vectors.items():
         own = jax.lax.stop_gradient(own).astype(jnp.float32)
-        moments[side] = Moments(own.mean(0), jnp.square(own).mean(0))
+        weights = batch[side].weight
+        if weights is None:
+            weights = jnp.ones(len(own), jnp.float32)
+        counted = weights[:, None] * own
+        moments[side] = Moments(
+            counted.mean(0), (counted * own).mean(0), weights.mean()
+        )
     return moments

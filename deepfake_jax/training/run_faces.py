@@ -20,6 +20,7 @@ from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.training.face_masks import draw_face_masks
+from deepfake_jax.training.overlap_weights import weigh_alike
 from deepfake_jax.training.rare_faces import weigh_rare
 from deepfake_jax.training.teacher import TeacherRun
 from deepfake_jax.types import Side
@@ -192,6 +193,28 @@ def find_chances(
         share = config.rare_share
         chances[side] = share * rarity + (1 - share) / len(rarity)
     return chances
+
+
+def find_weights(
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    among: Mapping[Side, Int[np.ndarray, "_"]],
+) -> dict[Side, Float64[np.ndarray, "_"]] | None:
+    """How much each face counts where codes of both people are compared.
+
+    None where a run does not align codes, or a face has no 68 landmarks.
+
+    Args:
+        config: the run's.
+        sets: of both sides.
+        among: which faces are trained on.
+    """
+    if not config.model.align_codes:
+        return None
+    landmarks = stack_landmarks({side: faces.records for side, faces in sets.items()})
+    if landmarks is None or any(own.shape[1] != 68 for own in landmarks.values()):
+        return None
+    return weigh_alike(sets, landmarks, among)
 
 
 def find_masks(

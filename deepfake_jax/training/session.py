@@ -47,6 +47,7 @@ from deepfake_jax.training.run_faces import (
     find_chances,
     find_landmarks,
     find_masks,
+    find_weights,
     record_split,
     split_faces,
 )
@@ -86,6 +87,8 @@ class Session:
             None.
         landmarks: of all faces, where a run learns their shapes, or None.
         masks: likewise, where the loss weighs parts of the face.
+        weights: likewise, of how much each counts in the moments of codes, where these
+            are aligned.
         gauge: measures held-out faces in the leader's process; None where there are
             none or nobody asked.
     """
@@ -103,6 +106,7 @@ class Session:
     chances: Mapping[Side, Float64[np.ndarray, "_"]] | None
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None
+    weights: Mapping[Side, Float64[np.ndarray, "_"]] | None
     gauge: Gauge | None
 
 
@@ -203,8 +207,9 @@ def _begin(
     among: dict[Side, np.ndarray] = {side: splits[side].train for side in SIDES}
     facts = describe_run(config, sets, among, teacher)
     state = start_with(init_state(jax.random.key(config.seed), config), start)
+    weights = find_weights(config, sets, among)
     if config.loss.mesh_weight:
-        state = replace(state, mesh=make_mesh_guide(sets, among))
+        state = replace(state, mesh=make_mesh_guide(sets, among, weights))
     state, facts = _go_on(run, state, facts)
     judged = config.judge_every and all(len(split.held) for split in splits.values())
     if config.until and not judged:
@@ -227,6 +232,7 @@ def _begin(
         landmarks=find_landmarks(config, sets),
         chances=find_chances(config, sets, among),
         masks=find_masks(config, sets),
+        weights=weights,
         gauge=(
             Gauge(state.model, sets, splits, facts)
             if judged and devices.leads

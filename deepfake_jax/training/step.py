@@ -35,6 +35,7 @@ Device = Any  # jax.Device is a variable to type checkers
 Step = Callable[..., tuple[TrainState, Metrics]]
 # Of the running moments of codes: they follow the parameters, which change.
 _CODES_DECAY = 0.98
+_NO_WEIGHT = 1e-12  # of a batch of faces none of which counts
 
 
 def train_step(
@@ -113,15 +114,20 @@ def _new_share(state: TrainState, decay: float) -> Array:
 def _follow_codes(
     state: TrainState, moments: dict[Side, Moments]
 ) -> dict[Side, CodeStatistics]:
-    """The running moments of both sides' codes, after a batch's."""
-    share = _new_share(state, _CODES_DECAY)
+    """The running moments of both sides' codes, after a batch's.
+
+    A batch of faces that hardly count moves them hardly.
+    """
     followed: dict[Side, CodeStatistics] = {}
     for side, batch in moments.items():
+        share = _new_share(state, _CODES_DECAY) * jnp.minimum(batch.weight, 1)
         known = state.statistics[side]
-        apart = batch.mean - known.mean
+        weight = jnp.maximum(batch.weight, _NO_WEIGHT)
+        middle, square = batch.mean / weight, batch.square / weight
+        apart = middle - known.mean
         mean = known.mean + share * apart
         # About the running mean, for a batch's own would miss how means vary.
-        spread = batch.square - jnp.square(batch.mean)
+        spread = square - jnp.square(middle)
         spread = spread + (1 - share) * jnp.square(apart)
         variance = known.variance + share * (spread - known.variance)
         followed[side] = CodeStatistics(mean, variance)

@@ -80,6 +80,15 @@ def test_shape_is_zero_for_the_mean_face_and_not_for_others(rng: np.random.Gener
     assert mirrored[1, 54 - 17, 1] == pytest.approx(-8 / 160)
 
 
+def test_shapes_are_seen_from_the_mean_of_faces_that_count(rng: np.random.Generator):
+    landmarks = draw_landmarks(rng, 4)
+    grids = draw_cuts(rng, 4, flip=0.0, **STILL)[:, 1]
+    double = cut_shapes(landmarks[[0, 0, 1]], np.array([0, 2]), grids[:2])
+    weights = np.array([2 / 3, 1 / 3, 0, 0])
+    found = cut_shapes(landmarks, np.array([0, 1]), grids[:2], weights=weights)
+    np.testing.assert_allclose(found, double, atol=1e-6)
+
+
 def test_shapes_move_with_the_target(rng: np.random.Generator):
     landmarks = draw_landmarks(rng, 5)
     amounts: dict[str, Any] = STILL | {"shift": 0.05}

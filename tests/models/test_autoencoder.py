@@ -12,8 +12,8 @@ import pytest
 from deepfake_jax.models.autoencoder import (
     Autoencoder,
     make_autoencoder,
-    move_codes,
 )
+from deepfake_jax.models.code_moves import move_codes
 from deepfake_jax.models.conv_blocks import pixel_shuffle
 from deepfake_jax.models.network import (
     CodeStatistics,
@@ -244,41 +244,6 @@ def aligned() -> SwapParams:
         for side in SIDES
     }
     return SwapParams(quick_jit(model.init)(jax.random.key(0)), statistics)
-
-
-def test_moved_codes_come_near_the_targets_moments(rng: np.random.Generator):
-    codes = {s: rng.normal(3 * i, 1 + i / 4, (200, 5)) for i, s in enumerate("ab")}
-    moments = {
-        side: CodeStatistics(
-            mean=jnp.asarray(own.mean(0), jnp.float32),
-            variance=jnp.asarray(own.var(0), jnp.float32),
-        )
-        for side, own in codes.items()
-    }
-    source = jnp.asarray(codes["a"], jnp.float32)
-    moved = np.asarray(move_codes(source, moments["a"], moments["b"]))
-    # Seven tenths of the way, of means and of deviations.
-    mean = 0.3 * codes["a"].mean(0) + 0.7 * codes["b"].mean(0)
-    deviation = 0.3 * codes["a"].std(0) + 0.7 * codes["b"].std(0)
-    np.testing.assert_allclose(moved.mean(0), mean, atol=1e-4)
-    np.testing.assert_allclose(moved.std(0), deviation, rtol=1e-3)
-    same = move_codes(source, moments["a"], moments["a"])
-    np.testing.assert_allclose(same, codes["a"], atol=1e-5)
-
-
-def test_codes_of_a_few_faces_do_not_freeze_a_swap():
-    source = CodeStatistics(jnp.zeros(3), jnp.ones(3))
-    frozen = CodeStatistics(jnp.full(3, 5.0), jnp.zeros(3))
-    moved = move_codes(jnp.eye(3), source, frozen)
-    expected = 0.3 * np.eye(3) + 0.7 * (5 + np.eye(3) / 1.5)
-    np.testing.assert_allclose(moved, expected, rtol=1e-6)
-
-
-def test_a_number_that_never_varies_is_only_moved():
-    still = CodeStatistics(jnp.ones(1), jnp.zeros(1))
-    other = CodeStatistics(jnp.full(1, 4.0), jnp.zeros(1))
-    moved = move_codes(jnp.full((2, 1), 1.5), still, other)
-    np.testing.assert_allclose(moved, 1.5 + 0.7 * 3, rtol=1e-6)
 
 
 def test_only_a_swap_moves_codes(aligned: SwapParams, inputs: jax.Array):

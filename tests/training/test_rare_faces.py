@@ -71,3 +71,27 @@ def test_faces_are_drawn_by_their_chances(rng: np.random.Generator):
     drawn = {side: np.asarray(batch[side].target)[:, 0, 0, 0] // 50 for side in SIDES}
     assert set(drawn["a"]) == {3, 4} and set(drawn["b"]) == {1}
     assert np.mean(drawn["a"] == 4) == pytest.approx(0.75, abs=0.07)
+
+
+def test_what_a_face_weighs_makes_up_for_its_chance(rng: np.random.Generator):
+    faces = rng.integers(0, 256, (5, 64, 64, 3), np.uint8)
+    for index, face in enumerate(faces):
+        face[:] = 50 * index
+    among = np.array([1, 3, 4])
+    weights = np.array([0.0, 0.5, 0.0, 0.1, 0.4])
+    batch = make_batch(
+        dict.fromkeys(SIDES, faces),
+        step=0,
+        among=dict.fromkeys(SIDES, among),
+        chances=dict.fromkeys(SIDES, np.array([0.2, 0.2, 0.6])),
+        weights=dict.fromkeys(SIDES, weights),
+        seed=0,
+        batch_size=2000,
+        crop_size=8,
+        augment=AugmentConfig(),
+    )
+    for pair in batch.values():
+        drawn = np.asarray(pair.target)[:, 0, 0, 0] // 50
+        for index in among:
+            share = np.mean(pair.weight * (drawn == index))
+            assert share == pytest.approx(weights[index], abs=0.05)

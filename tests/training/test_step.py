@@ -120,14 +120,38 @@ def test_running_moments_are_those_of_each_sides_codes():
     assert np.median(np.abs(found["a"].mean - codes.mean(0)) / deviation) > 0.4
 
 
-def test_four_devices_have_one_devices_moments():
+@pytest.mark.parametrize("weights", [None, [0.2, 1.4, 0.0, 2.0]])
+def test_four_devices_have_one_devices_moments(weights: list[float] | None):
     batch, state = make_batch(), aligned_state()
-    split = jax.tree.map(lambda part: part.reshape(4, 1, 64, 64, 3), batch)
+    if weights is not None:
+        own = np.array(weights, np.float32)
+        batch = {side: replace(pair, weight=own) for side, pair in batch.items()}
+    split = jax.tree.map(lambda part: part.reshape(4, 1, *part.shape[1:]), batch)
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state)
     spread, _ = pmap_step()(copies, split)
     single, _ = jit_step()(state, batch)
     first = jax.tree.map(lambda leaf: leaf[0], spread.statistics)
     np.testing.assert_allclose(flat(first), flat(single.statistics), rtol=1e-3)
+
+
+def test_moments_are_of_faces_that_count():
+    batch, state = make_batch(), aligned_state()
+    double = {
+        side: jax.tree.map(lambda part: part[[0, 0, 1]], pair)
+        for side, pair in batch.items()
+    }
+    weighed = {
+        side: replace(
+            jax.tree.map(lambda part: part[[0, 2, 1]], pair),
+            weight=np.array([2.0, 0.0, 1.0], np.float32),
+        )
+        for side, pair in batch.items()
+    }
+    found, expected = (
+        jit_step()(jax.tree.map(jnp.copy, state), each)[0].statistics
+        for each in (weighed, double)
+    )
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-4, atol=1e-6)
 
 
 # Updates that must not happen
