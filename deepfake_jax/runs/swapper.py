@@ -82,7 +82,9 @@ def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
     names: dict[Side, Side] = {_SOURCE: source, _TARGET: to}
     network, known = params.network, params.statistics
     parts = SwapParams(
-        network=Network({_TARGET: network.decoders[to]}, network.encoder),
+        network=Network(
+            {_TARGET: network.decoders[to]}, network.encoder, network.readout
+        ),
         statistics={name: known[side] for name, side in names.items() if known},
     )
     return jax.tree.map(jnp.asarray, parts)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import DIRECTIONS, SIDES, Side
 
-MODEL = make_autoencoder(ModelConfig(name="lite", width=8, align_codes=True))
+MODEL = make_autoencoder(
+    ModelConfig(name="lite", width=8, align_codes=True, expression=1.2, mouth=2.0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,17 @@ def params():
         side: CodeStatistics(jnp.full(16, 0.1 * place), jnp.full(16, 1.0 + place))
         for place, side in enumerate(SIDES)
     }
-    return replace(begin_params(MODEL), statistics=statistics)
+    params = begin_params(MODEL)
+    # Reads lips, so that swaps part them further.
+    readout = jax.random.normal(jax.random.key(3), (16, 102))
+    network = replace(params.network, readout=readout)
+    return replace(params, network=network, statistics=statistics)
+
+
+def test_swaps_part_lips_further(params, rng: np.random.Generator):
+    crops = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
+    plain = make_swapper(replace(MODEL, mouth=1.0), params, to="b")(crops)
+    assert np.abs(make_swapper(MODEL, params, to="b")(crops) - plain).max() > 2
 
 
 def test_swaps_are_the_networks_rounded(params, rng: np.random.Generator):
