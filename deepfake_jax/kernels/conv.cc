@@ -4,7 +4,6 @@
 // float32, padding "SAME". An answer's channels can become blocks of pixels: those of
 // pixel (dy, dx) of a block follow each other, as in `pixel_shuffle`.
 
-#include <malloc.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,8 +92,7 @@ ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Number
   const Pictures from(x.untyped_data(), nullptr, 1, shape.n, shape.h, shape.w, shape.cin, 1);
   const Pictures answers = ReadAnswers(shape, y, dy, block, leak);
   const Plan plan = shape.Value();
-  const KernelGradient gradient{from, answers, plan, CeilDiv(shape.cin, kBlock),
-                                CeilDiv(shape.cout, kBlock)};
+  KernelGradient gradient(from, answers, plan);
   gradient.Run(pool, dkernel->typed_data(), dbias->typed_data());
   return ffi::Error::Success();
 }
@@ -106,16 +104,6 @@ ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Number
 extern "C" long deepfake_jax_ask_for_tiles() {
   constexpr long kRequest = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequest, kTileData);
-}
-
-// Has freed memory stay with the process. XLA frees all its buffers
-// after a step, and a quarter of the next one went into zeroed pages.
-extern "C" void deepfake_jax_keep_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
-#endif
 }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_value, kernels::Value,

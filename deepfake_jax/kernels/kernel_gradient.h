@@ -43,33 +43,144 @@ inline void FillTurned(const Pictures& from, const Windows& windows, const Part&
   }
 }
 
-struct KernelGradient {
-  const Pictures& pictures;
-  const Pictures& answers;
-  const Plan& plan;  // of the value
-  int64_t in, out;   // channels in blocks of 32
+constexpr int64_t kSums = 32 * 32;  // of a block of the gradient, for a tap
+
+// Some places' pictures and answers in the order of their use.
+struct Packed {
+  uint16_t* pictures;  // (channels, `turned`)
+  uint16_t* answers;   // (columns of 16, steps) tiles
+  int64_t turned;
+  std::vector<int64_t> starts;  // of each step's 32 positions
+  PanelShape shape;
+};
+
+class KernelGradient {
+ public:
+  KernelGradient(const Pictures& pictures, const Pictures& answers, const Plan& plan)
+      : pictures_(pictures), answers_(answers), plan_(plan),
+        taps_(plan.phases[0].taps), in_(CeilDiv(pictures.c, kBlock)),
+        out_(CeilDiv(answers.c, kBlock)),
+        parts_(SplitParts(plan.windows, answers.n,
+                          ChooseLanes(answers.n, answers.w, 32),
+                          (in_ + out_) * kBlock * 2, kPanelBytes)),
+        biases_(parts_.size() * out_ * 32) {}
+
+  // A small gradient is summed in slices, each of some parts, which stay in the cache;
+  // a large one block by block, over all parts.
+  void Run(xla::ffi::ThreadPool pool, float* kernel, float* bias) {
+    const int64_t size = TapCount() * in_ * out_ * kSums;
+    if (size * 4 > kLarge)
+      RunBlocks(pool, kernel);
+    else
+      RunSlices(pool, size, kernel);
+    for (int64_t channel = 0; channel < answers_.c; ++channel) {
+      bias[channel] = 0;
+      for (size_t part = 0; part < parts_.size(); ++part)
+        bias[channel] += biases_[part * out_ * 32 + channel];
+    }
+  }
+
+ private:
+  static constexpr int64_t kLarge = 2 << 20;     // bytes
+  static constexpr int64_t kNear = 256 << 10;    // bytes of sums that are used at once
+  static constexpr int64_t kChunk = 8;           // steps that stay in the nearest cache
+
+  int64_t TapCount() const { return static_cast<int64_t>(taps_.size()); }
+
+  void RunSlices(xla::ffi::ThreadPool pool, int64_t size, float* kernel) {
+    const int64_t count = static_cast<int64_t>(parts_.size());
+    const int64_t slices = std::min(count, std::clamp<int64_t>((1 << 20) / size, 2, 16));
+    Lease sums(slices * size * 4);
+    ForEach(pool, slices, [&](int64_t slice) {
+      thread_local Memory memory;
+      float* own = sums.As<float>() + slice * size;
+      const int64_t from = count * slice / slices, to = count * (slice + 1) / slices;
+      for (int64_t part = from; part < to; ++part) {
+        const Packed packed = Pack(part, memory.Take(PackedBytes(parts_[part])));
+        for (int64_t block = 0; block < in_; ++block)
+          Add(packed, block, 0, out_, part == from,
+              own + block * out_ * TapCount() * kSums);
+      }
+    });
+    ForEach(pool, in_, [&](int64_t block) {
+      float* first = sums.As<float>() + block * out_ * TapCount() * kSums;
+      for (int64_t slice = 1; slice < slices; ++slice)
+        for (int64_t i = 0; i < out_ * TapCount() * kSums; i += 16)
+          _mm512_store_ps(first + i, _mm512_add_ps(_mm512_load_ps(first + i),
+                                                   _mm512_load_ps(first + slice * size + i)));
+      Write(first, block, 0, out_, kernel);
+    });
+  }
+
+  void RunBlocks(xla::ffi::ThreadPool pool, float* kernel) {
+    const int64_t count = static_cast<int64_t>(parts_.size());
+    const int64_t bytes = PackedBytes(parts_[0]);  // the others' are no larger
+    Lease memory(count * bytes);
+    std::vector<Packed> packed(count, Packed{nullptr, nullptr, 0, {}, Shape(parts_[0])});
+    ForEach(pool, count, [&](int64_t part) {
+      packed[part] = Pack(part, memory.As<char>() + part * bytes);
+    });
+    const int64_t near = std::max<int64_t>(1, kNear / (TapCount() * kSums * 4));
+    const int64_t size = std::min(near, std::max<int64_t>(1, in_ * out_ / 16));
+    const int64_t groups = CeilDiv(out_, size);
+    ForEach(pool, in_ * groups, [&](int64_t task) {
+      thread_local Memory sums_memory;
+      const int64_t block = task / groups, first = task % groups * size;
+      const int64_t last = std::min(first + size, out_);
+      auto* sums = static_cast<float*>(
+          sums_memory.Take((last - first) * TapCount() * kSums * 4));
+      for (int64_t part = 0; part < count; ++part)
+        Add(packed[part], block, first, last, part == 0, sums);
+      Write(sums, block, first, last, kernel);
+    });
+  }
+
+  PanelShape Shape(const Part& part) const { return PanelShape(plan_.windows, part); }
+
+  int64_t RowSteps(const Part& part) const {
+    return CeilDiv(answers_.w * part.lanes, 32);
+  }
 
   int64_t Steps(const Part& part) const {
-    return CeilDiv(answers.w * part.lanes, 32);  // of 32 positions, for a row
+    return part.groups * (part.to_y - part.from_y) * RowSteps(part);
   }
 
+  // Not a power of two: 16 rows of a tile would share few places of the cache.
   int64_t Turned(const Part& part) const {
-    // Not a power of two: 16 rows of a tile would share few places of the cache.
-    return CeilDiv(PanelShape(plan.windows, part).positions + kSlack, 64) * 64 + 32;
+    return CeilDiv(Shape(part).positions + kSlack, 64) * 64 + 32;
   }
 
-  // Answers of some columns as tiles: (column of 16, group, row, step), and their sums.
-  void FillAnswers(const Part& part, int64_t first, int64_t last, uint16_t* tiles,
-                   float* bias) const {
-    const int64_t rows = part.to_y - part.from_y, steps = Steps(part);
-    const int64_t apart = part.groups * rows * steps * kTile;
-    for (int64_t column = first; column < last; ++column) {
-      __m512 sum_low = _mm512_loadu_ps(bias + column * 32);
-      __m512 sum_high = _mm512_loadu_ps(bias + column * 32 + 16);
-      uint16_t* to = tiles + (column - first) * 2 * apart;
+  size_t PackedBytes(const Part& part) const {
+    return (in_ * kBlock * Turned(part) + out_ * 2 * Steps(part) * kTile) * 2;
+  }
+
+  Packed Pack(int64_t index, void* memory) {
+    const Part& part = parts_[index];
+    const PanelShape shape = Shape(part);
+    Packed packed{static_cast<uint16_t*>(memory), nullptr, Turned(part), {}, shape};
+    packed.answers = packed.pictures + in_ * kBlock * packed.turned;
+    for (int64_t group = 0; group < part.groups; ++group)
+      for (int64_t row = 0; row < part.to_y - part.from_y; ++row)
+        for (int64_t step = 0; step < RowSteps(part); ++step)
+          packed.starts.push_back(group * shape.group + row * shape.pitch * part.lanes +
+                                  step * 32);
+    thread_local Memory rows;
+    FillTurned(pictures_, plan_.windows, part, packed.turned, packed.pictures,
+               static_cast<uint16_t*>(
+                   rows.Take((in_ * shape.positions + kSlack) * kBlock * 2)));
+    FillAnswers(part, packed.answers, biases_.data() + index * out_ * 32);
+    return packed;
+  }
+
+  // Answers as tiles, and their sums.
+  void FillAnswers(const Part& part, uint16_t* tiles, float* bias) const {
+    const int64_t apart = Steps(part) * kTile;
+    for (int64_t column = 0; column < out_; ++column) {
+      __m512 sum_low = _mm512_setzero_ps(), sum_high = _mm512_setzero_ps();
+      uint16_t* to = tiles + column * 2 * apart;
       for (int64_t group = 0; group < part.groups; ++group)
         for (int64_t y = part.from_y; y < part.to_y; ++y)
-          for (int64_t step = 0; step < steps; ++step, to += kTile)
+          for (int64_t step = 0; step < RowSteps(part); ++step, to += kTile)
             for (int64_t i = 0; i < 16; ++i) {
               __m512i pair[2];
               for (int64_t odd = 0; odd < 2; ++odd) {
@@ -77,8 +188,8 @@ struct KernelGradient {
                 const int64_t x = position / part.lanes;
                 const int64_t image =
                     (part.first_group + group) * part.lanes + position % part.lanes;
-                const bool inside = x < answers.w && image < answers.n;
-                pair[odd] = inside ? answers.Read(answers.Place(image, y, x), column)
+                const bool inside = x < answers_.w && image < answers_.n;
+                pair[odd] = inside ? answers_.Read(answers_.Place(image, y, x), column)
                                    : _mm512_setzero_si512();
                 sum_low = _mm512_add_ps(
                     sum_low, Pictures::Widen(_mm512_castsi512_si256(pair[odd])));
@@ -95,99 +206,58 @@ struct KernelGradient {
     }
   }
 
-  // Adds a part to sums of columns [first, last), (tap, 32 in, 32 out).
-  void AddPart(const Part& part, int64_t first, int64_t last, bool fresh, float* sums,
-               float* bias) const {
-    thread_local Memory rows_memory, turned_memory, tiles_memory;
-    const PanelShape shape(plan.windows, part);
-    const int64_t turned = Turned(part), rows = part.to_y - part.from_y;
-    const int64_t steps = Steps(part), apart = part.groups * rows * steps * kTile;
-    auto* plain = static_cast<uint16_t*>(
-        rows_memory.Take((in * shape.positions + kSlack) * kBlock * 2));
-    auto* panel = static_cast<uint16_t*>(turned_memory.Take(in * kBlock * turned * 2));
-    auto* tiles =
-        static_cast<uint16_t*>(tiles_memory.Take((last - first) * 2 * apart * 2));
-    FillTurned(pictures, plan.windows, part, turned, panel, plain);
-    FillAnswers(part, first, last, tiles, bias);
-    std::vector<int64_t> starts, offsets;
-    for (int64_t group = 0; group < part.groups; ++group)
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t step = 0; step < steps; ++step)
-          starts.push_back(group * shape.group + row * shape.pitch * part.lanes +
-                           step * 32);
-    const int64_t wide = out * 32;
-    for (int64_t column = first; column < last; ++column)
-      for (int64_t block = 0; block < in; ++block)
-        for (const Tap& tap : plan.phases[0].taps) {
-          const int64_t shift = tap.plane * shape.plane +
-                                (tap.y * shape.pitch + tap.x) * part.lanes;
-          offsets.clear();
-          for (const int64_t start : starts) offsets.push_back(start + shift);
-          const bool two_rows = pictures.c - block * 32 > 16;
-          const bool two_columns = answers.c - column * 32 > 16;
-          const auto add =
-              two_rows ? (two_columns ? AddProducts<true, true> : AddProducts<true, false>)
-                       : (two_columns ? AddProducts<false, true>
-                                      : AddProducts<false, false>);
-          add(panel + block * kBlock * turned, turned, offsets,
-              tiles + (column - first) * 2 * apart, apart, fresh,
-              sums + (tap.index * in * 32 + block * 32) * wide + column * 32, wide);
+  // Sums: (column from `first`, tap, 32, 32). A few steps of pictures and answers stay
+  // near for all taps.
+  void Add(const Packed& packed, int64_t block, int64_t first, int64_t last, bool fresh,
+           float* sums) const {
+    const int64_t steps = static_cast<int64_t>(packed.starts.size());
+    const uint16_t* pictures = packed.pictures + block * kBlock * packed.turned;
+    const bool two_rows = pictures_.c - block * 32 > 16;
+    for (int64_t from = 0; from < steps; from += kChunk) {
+      const int64_t count = std::min(kChunk, steps - from);
+      float* to = sums;
+      for (int64_t column = first; column < last; ++column) {
+        const bool two_columns = answers_.c - column * 32 > 16;
+        const auto add =
+            two_rows ? (two_columns ? AddProducts<true, true> : AddProducts<true, false>)
+                     : (two_columns ? AddProducts<false, true> : AddProducts<false, false>);
+        const uint16_t* answers = packed.answers + (column * 2 * steps + from) * kTile;
+        for (const Tap& tap : taps_) {
+          const int64_t shift = tap.plane * packed.shape.plane +
+                                (tap.y * packed.shape.pitch + tap.x) * packed.shape.lanes;
+          add(pictures + shift, packed.turned, packed.starts.data() + from, count, answers,
+              steps * kTile, fresh && from == 0, to);
+          to += kSums;
         }
-  }
-
-  // Parts are added up in a few slices, the slices one after the other.
-  void Run(xla::ffi::ThreadPool pool, float* kernel, float* bias) const {
-    const int64_t taps = plan.phases[0].taps.size();
-    const int64_t size = taps * in * 32 * out * 32;
-    const int64_t lanes = ChooseLanes(answers.n, answers.w, 32);
-    const int64_t most = size * 4 > (4 << 20) ? 16 * kPanelBytes : kPanelBytes;
-    const std::vector<Part> parts = SplitParts(plan.windows, answers.n, lanes,
-                                               (in + out) * kBlock * 2, most);
-    const int64_t count = static_cast<int64_t>(parts.size());
-    const int64_t slices = std::min(count, std::clamp<int64_t>((4 << 20) / (size * 4), 1, 16));
-    const int64_t shares = std::min(CeilDiv(out, 4), CeilDiv(8, slices));
-    const int64_t columns = CeilDiv(out, shares), steps = CeilDiv(out, columns);
-    const bool direct = slices == 1 && pictures.c % 32 == 0 && answers.c % 32 == 0;
-    Lease memory((direct ? 0 : slices * size * 4) + slices * out * 32 * 4 + 64);
-    float* biases = memory.As<float>();
-    float* sums = direct ? kernel : biases + slices * out * 32;
-    std::fill(biases, biases + slices * out * 32, 0.0f);
-    ForEach(pool, slices * steps, [&](int64_t task) {
-      const int64_t slice = task % slices, first = task / slices * columns;
-      const int64_t last = std::min(first + columns, out);
-      const int64_t from = count * slice / slices, to = count * (slice + 1) / slices;
-      for (int64_t part = from; part < to; ++part)
-        AddPart(parts[part], first, last, part == from, sums + slice * size,
-                biases + slice * out * 32);
-    });
-    for (int64_t channel = 0; channel < answers.c; ++channel) {
-      float sum = 0;
-      for (int64_t slice = 0; slice < slices; ++slice)
-        sum += biases[slice * out * 32 + channel];
-      bias[channel] = sum;
+      }
     }
-    if (!direct) AddSlices(pool, sums, slices, kernel);
   }
 
- private:
-  // Slices of padded sums to a kernel's gradient.
-  void AddSlices(xla::ffi::ThreadPool pool, const float* sums, int64_t slices,
-                 float* kernel) const {
-    const int64_t taps = plan.phases[0].taps.size(), wide = out * 32;
-    const int64_t size = taps * in * 32 * wide;
-    ForEach(pool, taps, [&](int64_t tap) {
-      for (int64_t i = 0; i < pictures.c; ++i)
-        for (int64_t o = 0; o < answers.c; o += 16) {
-          const float* own = sums + (tap * in * 32 + i) * wide + o;
-          __m512 sum = _mm512_loadu_ps(own);
-          for (int64_t slice = 1; slice < slices; ++slice)
-            sum = _mm512_add_ps(sum, _mm512_loadu_ps(own + slice * size));
-          const int64_t count = std::min<int64_t>(16, answers.c - o);
-          _mm512_mask_storeu_ps(kernel + (tap * pictures.c + i) * answers.c + o,
-                                (1u << count) - 1, sum);
+  void Write(const float* sums, int64_t block, int64_t first, int64_t last,
+             float* kernel) const {
+    for (int64_t column = first; column < last; ++column) {
+      const int64_t count = std::min<int64_t>(32, answers_.c - column * 32);
+      const __mmask32 mask = count == 32 ? ~0u : (1u << count) - 1;
+      const int64_t rows = std::min<int64_t>(32, pictures_.c - block * 32);
+      for (const Tap& tap : taps_) {
+        for (int64_t i = 0; i < rows; ++i) {
+          float* to = kernel + (tap.index * pictures_.c + block * 32 + i) * answers_.c +
+                      column * 32;
+          _mm512_mask_storeu_ps(to, mask, _mm512_load_ps(sums + i * 32));
+          _mm512_mask_storeu_ps(to + 16, mask >> 16, _mm512_load_ps(sums + i * 32 + 16));
         }
-    });
+        sums += kSums;
+      }
+    }
   }
+
+  const Pictures& pictures_;
+  const Pictures& answers_;
+  const Plan& plan_;
+  const std::vector<Tap>& taps_;
+  const int64_t in_, out_;
+  const std::vector<Part> parts_;
+  std::vector<float> biases_;
 };
 
 }  // namespace kernels

@@ -66,7 +66,6 @@ def find_kernels() -> Kernels | None:
     except KernelsError as error:
         _log.info("bfloat16 goes without kernels of our own: %s", error)
         return None
-    library.deepfake_jax_keep_memory()
     names = []
     for kernel in Kernels._fields:
         # A compiled program that XLA kept finds the very kernels that it was made with.

@@ -43,43 +43,43 @@ void MultiplyBlock(const uint16_t* first, const uint16_t* second,
   if (kTwoRows && kTwoColumns) _tile_stored(3, sums + 528, 128);
 }
 
-// Adds to 32 x 32 (or 16) numbers of a kernel's gradient, rows `row` apart: positions
-// from rows of turned pictures, `turned` apart, times tiles of answers' gradients.
+// Adds to 32 x 32 sums of a kernel's gradient (or fewer): 32 positions from each of
+// `starts` in turned pictures, whose rows lie `turned` apart, times tiles of answers.
 template <bool kTwoRows, bool kTwoColumns>
-void AddProducts(const uint16_t* pictures, int64_t turned,
-                 const std::vector<int64_t>& offsets, const uint16_t* answers,
-                 int64_t apart, bool fresh, float* sums, int64_t row) {
-  const int64_t stride = turned * 2, out = row * 4;
+void AddProducts(const uint16_t* pictures, int64_t turned, const int64_t* starts,
+                 int64_t count, const uint16_t* answers, int64_t apart, bool fresh,
+                 float* sums) {
+  const int64_t stride = turned * 2;
   if (fresh) {
     _tile_zero(0);
     if (kTwoColumns) _tile_zero(1);
     if (kTwoRows) _tile_zero(2);
     if (kTwoRows && kTwoColumns) _tile_zero(3);
   } else {
-    _tile_loadd(0, sums, out);
-    if (kTwoColumns) _tile_loadd(1, sums + 16, out);
-    if (kTwoRows) _tile_loadd(2, sums + 16 * row, out);
-    if (kTwoRows && kTwoColumns) _tile_loadd(3, sums + 16 * row + 16, out);
+    _tile_loadd(0, sums, 128);
+    if (kTwoColumns) _tile_loadd(1, sums + 16, 128);
+    if (kTwoRows) _tile_loadd(2, sums + 512, 128);
+    if (kTwoRows && kTwoColumns) _tile_loadd(3, sums + 528, 128);
   }
-  for (const int64_t offset : offsets) {
+  for (int64_t step = 0; step < count; ++step, answers += kTile) {
+    const uint16_t* from = pictures + starts[step];
     _tile_loadd(6, answers, 64);
-    _tile_loadd(4, pictures + offset, stride);
+    _tile_loadd(4, from, stride);
     _tile_dpbf16ps(0, 4, 6);
     if (kTwoColumns) {
       _tile_loadd(7, answers + apart, 64);
       _tile_dpbf16ps(1, 4, 7);
     }
     if (kTwoRows) {
-      _tile_loadd(5, pictures + offset + 16 * turned, stride);
+      _tile_loadd(5, from + 16 * turned, stride);
       _tile_dpbf16ps(2, 5, 6);
       if (kTwoColumns) _tile_dpbf16ps(3, 5, 7);
     }
-    answers += kTile;
   }
-  _tile_stored(0, sums, out);
-  if (kTwoColumns) _tile_stored(1, sums + 16, out);
-  if (kTwoRows) _tile_stored(2, sums + 16 * row, out);
-  if (kTwoRows && kTwoColumns) _tile_stored(3, sums + 16 * row + 16, out);
+  _tile_stored(0, sums, 128);
+  if (kTwoColumns) _tile_stored(1, sums + 16, 128);
+  if (kTwoRows) _tile_stored(2, sums + 512, 128);
+  if (kTwoRows && kTwoColumns) _tile_stored(3, sums + 528, 128);
 }
 
 }  // namespace kernels

@@ -22,6 +22,7 @@ from jaxtyping import Int, Shaped
 
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.host_memory import keep_freed_memory
 from deepfake_jax.training.step import Device, Step, jit_step, pmap_step
 
 AXIS = "data"
@@ -217,6 +218,7 @@ def find_devices(count: int | None = None) -> Devices:
     Raises:
         ConfigError: there are not so many.
     """
+    keep_freed_memory()
     processes = jax.process_count()
     groups = [jax.local_devices(process_index=index) for index in range(processes)]
     local = len(groups[jax.process_index()])
