@@ -43,6 +43,7 @@ from deepfake_jax.cli.speed_benchmarks import (
 )
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
 from deepfake_jax.cli.studio_commands import Studio
+from deepfake_jax.cli.trust_benchmarks import Provenance
 from deepfake_jax.cli.trust_commands import Verify
 from deepfake_jax.files import format_json
 from deepfake_jax.train_config import ConfigError
@@ -54,7 +55,8 @@ COMMANDS = (
 )
 BENCHMARKS = (
     *(Step, Loader, Poisson, BenchmarkTrain, Layers, Ratio),
-    *(BenchmarkConvert, Quality, BenchmarkDistill, Cluster, All, Gpu),
+    *(BenchmarkConvert, Quality, BenchmarkDistill, Cluster, Provenance),
+    *(All, Gpu),
 )
 _DESCRIPTION = """Face swapping by a shared encoder and two decoders, in JAX.
 
