@@ -98,9 +98,8 @@ def try_changes(
                 told += not _passes(copy)
             yield ChangeFigures(kind, name, copies, round(told / copies, 4))
     told = sum(_is_read(remux(rng, outputs["mp4"], folder)) for _ in range(copies))
-    yield ChangeFigures(
-        "mp4", "remuxed, the watermark", copies, round(told / copies, 4)
-    )
+    share = round(told / copies, 4)
+    yield ChangeFigures("mp4", "remuxed, the watermark", copies, share)
 
 
 def _passes(path: Path) -> bool:

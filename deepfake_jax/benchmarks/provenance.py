@@ -28,7 +28,6 @@ from deepfake_jax.benchmarks.watermark_copies import (
 )
 from deepfake_jax.conversion.convert import convert_video
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.progress import count
 from deepfake_jax.provenance.credentials import Seal
 from deepfake_jax.provenance.facts import make_provenance
 from deepfake_jax.provenance.manifest import Statement
@@ -188,7 +187,7 @@ def describe_provenance(result: ProvenanceResult) -> str:
         f"640 x 360, {result.ms_1080:.2f} ms of 1920 x 1080",
         *(
             f"{each.copy}: all bits read from {each.read:.0%} of "
-            f"{count(each.looks, 'copy', 'copies')}, found in {each.found:.0%}"
+            f"{each.looks} copies, found in {each.found:.0%}"
             for each in result.copies
         ),
         f"unmarked: {result.unmarked.found} found in {result.unmarked.looks} looks, "

@@ -15,8 +15,9 @@ from deepfake_jax.provenance.watermark_pattern import draw_canonical
 from deepfake_jax.types import Frame
 
 TOOL_ID = 0xDF  # the first 8 of the 32 bits; the others name a file's credential
-# RGB levels, root mean square over a frame: 255 levels are 48.6 dB above.
-STRENGTH = 0.95
+# RGB levels, root mean square over a frame. With what rounding to levels of luma and
+# to those of RGB adds, 255 levels are 48 dB above and more.
+STRENGTH = 0.92
 # What a place takes where it is flat, for each level that it is busy, and at most;
 # then a frame's whole change is brought to `STRENGTH`, but raised no more than so. Had
 # busy places six times as much, copies at crf 28 would lose half of what they keep:
