@@ -162,6 +162,14 @@ class FrameSwapper:
             other=self.other,
         )
 
+    def with_network(
+        self, wrap: Callable[[Callable[[Crops], Crops]], Callable[[Crops], Crops]]
+    ) -> "FrameSwapper":
+        """The same with another network, made of this one's."""
+        other = self.with_config(self.config)
+        other._network = wrap(self._network)
+        return other
+
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size

@@ -5,6 +5,7 @@ footage) all is decoded that comes before.
 """
 
 from bisect import bisect_right
+from collections import deque
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,21 +24,37 @@ def seek_frame(path: Path, time: float) -> TimedFrame:
     Raises:
         VideoError: as `read_frames`.
     """
+    frames, at = seek_around(path, time, radius=0)
+    return frames[at]
+
+
+def seek_around(
+    path: Path, time: float, *, radius: int
+) -> tuple[list[TimedFrame], int]:
+    """That frame with up to `radius` before and after it, and which of them it is.
+
+    Raises:
+        VideoError: as `read_frames`.
+    """
     status = path.stat() if path.exists() else None
     info, index = _look(path, status and (status.st_size, status.st_mtime_ns))
     number = max(0, bisect_right(index.times(info.time_base), time) - 1)
-    shown: TimedFrame | None = None
+    before: deque[TimedFrame] = deque(maxlen=radius + 1)
+    after: list[TimedFrame] = []
     try:
-        for timed in read_from(info, number, index):
-            if shown is not None and timed.time > time:
+        for timed in read_from(info, max(0, number - radius), index):
+            if not before or (not after and timed.time <= time):
+                before.append(timed)
+                continue
+            after.append(timed)
+            if len(after) >= max(1, radius):
                 break
-            shown = timed
     except VideoError:
-        if shown is None:
+        if not before:
             raise
-    if shown is None:
+    if not before:
         raise VideoError(f"{path}: holds no frame; copy or download it again")
-    return shown
+    return [*before, *after[:radius]], len(before) - 1
 
 
 @lru_cache(maxsize=_KNOWN)

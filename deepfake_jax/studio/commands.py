@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from deepfake_jax.convert_config import ConvertConfig, classic_options
+from deepfake_jax.face_sets.face_set import read_record
 from deepfake_jax.face_sets.set_files import holds_sets
 from deepfake_jax.media.sources import parse_part, parse_time
 from deepfake_jax.studio.face_grid import list_person_sets
@@ -83,15 +84,16 @@ def order_train(project: Project, roots: Roots, asked: Mapping[str, Any]) -> Ord
 
 def order_convert(project: Project, roots: Roots, asked: Mapping[str, Any]) -> Order:
     """A swapped video or picture in the project's results."""
-    source = roots.find_file(asked.get("source"), field="source")
+    source = roots.find_source(asked.get("source"), field="source")
     run = find_run(project, roots, asked)
     name = check_name(asked.get("name") or f"{source.stem[:40]} swapped", field="name")
     out = _find_free(project.folder / "results", name, _choose_suffix(source))
-    looks = read_looks(roots, asked)
+    looks = read_looks(project, roots, asked)
     command = ["convert", str(source), "--run", str(run), "--out", str(out), "--json"]
     command += [*_read_part(asked), *list_flags(looks)]
     roots.resolve(str(out)).parent.mkdir(exist_ok=True)
     facts = {"run": run.name, "source": str(source), "out": out.name, "looks": looks}
+    facts["folder"] = source.is_dir()
     begins = parse_time(asked.get("start") or "", option="start") or 0.0
     return Order(command, {**facts, "begins": begins})
 
@@ -110,8 +112,13 @@ ORDERS: Mapping[str, Callable[[Project, Roots, Mapping[str, Any]], Order]] = {
 }
 
 
-def read_looks(roots: Roots, asked: Mapping[str, Any]) -> dict[str, Any]:
+def read_looks(
+    project: Project, roots: Roots, asked: Mapping[str, Any]
+) -> dict[str, Any]:
     """The choices of `LOOKS` that differ from the command's own.
+
+    A person may be one of the project's face sets: then a face of it says who is meant,
+    in whatever footage.
 
     Raises:
         RequestError: one that cannot be; its text is the config's own.
@@ -127,7 +134,7 @@ def read_looks(roots: Roots, asked: Mapping[str, Any]) -> dict[str, Any]:
     person = given.get("person", "auto")
     known = ("auto", "largest", "all")
     if not isinstance(person, str) or not (person in known or person.isdecimal()):
-        raise RequestError("no_person", field="person")
+        given["person"] = str(_find_portrait(project, person))
     if given.get("faces"):
         faces = roots.find_folder(given["faces"], field="faces")
         if not holds_sets(faces):
@@ -144,6 +151,19 @@ def read_looks(roots: Roots, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError("wrong_look", field=field, why=text) from None
     default = ConvertConfig()
     return {k: value for k, value in given.items() if value != getattr(default, k)}
+
+
+def _find_portrait(project: Project, name: Any) -> Path:
+    """The face of one of a project's sets that shows its person best."""
+    for side in SIDES:
+        for part in list_person_sets(project.faces(side)):
+            if str(part.relative_to(project.folder)) == name:
+                _, records = read_record(part)
+                there = [r for r in records if (part / r.file).is_file()]
+                if there:
+                    turned = [abs(r.yaw) + abs(r.pitch) - r.width / 10 for r in there]
+                    return part / there[turned.index(min(turned))].file
+    raise RequestError("no_person", field="person")
 
 
 def list_flags(looks: Mapping[str, Any]) -> list[str]:
@@ -244,6 +264,8 @@ def _read_number(
 
 
 def _choose_suffix(source: Path) -> str:
+    if source.is_dir():
+        return ""  # a folder, too
     if is_film(source):
         return ".mp4"  # which every browser plays
     return source.suffix if source.suffix.lower() in (".jpg", ".jpeg") else ".png"

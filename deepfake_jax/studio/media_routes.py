@@ -38,6 +38,8 @@ async def result(request: Request) -> Response:
     query = request.query_params
     path = find_result(find_project(request, query), query.get("name"))
     path = find_studio(request).roots.resolve(str(path))
+    if path.is_dir():  # its pictures are asked for one by one
+        raise RequestError("no_file", status=404, name=path.name)
     name = path.name if "download" in query else None
     return FileResponse(path, media_type=_find_type(path), filename=name)
 
@@ -98,7 +100,7 @@ async def swap(request: Request) -> Response:
         raise RequestError("not_agreed", field="agreed", status=403)
     path = studio.roots.find_file(asked.get("source"), field="source")
     run = find_run(project, studio.roots, asked)
-    looks = read_looks(studio.roots, asked)
+    looks = read_looks(project, studio.roots, asked)
     looks.pop("faces", None)  # of a whole film
     time = read_moment(asked, "time")
     before = _name_frame(project, ["before", str(path), path.stat().st_mtime_ns, time])

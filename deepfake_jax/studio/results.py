@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.studio.projects import Project, check_name
-from deepfake_jax.studio.roots import is_film, is_footage
+from deepfake_jax.studio.roots import count_footage, is_film, is_footage
 from deepfake_jax.studio.texts import RequestError
 
 FOLDER = "results"
@@ -16,24 +16,30 @@ def list_results(project: Project) -> list[dict[str, Any]]:
     folder = project.folder / FOLDER
     if not folder.is_dir():
         return []
-    made = [p for p in folder.iterdir() if is_footage(p) and not p.name.startswith(".")]
+    made = [p for p in folder.iterdir() if _is_result(p)]
     made.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     jobs = _read_jobs(project)
     return [{**_describe(path), "job": jobs.get(path.name)} for path in made]
 
 
+def _is_result(path: Path) -> bool:
+    """Whether it is a film, a picture, or a folder of pictures that were swapped."""
+    if path.name.startswith("."):
+        return False
+    return bool(count_footage(path)) if path.is_dir() else is_footage(path)
+
+
 def find_result(project: Project, name: Any) -> Path:
-    """The file of a result.
+    """The file, or the folder of pictures, of a result.
 
     Raises:
         RequestError: there is no such.
     """
     text = name if isinstance(name, str) else ""
-    stem, dot, suffix = text.rpartition(".")
+    stem, dot, suffix = text.rpartition(".") if "." in text else (text, "", "")
     path = project.folder / FOLDER / f"{check_name(stem, field='name')}{dot}{suffix}"
-    if path.parent != project.folder / FOLDER or not is_footage(path):
-        raise RequestError("no_result", status=404)
-    if not path.is_file():
+    inside = path.parent == project.folder / FOLDER
+    if not (inside and path.exists() and _is_result(path)):
         raise RequestError("no_result", status=404)
     return path
 
@@ -44,13 +50,14 @@ def _describe(path: Path) -> dict[str, Any]:
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         facts = None
-    stat = path.stat()
+    whole = path.is_dir()
+    parts = [p for p in path.iterdir() if p.is_file()] if whole else [path]
     return {
         "name": path.name,
         "path": str(path),
-        "kind": "video" if is_film(path) else "picture",
-        "size": stat.st_size,
-        "made": stat.st_mtime,
+        "kind": "folder" if whole else "video" if is_film(path) else "picture",
+        "size": sum(part.stat().st_size for part in parts),
+        "made": path.stat().st_mtime,
         "sidecar": facts if isinstance(facts, dict) else None,
     }
 

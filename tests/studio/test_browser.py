@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from footage import make_face
 from studio_browser import Page, open_page, wait_for_text
 from studio_client import StudioClient
+from videos import make_video
 
 from deepfake_jax.face_sets.face_set import read_record
+from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.studio.texts import load_texts
 
 TEXTS = load_texts()
@@ -97,6 +100,55 @@ def test_a_reload_shows_what_runs_and_stop_stops_it(page: Page, project: Path):
     wait_for_text(page, f"Training: {TEXTS['jobs']['state']['running']}", "main")
     os.kill(jobs.started[cache / "jobs" / name].pid, signal.SIGKILL)
     wait_for_text(page, TEXTS["jobs"]["killed"], "main")
+
+
+def test_footage_that_the_browser_cannot_play_is_copied(page: Page):
+    at, root = page.page, page.client.root
+    make_video(
+        root / "phone.mkv",
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        options={"x265-params": "log-level=none"},
+    )
+    folder = page.client.make_project("phone")
+    facts = {"project": str(folder), "side": "a", "path": str(root / "phone.mkv")}
+    assert page.client.post("/api/footage", **facts).status == 200
+    page.open("footage", folder)
+    at.locator("button.clip", has_text="phone.mkv").click()
+    at.get_by_role("button", name=TEXTS["player"]["copy"]).click()
+    at.wait_for_function(
+        "document.querySelector('video')?.readyState >= 2", timeout=240_000
+    )
+    assert at.evaluate("document.querySelector('video').duration") > 0.9
+    page.open("footage", folder)  # from now on it plays at once
+    at.reload()
+    at.locator("button.clip", has_text="phone.mkv").click()
+    at.wait_for_function("document.querySelector('video')?.readyState >= 2")
+
+
+def test_a_folder_is_gone_through_picture_by_picture(page: Page, project: Path):
+    """And people who were told apart can be chosen."""
+    at, root = page.page, page.client.root
+    page.allowed = {400}  # the run was never trained
+    (root / "photos").mkdir()
+    for number in range(3):
+        write_picture(root / "photos" / f"{number}.png", make_face(number))
+    facts = {"project": str(project), "side": "b", "path": str(root / "photos")}
+    assert page.client.post("/api/footage", **facts).status == 200
+    page.open("convert", project)
+    text = TEXTS["convert"]
+    at.get_by_label(text["source"], exact=True).select_option(str(root / "photos"))
+    wait_for_text(page, "1 / 3", ".stage")
+    with at.expect_request(lambda r: "photos/1.png" in (r.post_data or "")):
+        at.get_by_role("button", name=TEXTS["player"]["next"]).click()
+    wait_for_text(page, "2 / 3", ".stage")
+    assert at.get_by_label(TEXTS["footage"]["start"], exact=True).is_hidden()
+    people = at.get_by_label(text["look"]["person"], exact=True)
+    assert people.locator("option").count() == 5
+    at.locator("summary", has_text=text["more"]).click()
+    meant = '"person":"faces_b/person_2"'
+    with at.expect_request(lambda r: meant in (r.post_data or "")):
+        people.select_option("faces_b/person_2")
 
 
 def test_page_is_light_and_quick(browser: Any, studio: StudioClient, capsys):

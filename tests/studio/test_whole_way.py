@@ -25,7 +25,7 @@ def root(tmp_path, detector_weights):
     return tmp_path
 
 
-def test_from_an_empty_folder_to_a_swapped_video(root):
+def test_from_an_empty_folder_to_a_swapped_video(root, capsys):
     with open_studio(root) as studio, open_chromium() as browser:
         with open_page(
             browser, studio, viewport={"width": 1280, "height": 900}
@@ -41,8 +41,10 @@ def test_from_an_empty_folder_to_a_swapped_video(root):
             find_faces(at, "a", "man.mp4", every="8")
             find_faces(at, "b", "woman.png", every="1")
             train(at)
-            convert(at, root)
+            said = convert(at, root)
             play(at)
+            with capsys.disabled():
+                print(f"\nanother look at a frame: {said}")
             page.check()
 
 
@@ -72,11 +74,15 @@ def train(at) -> None:
     at.locator("canvas").first.wait_for()
 
 
-def convert(at, root) -> None:
+def convert(at, root) -> str:
+    """Swaps a frame, then a part; gives what the page says of another look."""
     text = TEXTS["convert"]
     at.get_by_role("link", name=text["title"]).click()
     at.get_by_text("1 face swapped").wait_for(timeout=LONG)
-    at.get_by_label(text["look"]["mask"], exact=True).select_option("hull")
+    with at.expect_response("**/api/swap"):
+        at.get_by_label(text["look"]["mask"], exact=True).select_option("hull")
+    at.wait_for_timeout(500)
+    said = at.locator(".stage [role=status]").inner_text()
     at.locator("summary", has_text=TEXTS["footage"]["part"]).click()
     at.get_by_label(TEXTS["footage"]["start"], exact=True).fill("0:01")
     at.get_by_label(TEXTS["footage"]["end"], exact=True).fill("1.5")
@@ -86,6 +92,7 @@ def convert(at, root) -> None:
     )
     (result,) = (root / "whole way" / "results").glob("*.mp4")
     assert result.name == "man swapped.mp4"
+    return said
 
 
 def play(at) -> None:

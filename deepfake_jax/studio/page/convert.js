@@ -1,6 +1,7 @@
 // Swapping: one frame at once with every setting at hand, then the whole video.
 
-import { button, choice, clearErrors, clock, empty, field, h, link, number, once, post, showError, t } from "/page/dom.js";
+import { button, choice, clearErrors, clock, empty, field, get, h, link, number, once, post, showError, t } from "/page/dom.js";
+import { gallery } from "/page/footage.js";
 import { compare, inStep, playable, probe } from "/page/player.js";
 import { followJobs, studio } from "/page/studio.js";
 
@@ -8,7 +9,7 @@ const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharp
 const SWITCHES = ["cover", "guard"];
 
 export async function open(place) {
-  const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there && clip.kind !== "folder").map((clip) => ({ ...clip, side })));
+  const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there).map((clip) => ({ ...clip, side })));
   if (!runs.length || !clips.length) {
     place.append(empty(t("convert.empty"), t(runs.length ? "convert.empty_footage" : "convert.empty_run"),
       h("a", { class: "button main", href: `#${runs.length ? "footage" : "train"}/${encodeURIComponent(studio.path)}` }, t(runs.length ? "faces.to_footage" : "convert.to_train"))));
@@ -18,7 +19,7 @@ export async function open(place) {
   const form = h("form", { class: "panel stack looks", "aria-label": t("convert.settings") });
   const jobs = h("div"), compared = h("div", { class: "stack" });
   place.append(h("div", { class: "convert-layout" }, h("div", { class: "stack" }, stage, jobs, compared), form));
-  let looks = { ...studio.started.looks.default }, info = null, moment = 0, pair = null;
+  let looks = { ...studio.started.looks.default }, info = null, files = null, chosen = "", moment = 0, pair = null;
 
   const source = choice(clips.map((clip) => [clip.path, `${clip.side.toUpperCase()} · ${clip.name}`]), clips[0].path, () => changeSource());
   const run = choice(runs.map((each) => [each.name, each.name]), runs[0].name, () => swapSoon());
@@ -29,7 +30,7 @@ export async function open(place) {
   const before = h("img", { alt: t("convert.before"), class: "big" }), after = h("img", { alt: t("convert.after"), class: "big" });
   const picture = compare(before, after, [t("train.source"), t("train.swap")]);
   picture.classList.add("waiting");
-  const step = (way) => { scrub.value = String(Number(scrub.value) + way / (info?.rate ?? 25)); moved(); };
+  const step = (way) => { scrub.value = String(Number(scrub.value) + (files ? way : way / (info?.rate ?? 25))); moved(); };
   const scrubbing = h("div", { class: "row controls" }, button("‹", () => step(-1), { class: "small", "aria-label": t("player.back") }),
     button("›", () => step(1), { class: "small", "aria-label": t("player.next") }), scrub, at);
   stage.append(picture, scrubbing, about);
@@ -61,13 +62,21 @@ export async function open(place) {
   };
   const preset = (kind) => button(t(`convert.preset.${kind}`), () => { looks = { ...studio.started.looks[kind], to: looks.to, person: looks.person, checkpoint: looks.checkpoint }; fill(); swapSoon(); }, { class: "small" });
   const submit = h("button", { type: "submit", class: "main" }, t("convert.start"));
+  const part = h("details", {}, h("summary", {}, t("footage.part")), h("div", { class: "fields" }, field("start", t("footage.start"), start), field("end", t("footage.end"), end)));
+  /** Whom to swap: where several people were found, each of them by a face of theirs. */
+  function listPeople(side) {
+    const sets = studio.project.sets[side], known = ["auto", "largest", "all"].map((each) => [each, t(`convert.person.${each}`)]);
+    const people = sets.length < 2 ? [] : sets.map((each) => [each.path, t("convert.somebody_of", { name: t("faces.person", { number: each.path.match(/\d+$/)?.[0] ?? "" }), n: each.faces })]);
+    inputs.person.replaceChildren(...[...known, ...people].map(([value, text]) => h("option", { value }, text)));
+    if (![...known, ...people].some(([value]) => value === looks.person)) looks.person = "auto";
+    inputs.person.value = looks.person;
+  }
   form.append(h("h2", {}, t("convert.what")), field("source", t("convert.source"), source), field("run", t("convert.run"), run), row("to"),
     h("h2", {}, t("convert.looks")), h("div", { class: "row" }, preset("default"), preset("classic")),
     row("mask"), row("color"), row("blend"), ...SLIDERS.slice(0, 3).map(([key]) => row(key)),
     h("details", {}, h("summary", {}, t("convert.more")), h("div", { class: "stack" }, row("sharpen"), ...SWITCHES.map(row), row("person"), row("checkpoint"))),
     h("h2", {}, t("convert.whole")), field("name", t("convert.name"), name, t("convert.name_hint")),
-    h("details", {}, h("summary", {}, t("footage.part")), h("div", { class: "fields" }, field("start", t("footage.start"), start), field("end", t("footage.end"), end))),
-    submit);
+    part, submit);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clearErrors(form);
@@ -81,7 +90,7 @@ export async function open(place) {
     const job = follow();
     if (job?.state !== "done" || made === job.name || (state === "done" && made === "" && Date.now() / 1000 - (job.ended ?? 0) > 600)) return;
     made = job.name;
-    compared.replaceChildren(...sideBySide(job.facts.source, job.facts.out, job.facts.begins));
+    compared.replaceChildren(...sideBySide(job.facts.source, job.facts.out, job.facts.begins, job.facts.folder));
   }
   studio.listeners.add(() => { const now = follow()?.state; if (now === "done") showResult(); state = now; submit.disabled = now === "running" || now === "stopping"; });
   submit.disabled = state === "running" || state === "stopping";
@@ -89,13 +98,14 @@ export async function open(place) {
 
   let busy = false, again = false;
   async function swap() {
+    if (chosen !== source.value) return; // it is being looked at, and swapped then
     if (busy) { again = true; return; }
     busy = true;
     picture.classList.add("waiting");
     const slow = setTimeout(() => { about.textContent = t("convert.loading"); }, 1500), begun = performance.now();
     try {
       clearErrors(form);
-      pair = await post("/api/swap", { project: studio.path, source: source.value, run: run.value, time: moment, looks });
+      pair = await post("/api/swap", { project: studio.path, source: files ? files[moment].path : chosen, run: run.value, time: files ? 0 : moment, looks });
       const shown = (file) => link("/api/shown", { project: studio.path, name: file });
       before.src = `${shown(pair.before)}&v=${source.selectedIndex}`;
       after.src = shown(pair.after);
@@ -113,23 +123,29 @@ export async function open(place) {
   }
   const swapSoon = once(swap, 60);
   function moved() {
-    moment = Math.max(0, Number(scrub.value));
-    at.textContent = info?.seconds ? `${clock(moment, 1)} / ${clock(info.seconds, 1)}` : "";
-    scrub.setAttribute("aria-valuetext", clock(moment, 1));
+    moment = files ? Math.min(files.length - 1, Math.max(0, Math.round(Number(scrub.value)))) : Math.max(0, Number(scrub.value));
+    at.textContent = files ? `${moment + 1} / ${files.length}` : info?.seconds ? `${clock(moment, 1)} / ${clock(info.seconds, 1)}` : "";
+    scrub.setAttribute("aria-valuetext", files ? files[moment].name : clock(moment, 1));
     swapSoon();
   }
   scrub.addEventListener("input", moved);
   async function changeSource() {
     try {
-      info = await probe(source.value);
-      const still = info.kind === "picture";
-      scrubbing.hidden = still;
-      scrub.max = String(Math.max(0.001, (info.seconds ?? 0) - 1 / (info.rate ?? 25)));
-      scrub.value = String(still ? 0 : Math.min(Number(scrub.max), (info.seconds ?? 0) * 0.3));
+      const { side, kind } = clips.find((clip) => clip.path === source.value);
+      const path = source.value, pictures = kind === "folder" ? (await get("/api/folder", { path })).files.filter((each) => each.kind === "picture") : null;
+      const found = await probe(pictures ? pictures[0]?.path : path);
+      if (path !== source.value) return;
+      [files, info, chosen] = [pictures, found, path];
+      scrubbing.hidden = info.kind === "picture" && !files;
+      part.hidden = info.kind === "picture";
+      if (part.hidden) start.value = end.value = "";
+      scrub.step = files ? "1" : "any";
+      scrub.max = String(files ? files.length - 1 : Math.max(0.001, (info.seconds ?? 0) - 1 / (info.rate ?? 25)));
+      scrub.value = String(info.kind === "picture" ? 0 : Math.min(Number(scrub.max), (info.seconds ?? 0) * 0.3));
       picture.style.setProperty("--ratio", `${info.width} / ${info.height}`);
-      const side = clips.find((clip) => clip.path === source.value)?.side;
       looks.to = side === "a" ? "b" : "a";
       inputs.to.value = looks.to;
+      listPeople(side);
       moved();
     } catch (error) { about.textContent = error.message; }
   }
@@ -138,7 +154,15 @@ export async function open(place) {
 }
 
 /** The source and the result next to each other, in step. */
-export function sideBySide(source, out, offset = 0) {
+export function sideBySide(source, out, offset = 0, folder = false) {
+  if (folder) {
+    const both = [[source, t("train.source")], [`${studio.path}/results/${out}`, t("convert.result")]];
+    return both.map(([path, title]) => {
+      const box = h("figure", {}, h("p", { class: "hint" }, t("loading")), h("figcaption", {}, title));
+      gallery(path).then((pictures) => box.firstChild.replaceWith(pictures));
+      return box;
+    });
+  }
   const first = h("video", { class: "big", "aria-label": t("train.source") }), second = h("video", { class: "big", "aria-label": t("convert.result") });
   const result = link("/api/result", { project: studio.path, name: out });
   if (!/\.(mp4|m4v|mov|webm|mkv)$/i.test(out)) {

@@ -154,7 +154,7 @@ async function show(stage, side, clip, panels) {
 }
 
 /** The first pictures of a folder. */
-async function gallery(path) {
+export async function gallery(path) {
   try {
     const { files } = await get("/api/folder", { path });
     return h("div", { class: "gallery" }, files.slice(0, 24).map((each) => h("img", { alt: each.name, loading: "lazy", src: link("/api/frame", { project: studio.path, path: each.path, time: 0, small: 1 }) })));

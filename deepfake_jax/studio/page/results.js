@@ -35,12 +35,13 @@ export async function open(place) {
 
 function describe(result) {
   const job = result.job, address = link("/api/result", { project: studio.path, name: result.name });
-  const shown = job?.source ? sideBySide(job.source, result.name, job.begins)
+  const shown = job?.source ? sideBySide(job.source, result.name, job.begins, result.kind === "folder")
+    : result.kind === "folder" ? sideBySide(result.path, result.name, 0, true).slice(1)
     : [result.kind === "video" ? h("video", { src: address, controls: true, class: "big", "aria-label": result.name }) : h("img", { src: address, alt: result.name, class: "big" })];
   const marks = h("section", { class: "panel stack" }, h("h2", {}, t("results.marks")), h("p", { class: "hint" }, t("loading")));
   drawMarks(marks, result);
   return [h("h2", {}, result.name), ...shown,
-    h("div", { class: "row" }, h("a", { class: "button main", href: `${address}&download=1`, download: result.name }, t("results.download")),
+    h("div", { class: "row" }, result.kind === "folder" ? "" : h("a", { class: "button main", href: `${address}&download=1`, download: result.name }, t("results.download")),
       button(t("results.copy"), async () => {
         try { await navigator.clipboard.writeText(result.path); say(t("results.copied")); } catch { say(result.path); }
       }), h("code", { class: "path" }, result.path)),
