@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 from av import VideoFrame
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from deepfake_jax.media.pixel_formats import convert_to_rgb
@@ -102,7 +103,7 @@ def time_marking(height: int, width: int, *, rounds: int = 24) -> float:
     """Milliseconds that the mark takes of a frame, one thread; the median."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    rgb = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    rgb = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
     frame = VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
     mark, times, threads = Watermarker(PAYLOAD).mark, [], cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -219,6 +220,7 @@ def code_film(
     width, height = (round(side * scale / 2) * 2 for side in sides)
     with av.open(file, "w", format="mp4") as output:
         stream = output.add_stream(codec, rate=30, options=options)
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             small = frame.reformat(width, height)
@@ -250,8 +252,8 @@ def look_at_unmarked(
     """Looks for a mark in pieces of frames that have none."""
     chances, found = [], 0
     for _ in range(looks):
-        clip = clips[rng.integers(len(clips))]
-        luma = read_luma(clip[rng.integers(len(clip))])
+        clip = clips[int(rng.integers(len(clips)))]
+        luma = read_luma(clip[int(rng.integers(len(clip)))])
         height, width = luma.shape
         rows, columns = (round(side * rng.uniform(0.4, 1)) for side in (height, width))
         top = rng.integers(height - rows + 1)
