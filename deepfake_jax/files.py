@@ -419,6 +419,23 @@ def get_cache_dir() -> Path:
     return Path(folder).expanduser().absolute()
 
 
+def parse_object(text: bytes | str) -> dict[str, Any] | None:
+    """A JSON object; None where a text is anything else."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):  # no JSON, or one that is nested for ever
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object; empty where there is no file, or it is anything else."""
+    try:
+        return parse_object(path.read_bytes()) or {}
+    except OSError:
+        return {}
+
+
 def encode_line(values: dict[str, Any]) -> str:
     """Values as a line of JSON that ends with their checksum."""
     values = {key: value for key, value in values.items() if key != "check"}
@@ -442,12 +459,9 @@ def _check_values(values: dict[str, Any], *, allow_nan: bool = True) -> str:
 
 def parse_checked(line: bytes) -> dict[str, Any] | None:
     """A line's values; None if it is damaged or was cut off."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):  # no JSON, or one that is nested for ever
-        return None
-    whole = line.endswith(b"\n") and isinstance(values, dict)
-    return values if whole and values.get("check") == line_check(values) else None
+    values = parse_object(line) if line.endswith(b"\n") else None
+    whole = values is not None and values.get("check") == line_check(values)
+    return values if whole else None
 
 
 def file_crc(path: Path) -> str:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine, peak_memory_mb
@@ -101,12 +100,7 @@ class Peer:
     def __enter__(self) -> "Peer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
 
@@ -168,12 +162,7 @@ def measure_ratio(
     python, script = python or Path(sys.executable), script or find_peer_script()
     size = {"width": config.model.width, "batch_size": config.batch_size}
     with Peer(python, script, **size) as peer:
-        forms = list(forms or peer.info["forms"])
-        if unknown := set(forms) - set(peer.info["forms"]):
-            raise PeerError(
-                f"the peer has no form {', '.join(sorted(unknown))}; it has "
-                f"{', '.join(peer.info['forms'])}"
-            )
+        forms = _check_forms(peer, forms)
         ours = _warm_up(config)
         first, failed = _time_peer(peer, forms, steps)
         forms = keep_best(first)  # the first round chooses who goes on
@@ -181,12 +170,9 @@ def measure_ratio(
         for _ in range(rounds):
             found, more = _time_peer(peer, forms, steps)
             failed |= more
-            for precision, runner in ours.items():
-                rate = 2 * config.batch_size / statistics.median(runner.run(steps))
-                found[f"ours-{precision}"] = _note(f"ours-{precision}", rate)
+            found |= _time_ours(ours, 2 * config.batch_size, steps)
             for name, rate in found.items():
                 rates.setdefault(name, []).append(rate)
-        info = peer.info
     forms = [form for form in forms if form not in failed]
     best = pick_best(rates, forms)
     best_float32 = pick_best(rates, [f for f in forms if f.startswith("float32")])
@@ -200,7 +186,7 @@ def measure_ratio(
         peer_best=best,
         images_per_second=first | medians,
         failed=failed,
-        peer=info,
+        peer=peer.info,
         peak_memory_mb=peak_memory_mb(),
         width=config.model.width,
         batch_size=config.batch_size,
@@ -210,13 +196,23 @@ def measure_ratio(
     )
 
 
+def _check_forms(peer: Peer, forms: Sequence[str]) -> list[str]:
+    known = peer.info["forms"]
+    if unknown := set(forms) - set(known):
+        raise PeerError(
+            f"the peer has no form {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(known)}"
+        )
+    return list(forms or known)
+
+
 def _warm_up(config: TrainConfig) -> dict[str, StepRunner]:
-    """Our step in each precision, compiled."""
+    """Our step in each precision, compiled, by the form's name."""
     ours = {}
     for precision in PRECISIONS:
         model = replace(config.model, precision=precision)
-        ours[precision] = StepRunner(replace(config, model=model))
-        ours[precision].run(1)
+        ours[f"ours-{precision}"] = runner = StepRunner(replace(config, model=model))
+        runner.run(1)
     return ours
 
 
@@ -233,6 +229,16 @@ def _time_peer(
         else:
             rates[form] = _note(form, answer["images_per_second"])
     return rates, failed
+
+
+def _time_ours(
+    ours: dict[str, StepRunner], images: int, steps: int
+) -> dict[str, float]:
+    """Rates of our step, whose batch has so many images, in each precision."""
+    return {
+        name: _note(name, images / statistics.median(runner.run(steps)))
+        for name, runner in ours.items()
+    }
 
 
 def _note(name: str, rate: float) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_jax.cluster.films import Film
+from deepfake_jax.cluster.film_plan import Film
 from deepfake_jax.cluster.job import Outcome, Schedule, Step
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.progress import count
@@ -94,29 +94,39 @@ def simulate_cluster(model: ClusterModel) -> ClusterFigures:
     """Runs a schedule against simulated workers."""
     rng = np.random.default_rng(model.seed)
     frames = draw_lengths(rng, model)
-    chunks = [max(1, math.ceil(n / model.most)) for n in frames]
     film = Film(Path("in.mp4"), Path("out.mp4"), Path("run"), ConvertConfig(), 0)
     # Files' sizes tell their lengths roughly.
     sizes = [n * math.exp(rng.normal(0, 0.3)) for n in frames]
     schedule = Schedule([film] * model.videos, weights=sizes)
+    seconds, begun = _run_schedule(rng, model, schedule, frames)
+    rates = (model.scan_rate, model.convert_rate, model.join_rate)
+    ideal = sum(frames) * sum(1 / rate for rate in rates) / model.workers
+    return ClusterFigures(
+        workers=model.workers,
+        frames=sum(frames),
+        steps=begun,
+        retries=schedule.retries,
+        hours=round(seconds / 3600, 3),
+        ideal=round(ideal / 3600, 3),
+        efficiency=round(ideal / seconds, 3),
+        longest=round(max(frames) / model.scan_rate / 3600, 3),
+    )
 
-    def measure(step: Step) -> float:
-        own = frames[step.film]
-        if step.kind == "scan":
-            return own / model.scan_rate
-        if step.kind == "join":
-            return own / model.join_rate
-        share = own / chunks[step.film]
-        return (share + model.around * (chunks[step.film] > 1)) / model.convert_rate
 
-    work = [n / model.scan_rate + n / model.convert_rate for n in frames]
-    work = [w + n / model.join_rate for w, n in zip(work, frames, strict=True)]
+def _run_schedule(
+    rng: np.random.Generator,
+    model: ClusterModel,
+    schedule: Schedule,
+    frames: Sequence[int],
+) -> tuple[float, int]:
+    """Seconds until all is done, and how many steps were begun."""
+    chunks = [max(1, math.ceil(n / model.most)) for n in frames]
     # Ends of steps: time, order, step, whether its worker is alive.
     ends: list[tuple[float, int, Step, bool]] = []
     idle, now, begun, fresh = model.workers, 0.0, 0, model.workers
     while schedule.open:
         while idle and (step := schedule.take(now)) is not None:
-            seconds = measure(step)
+            seconds = _time_step(model, step, frames[step.film], chunks[step.film])
             if rng.random() < model.straggling:
                 seconds *= rng.uniform(3, 8)
             alive = rng.random() >= model.dying
@@ -128,17 +138,16 @@ def simulate_cluster(model: ClusterModel) -> ClusterFigures:
         idle, fresh = idle + 1, fresh + (not alive)
         result = chunks[step.film] if step.kind == "scan" else {}
         schedule.end(Outcome(step, result if alive else None), now)
-    ideal = sum(work) / model.workers
-    return ClusterFigures(
-        workers=model.workers,
-        frames=sum(frames),
-        steps=begun,
-        retries=schedule.retries,
-        hours=round(now / 3600, 3),
-        ideal=round(ideal / 3600, 3),
-        efficiency=round(ideal / now, 3),
-        longest=round(max(frames) / model.scan_rate / 3600, 3),
-    )
+    return now, begun
+
+
+def _time_step(model: ClusterModel, step: Step, frames: int, chunks: int) -> float:
+    """Seconds that a step takes of a video of so many frames and chunks."""
+    if step.kind == "scan":
+        return frames / model.scan_rate
+    if step.kind == "join":
+        return frames / model.join_rate
+    return (frames / chunks + model.around * (chunks > 1)) / model.convert_rate
 
 
 def draw_lengths(rng: np.random.Generator, model: ClusterModel) -> list[int]:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from av import VideoFrame
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.conversion.compose import compose_frame
-from deepfake_jax.conversion.convert import convert_video
+from deepfake_jax.conversion.convert import ConvertResult, convert_video
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig, classic_options
@@ -93,16 +94,10 @@ def measure_convert(
     Raises:
         ConvertError: the person is not in the clip.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mp4"
-        config = replace(config, overwrite=True)
-        anew, known = replace(config, search="again"), replace(config, search="kept")
-        timed = [convert_video(source, run, out, anew) for _ in range(rounds)]
-        again = [convert_video(source, run, out, known) for _ in range(rounds)]
-    rates = [result.frames_per_second for result in timed]
-    _say(f"convert: {statistics.median(rates):.1f} frames/s")
-    kept = statistics.median(result.frames_per_second for result in again)
-    _say(f"convert, its search kept: {kept:.1f} frames/s")
+    timed = _time_conversions(source, run, config, rounds, search="again")
+    known = _time_conversions(source, run, config, rounds, search="kept")
+    _say(f"convert: {_median_rate(timed):.1f} frames/s")
+    _say(f"convert, its search kept: {_median_rate(known):.1f} frames/s")
     trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
     clip = Clip(source, config, swapper)
@@ -122,7 +117,7 @@ def measure_convert(
         frames=last.frames,
         swapped_frames=last.swapped_frames,
         face_pixels=last.face_pixels,
-        frames_per_second=statistics.median(rates),
+        frames_per_second=_median_rate(timed),
         stages=last.stages,
         seam=ours.seam,
         seam_plain=plain.seam,
@@ -136,6 +131,24 @@ def measure_convert(
         face_ms=time_face(clip, trained.model.crop_size, config),
         machine=describe_machine(),
     )
+
+
+def _time_conversions(
+    source: Path,
+    run: Path,
+    config: ConvertConfig,
+    rounds: int,
+    *,
+    search: Literal["again", "kept"],
+) -> list[ConvertResult]:
+    config = replace(config, overwrite=True, search=search)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.mp4"
+        return [convert_video(source, run, out, config) for _ in range(rounds)]
+
+
+def _median_rate(results: list[ConvertResult]) -> float:
+    return statistics.median(result.frames_per_second for result in results)
 
 
 def judge_identity(clip: Clip, config: ConvertConfig) -> tuple[float, float]:

@@ -133,18 +133,9 @@ def measure_distill(
     small = replace(small, steps=None, minutes=minutes)
     student = distill(teacher, out / "student", small, devices=devices)
     _check_end(student)
-    # The same faces are held out, and the same drawn for a step.
-    known = read_run_config(teacher) or TrainConfig()
-    config = replace(
-        config,
-        model=replace(config.model, width=small.model.width),
-        steps=student.step,
-        minutes=None,
-        holdout=known.holdout,
-        seed=known.seed,
-    )
+    same = _match_student(config, small.model.width, student.step, teacher)
     a, b = folders["a"], folders["b"]
-    alone = train(a, b, out / "alone", config, devices=devices)
+    alone = train(a, b, out / "alone", same, devices=devices)
     _check_end(alone)
     size, shift = taught.model.crop_size, taught.facts.shift
     real = prepare_sets(judge, sets, splits, crop_size=size, shift=shift)
@@ -165,6 +156,24 @@ def measure_distill(
         alone=found[2],
         out=str(out),
         machine=machine,
+    )
+
+
+def _match_student(
+    config: TrainConfig, width: int, steps: int, teacher: Path
+) -> TrainConfig:
+    """What trains the student's network alone as long, on the same faces.
+
+    The same faces are held out as of the teacher, and the same drawn for a step.
+    """
+    known = read_run_config(teacher) or TrainConfig()
+    return replace(
+        config,
+        model=replace(config.model, width=width),
+        steps=steps,
+        minutes=None,
+        holdout=known.holdout,
+        seed=known.seed,
     )
 
 

@@ -22,9 +22,18 @@ import jax
 import numpy as np
 
 from deepfake_jax.benchmarks.against_pytorch import measure_ratio
+from deepfake_jax.benchmarks.gpu_timings import (
+    Row,
+    count_steps,
+    find_losses,
+    time_dispatch,
+    time_step,
+    time_training,
+    weigh_step,
+)
 from deepfake_jax.benchmarks.machine import describe_machine
-from deepfake_jax.benchmarks.step import draw_batch, measure_step
-from deepfake_jax.benchmarks.train import measure_train, write_drawn_set
+from deepfake_jax.benchmarks.quality_curve import SWAPS
+from deepfake_jax.benchmarks.train import write_drawn_set
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.files import format_json
 from deepfake_jax.runs.run_folder import PREVIEW_NAME
@@ -36,13 +45,9 @@ from deepfake_jax.train_config import (
     load_preset,
     override_config,
 )
-from deepfake_jax.training.devices import AXIS
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.state import init_state
-from deepfake_jax.training.step import jit_step, pmap_step
+from deepfake_jax.types import SIDES
 
-Row = dict[str, Any]
-_COMPARED = 10  # steps of which the losses are compared with a CPU's
 _DISPATCHES = (1, 8, 32)
 _CROPS = 512
 
@@ -90,7 +95,7 @@ def compare_losses(plan: Plan) -> Iterator[Row]:
     quick = replace(config.optimizer, learning_rate=1e-3)
     config = replace(config, optimizer=quick)
     with jax.default_matmul_precision("float32"):
-        expected = _losses(config, jax.devices("cpu")[0])
+        expected = find_losses(config, jax.devices("cpu")[0])
     for what, precision, matmul in (
         ("float32", "float32", "float32"),
         ("float32, tf32 where there is", "float32", None),
@@ -98,7 +103,7 @@ def compare_losses(plan: Plan) -> Iterator[Row]:
     ):
         model = replace(config.model, precision=precision)
         with jax.default_matmul_precision(matmul):
-            found = _losses(replace(config, model=model), jax.devices()[0])
+            found = find_losses(replace(config, model=model), jax.devices()[0])
         off = np.abs(found / expected - 1)
         yield {
             "what": what,
@@ -106,17 +111,6 @@ def compare_losses(plan: Plan) -> Iterator[Row]:
             "first_loss": float(found[0].sum()),
             "last_loss": float(found[-1].sum()),
         }
-
-
-def _losses(config: TrainConfig, device: Any) -> np.ndarray:
-    with jax.default_device(device):
-        state = init_state(jax.random.key(config.seed), config)
-        state, batch = jax.device_put((state, draw_batch(config)), device)
-        step, losses = jit_step(), []
-        for _ in range(_COMPARED):
-            state, metrics = step(state, batch)
-            losses.append([metrics["loss_a"], metrics["loss_b"]])
-        return np.array(jax.device_get(losses), np.float64)
 
 
 def time_steps(plan: Plan) -> Iterator[Row]:
@@ -131,19 +125,7 @@ def time_steps(plan: Plan) -> Iterator[Row]:
                 exact = "" if precision == "bfloat16" else ", tf32 where there is"
                 exact = ", no tf32" if matmul else exact
                 what = f"{name}, {precision}{exact}, batch {batch_size}"
-                yield _try(what, lambda c=config, m=matmul: _time_step(c, m))
-
-
-def _time_step(config: TrainConfig, matmul: str | None) -> Row:
-    with jax.default_matmul_precision(matmul):
-        result = measure_step(config, steps=_count(20), warmup=2)
-    names = "images_per_second step_ms step_ms_min step_ms_max compile_seconds tflops"
-    shares = "share_of_peak share_of_matmul device_peak_memory_mb"
-    return {name: getattr(result, name) for name in f"{names} {shares}".split()}
-
-
-def _count(steps: int) -> int:
-    return steps if jax.default_backend() != "cpu" else 3
+                yield _try(what, lambda c=config, m=matmul: time_step(c, m))
 
 
 def time_peer(plan: Plan) -> Iterator[Row]:
@@ -153,7 +135,7 @@ def time_peer(plan: Plan) -> Iterator[Row]:
         return
     python, rounds = Path(plan.peer_python), 3
     result = measure_ratio(
-        plan.config("original"), python=python, steps=_count(20), rounds=rounds
+        plan.config("original"), python=python, steps=count_steps(20), rounds=rounds
     )
     names = "ratio_float32 peer_best_float32 ratio_bfloat16 peer_best failed"
     row = {name: getattr(result, name) for name in names.split()}
@@ -166,13 +148,9 @@ def time_loop(plan: Plan) -> Iterator[Row]:
     for name in ("original", "lite"):
         config = plan.config(name, precision="bfloat16")
         config = replace(config, workers=workers)
-        yield _try(f"{name}, bfloat16, {workers} workers", lambda c=config: _loop(c))
-
-
-def _loop(config: TrainConfig) -> Row:
-    result = measure_train(config, steps=_count(100), rounds=2, faces=64)
-    names = "end_to_end_images_per_second step_only_images_per_second ratio data_wait"
-    return {name: getattr(result, name) for name in names.split()}
+        yield _try(
+            f"{name}, bfloat16, {workers} workers", lambda c=config: time_training(c)
+        )
 
 
 def time_dispatches(plan: Plan) -> Iterator[Row]:
@@ -180,39 +158,13 @@ def time_dispatches(plan: Plan) -> Iterator[Row]:
     config = plan.config("lite")
     for steps in _DISPATCHES:
         what = f"lite, {steps} steps a dispatch"
-        yield _try(what, lambda n=steps: _dispatch(config, n, mapped=False))
+        yield _try(what, lambda n=steps: time_dispatch(config, n, mapped=False))
     for name in ("lite", "original"):
         config = plan.config(name)
         for form in ("jit", "pmap"):
             mapped = form == "pmap"
             what = f"{name}, {form} on one device"
-            yield _try(what, lambda c=config, m=mapped: _dispatch(c, 1, mapped=m))
-
-
-def _dispatch(config: TrainConfig, steps: int, *, mapped: bool) -> Row:
-    device = jax.devices()[0]
-    state = init_state(jax.random.key(config.seed), config)
-    batch: Any = draw_batch(config)
-    if steps > 1:
-        batch = jax.tree.map(lambda x: np.stack([x] * steps), batch)
-    step = jit_step(stacked=steps > 1)
-    if mapped:
-        state, batch = jax.tree.map(lambda x: np.asarray(x)[None], (state, batch))
-        step = pmap_step(AXIS, devices=[device])
-    state: Any = jax.device_put(state, device)
-    batch = jax.device_put(batch, device)
-    state, metrics = step(state, batch)
-    jax.block_until_ready(metrics)
-    times = []
-    for _ in range(3):
-        calls = max(1, _count(64) // steps)
-        start = time.perf_counter()
-        for _ in range(calls):
-            state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-        times.append((time.perf_counter() - start) / calls / steps)
-    step_ms = 1e3 * statistics.median(times)
-    return {"step_ms": step_ms, "images_per_second": 2e3 * config.batch_size / step_ms}
+            yield _try(what, lambda c=config, m=mapped: time_dispatch(c, 1, mapped=m))
 
 
 def weigh_steps(plan: Plan) -> Iterator[Row]:
@@ -221,18 +173,7 @@ def weigh_steps(plan: Plan) -> Iterator[Row]:
         for remat in (False, True):
             config = replace(plan.config("original", batch_size), remat=remat)
             what = f"original, batch {batch_size}{', remat' * remat}"
-            yield _try(what, lambda c=config: _weigh(c))
-
-
-def _weigh(config: TrainConfig) -> Row:
-    state = init_state(jax.random.key(0), config)
-    step: Any = jit_step()
-    compiled = step.lower(state, draw_batch(config)).compile()
-    found: Any = compiled.memory_analysis()
-    return {
-        "temporary_mb": found.temp_size_in_bytes / 1e6,
-        "arguments_mb": found.argument_size_in_bytes / 1e6,
-    }
+            yield _try(what, lambda c=config: weigh_step(c))
 
 
 def train_and_judge(plan: Plan) -> Iterator[Row]:
@@ -250,7 +191,7 @@ def train_and_judge(plan: Plan) -> Iterator[Row]:
         "preview": str(run / PREVIEW_NAME),
     }
     found = asdict(evaluate(run))
-    for part in ("a", "b", "a_to_b", "b_to_a"):
+    for part in (*SIDES, *SWAPS):
         yield {"what": f"evaluate {part}", **found[part]}
 
 
@@ -275,7 +216,7 @@ def time_swaps(plan: Plan) -> Iterator[Row]:
 
 
 def _train_briefly(plan: Plan, folder: Path) -> Path:
-    for seed, side in enumerate("ab"):
+    for seed, side in enumerate(SIDES):
         write_drawn_set(folder / side, 16, seed=seed)
     config = replace(plan.config("original-fast", 2), steps=2, minutes=None)
     train(folder / "a", folder / "b", folder / "run", config, devices=1)

@@ -88,7 +88,7 @@ def measure_loader(
     workers = workers or count_cores()
     faces = draw_faces(FACES)
     rngs = np.random.default_rng(1).spawn(workers)
-    ours, classic = [], []
+    ours, classic, ratios = [], [], []
     for index in range(rounds):
         # Anew each round, so that no batch is prepared while the other is timed.
         loader = load_batches(
@@ -106,9 +106,8 @@ def measure_loader(
         with ThreadPoolExecutor(workers) as pool:
             count = partial(_cut_classic, pool, rngs, faces, batch_size)
             classic.append(_measure(count, seconds))
-        ratio = ours[-1][1] / classic[-1][1]
-        print(f"round {index + 1} of {rounds}: {ratio:.1f} times", file=sys.stderr)
-    ratios = [o[1] / c[1] for o, c in zip(ours, classic, strict=True)]
+        ratios.append(ours[-1][1] / classic[-1][1])
+        print(f"round {index + 1} of {rounds}: {ratios[-1]:.1f} times", file=sys.stderr)
     per_core = statistics.median(rate for _, rate in ours)
     return LoaderResult(
         faces_per_second=statistics.median(rate for rate, _ in ours),

@@ -14,6 +14,7 @@ from typing import Any
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.quality_curve import (
+    SWAPS,
     Curve,
     Line,
     find_retrieval_minutes,
@@ -40,9 +41,7 @@ from deepfake_jax.evaluation.real_faces import (
 )
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.checkpoint import list_checkpoints
-from deepfake_jax.runs.run_folder import (
-    CHECKPOINTS,
-)
+from deepfake_jax.runs.run_folder import CHECKPOINTS
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
@@ -220,7 +219,7 @@ def _sum_up(
                 "minutes_to_retrieval": find_retrieval_minutes(run),
             }
         )
-        names = ("a", "b", "a_to_b", "b_to_a")
+        names = (*SIDES, *SWAPS)
         ends.append({name: keep_numbers(end[name]) for name in names})
         lines += run
     plot_curves(lines, out / PLOT_NAME)

@@ -16,11 +16,11 @@ import numpy as np
 from deepfake_jax.files import format_json, write_whole
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_lines
+from deepfake_jax.types import DIRECTIONS
 
-RETRIEVAL = (
-    0.95  # share of swaps nearer to the target, that both directions shall reach
-)
-DIRECTIONS = ("a_to_b", "b_to_a")
+# Share of swaps nearer to the target that both directions shall reach.
+RETRIEVAL = 0.95
+SWAPS = tuple(f"{side}_to_{to}" for side, to in DIRECTIONS)  # keys of a line
 Line = dict[str, Any]
 # Figure, its title, and where it is as good as it is wanted.
 _PANELS = (
@@ -29,7 +29,7 @@ _PANELS = (
     ("expression_error", "expression error (wanted: below 0.10)", 0.1),
     ("sharpness", "sharpness (1: as real faces)", 1.0),
 )
-_STYLES = (("a_to_b", "A to B", "tab:green"), ("b_to_a", "B to A", "tab:red"))
+_STYLES = tuple(zip(SWAPS, ("A to B", "B to A"), ("tab:green", "tab:red"), strict=True))
 
 
 class Curve:
@@ -73,14 +73,14 @@ def find_retrieval_minutes(lines: Sequence[Line]) -> float | None:
     """
     found = None
     for line in lines:
-        reached = min(line[to]["retrieval"] for to in DIRECTIONS) >= RETRIEVAL
+        reached = min(line[to]["retrieval"] for to in SWAPS) >= RETRIEVAL
         found = None if not reached else line["minutes"] if found is None else found
     return found
 
 
 def mean_of_directions(line: Line, figure: str) -> float:
     """A figure of the swaps, the mean of both directions."""
-    return statistics.mean(line[to][figure] for to in DIRECTIONS)
+    return statistics.mean(line[to][figure] for to in SWAPS)
 
 
 def take_median(values: Sequence[Any]) -> Any:
@@ -113,7 +113,7 @@ def format_curve(lines: Sequence[Line]) -> str:
         for (figure, _, _), form in zip(
             _PANELS, (".2f", ".0%", ".3f", ".2f"), strict=True
         ):
-            both = (format(line[to][figure], form) for to in DIRECTIONS)
+            both = (format(line[to][figure], form) for to in SWAPS)
             cells.append("  {:>6} {:>6}".format(*both))
         rows.append("".join(cells))
     return "\n".join(rows)

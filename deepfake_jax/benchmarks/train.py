@@ -25,6 +25,7 @@ from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import METRICS_NAME
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.loop import train
+from deepfake_jax.types import SIDES
 
 
 @dataclass(frozen=True)
@@ -97,20 +98,16 @@ def measure_train(
 
     with tempfile.TemporaryDirectory(prefix="deepfake-jax-benchmark-") as name:
         folder = Path(name)
-        for seed, side in enumerate("ab"):
+        for seed, side in enumerate(SIDES):
             write_drawn_set(folder / side, faces, seed=seed)
-        alone, loop, waits = [step_rate()], [], []
+        alone, loop, waits, ratios = [step_rate()], [], [], []
         for index in range(rounds):
             line = _train_stretch(folder, config, (index + 1) * steps, log_every=steps)
             loop.append(line["images_per_second"])
             waits.append(line["data_wait"])
             alone.append(step_rate())
-            ratio = 2 * loop[-1] / (alone[-2] + alone[-1])
-            print(f"round {index + 1} of {rounds}: ratio {ratio:.3f}", file=sys.stderr)
-    ratios = [
-        2 * rate / (before + after)
-        for rate, before, after in zip(loop, alone, alone[1:], strict=False)
-    ]
+            ratios.append(2 * loop[-1] / (alone[-2] + alone[-1]))
+            print(f"round {index + 1}: ratio {ratios[-1]:.3f}", file=sys.stderr)
     return TrainBenchmark(
         step_only_images_per_second=statistics.median(alone),
         end_to_end_images_per_second=statistics.median(loop),

@@ -26,7 +26,7 @@ from deepfake_jax.cli.console import (
     signals_interrupt,
 )
 from deepfake_jax.cli.export_commands import Export
-from deepfake_jax.cli.footage_commands import Convert, Extract, Faces, Join, Preview
+from deepfake_jax.cli.face_set_commands import Extract, Faces
 from deepfake_jax.cli.quality_benchmarks import Convert as BenchmarkConvert
 from deepfake_jax.cli.quality_benchmarks import Distill as BenchmarkDistill
 from deepfake_jax.cli.quality_benchmarks import Quality
@@ -43,6 +43,7 @@ from deepfake_jax.cli.speed_benchmarks import (
 )
 from deepfake_jax.cli.speed_benchmarks import Train as BenchmarkTrain
 from deepfake_jax.cli.studio_commands import Studio
+from deepfake_jax.cli.swap_commands import Convert, Join, Preview
 from deepfake_jax.cli.trust_benchmarks import Provenance
 from deepfake_jax.cli.trust_commands import Verify
 from deepfake_jax.files import format_json

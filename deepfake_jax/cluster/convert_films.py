@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.cluster.films import Film, FilmSteps
+from deepfake_jax.cluster.film_plan import Film
+from deepfake_jax.cluster.films import FilmSteps
 from deepfake_jax.cluster.job import JobResult, Outcome, Schedule, Step, run_job
 from deepfake_jax.cluster.job_file import job_path, list_films, read_job, write_job
 from deepfake_jax.cluster.pools import open_pool

@@ -9,104 +9,46 @@ and the frames; ``placement.npy`` says where the faces lie.
 The search for faces is one step: what it finds in a frame hangs on the frames before.
 """
 
-import hashlib
 import io
-import json
 import shutil
 import time
-from bisect import bisect_left
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from deepfake_jax.cluster.chunks import plan_chunks
+from deepfake_jax.cluster.film_plan import (
+    PLAN_NAME,
+    Film,
+    FilmPlan,
+    find_part,
+    name_part,
+    read_plan,
+)
 from deepfake_jax.conversion.conversion_job import make_job
 from deepfake_jax.conversion.convert import describe_output
-from deepfake_jax.conversion.film_parts import FilmPart, convert_part
+from deepfake_jax.conversion.film_parts import convert_part
 from deepfake_jax.conversion.loaded_swapper import LoadedSwapper, load_swapper
 from deepfake_jax.conversion.marking import make_marks, make_pixel_marks
 from deepfake_jax.conversion.placement import ROW, Placement
 from deepfake_jax.conversion.search import Conversion, ConvertError
-from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import (
     OutputBusyError,
-    format_json,
     hash_file,
-    hidden_path,
     lock_output,
     write_json,
     write_whole,
 )
-from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
-from deepfake_jax.media.opened_videos import VideoError
-from deepfake_jax.media.sources import Source, parse_part
+from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_packets import PartJoiner, read_notes
 from deepfake_jax.provenance.facts import write_sidecar
 from deepfake_jax.version import own_version
 
-_PLAN_NAME, _PLACES_NAME = "plan.json", "placement.npy"
+_PLACES_NAME = "placement.npy"
 _WAIT = 1.0  # seconds between looks whether another process has scanned
-
-
-@dataclass(frozen=True)
-class Film:
-    """A video to convert.
-
-    Attributes:
-        source: the video.
-        out: the output, a video.
-        run: a run, or an exported one.
-        config: how.
-        most: frames of a chunk.
-    """
-
-    source: Path
-    out: Path
-    run: Path
-    config: ConvertConfig
-    most: int
-
-    @property
-    def folder(self) -> Path:
-        """Where the steps leave what they have made."""
-        return hidden_path(self.out.resolve(), ".parts")
-
-    def to_json(self) -> dict[str, Any]:
-        """As values for JSON."""
-        paths = {name: str(getattr(self, name)) for name in ("source", "out", "run")}
-        return {**paths, "config": asdict(self.config), "most": self.most}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Film":
-        """What `to_json` gave."""
-        paths = {name: Path(values[name]) for name in ("source", "out", "run")}
-        config = ConvertConfig(**values["config"])
-        return cls(**paths, config=config, most=values["most"])
-
-
-@dataclass(frozen=True)
-class FilmPlan:
-    """What a scan has settled.
-
-    Attributes:
-        parts: the chunks.
-        names: their files.
-        distrust: why the video is one chunk, where it had to be.
-        source_hash: SHA-256 of the video.
-        model_hash: names the network's parameters.
-        model_step: updates that they have had.
-    """
-
-    parts: tuple[FilmPart, ...]
-    names: tuple[str, ...]
-    distrust: str
-    source_hash: str
-    model_hash: str
-    model_step: int
 
 
 class FilmSteps:
@@ -133,7 +75,7 @@ class FilmSteps:
         """
         while True:
             try:
-                with lock_output(film.folder / _PLAN_NAME):
+                with lock_output(film.folder / PLAN_NAME):
                     plan = read_plan(film)
                     if plan is not None and self._is_of(film, plan):
                         return plan
@@ -239,7 +181,7 @@ class FilmSteps:
         }
         plan = FilmPlan(
             parts=parts,
-            names=tuple(_name_part(facts, part) for part in parts),
+            names=tuple(name_part(facts, part) for part in parts),
             distrust=index.distrust,
             source_hash=facts["source"],
             model_hash=loaded.model_hash,
@@ -248,7 +190,7 @@ class FilmSteps:
         with write_whole(film.folder / _PLACES_NAME, overwrite=True) as path:
             with path.open("wb") as file:
                 np.save(file, conversion.placement.table, allow_pickle=False)
-        write_json(film.folder / _PLAN_NAME, {**asdict(plan), "facts": facts})
+        write_json(film.folder / PLAN_NAME, {**asdict(plan), "facts": facts})
         return plan
 
     def _read_film(self, film: Film) -> tuple[VideoInfo, FrameIndex, Placement]:
@@ -264,67 +206,6 @@ class FilmSteps:
         if self._swapper is None or self._swapper[0] != key:
             self._swapper = key, load_swapper(film.run, film.config)
         return self._swapper[1]
-
-
-def check_film(film: Film) -> None:
-    """Refuses what cannot be converted in chunks.
-
-    Raises:
-        ConvertError: the source is no video, or the output no video file.
-    """
-    if film.config.save_faces:
-        raise ConvertError("--save-faces is for one process; leave it out")
-    if film.out.suffix.lower() not in CONTAINERS:
-        raise ConvertError(
-            f"--out {film.out}: chunks are joined to a video, {', '.join(CONTAINERS)}; "
-            "one process writes the other kinds"
-        )
-    job = make_job(film.source, film.out, film.config)
-    if job.kind != "film":
-        raise ConvertError(f"{film.source} is no video; one process converts it")
-
-
-def find_part(
-    info: VideoInfo, index: FrameIndex, config: ConvertConfig
-) -> tuple[int, int | None]:
-    """The first frame that a config wants of a video, and the one after the last.
-
-    Raises:
-        ConvertError: a part of a video whose frames no index tells.
-    """
-    start, end = parse_part(config.start, config.end)
-    if start is None and end is None:
-        return 0, None
-    if index.distrust:
-        raise ConvertError(
-            f"{info.path}: --start and --end need an index in more than one process "
-            f"({index.distrust}); leave them out, or convert by one"
-        )
-    times = index.times(info.time_base)
-    first = bisect_left(times, start or 0.0)
-    last = None if end is None else bisect_left(times, end)
-    if first >= (len(times) if last is None else last):
-        raise VideoError(f"{info.path}: no frame is shown in that part")
-    return first, None if last == len(times) else last
-
-
-def read_plan(film: Film) -> FilmPlan | None:
-    """What a scan of a film with these options has settled; None before."""
-    try:
-        values = json.loads((film.folder / _PLAN_NAME).read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    known = values.pop("facts")
-    config = asdict(replace(film.config, overwrite=False))
-    if json.loads(format_json(config)) != known["config"]:
-        return None
-    parts = tuple(FilmPart(**part) for part in values.pop("parts"))
-    return FilmPlan(parts=parts, names=tuple(values.pop("names")), **values)
-
-
-def _name_part(facts: dict[str, Any], part: FilmPart) -> str:
-    text = json.dumps([facts, asdict(part)], sort_keys=True)
-    return f"{part.first:08d}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.part"
 
 
 def _add_up(notes: list[dict[str, Any]]) -> dict[str, Any]:

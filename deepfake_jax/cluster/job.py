@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from deepfake_jax.cluster.films import Film
+from deepfake_jax.cluster.film_plan import Film
 from deepfake_jax.cluster.looks import Look
 from deepfake_jax.progress import Progress
 

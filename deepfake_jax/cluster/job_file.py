@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepfake_jax.cluster.films import Film, check_film
+from deepfake_jax.cluster.film_plan import Film, check_film
 from deepfake_jax.cluster.looks import Look
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig

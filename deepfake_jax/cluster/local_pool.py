@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from deepfake_jax.cluster.job import Outcome, Step
@@ -47,12 +46,7 @@ class LocalPool:
         """Starts nothing yet."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends all workers, those at work at once."""
         for process in (p for many in self.busy.values() for p in many):
             process.kill()

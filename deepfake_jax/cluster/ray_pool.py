@@ -9,7 +9,6 @@ import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from deepfake_jax.cluster.films import FilmSteps
@@ -78,12 +77,7 @@ class RayPool:
         """The actors are there already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends the actors, not the cluster."""
         for actor in self._actors:
             self._ray.kill(actor)

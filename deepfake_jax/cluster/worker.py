@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.cluster.films import Film, FilmSteps
+from deepfake_jax.cluster.film_plan import Film
+from deepfake_jax.cluster.films import FilmSteps
 from deepfake_jax.cluster.job import Outcome, Step
 from deepfake_jax.cluster.job_file import read_job
 from deepfake_jax.cluster.looks import Look

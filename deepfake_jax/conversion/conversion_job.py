@@ -5,7 +5,6 @@ could have been told at once, nor in the loss of what this program did not write
 """
 
 import glob
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import check_known
+from deepfake_jax.files import check_known, read_object
 from deepfake_jax.media.animation_writer import SUFFIXES
 from deepfake_jax.media.file_kinds import find_kind, is_picture
 from deepfake_jax.media.outputs import check_output
@@ -76,7 +75,7 @@ class ConversionJob:
             there = False
         if there and not overwrite:
             raise ConvertError(f"{self.place} exists; give --overwrite to replace it")
-        if self.sidecar.exists() and _read_facts(self.sidecar).get("tool") != TOOL:
+        if self.sidecar.exists() and read_object(self.sidecar).get("tool") != TOOL:
             raise ConvertError(
                 f"{self.sidecar} is in the way: what the output is would be written "
                 "there. Move that file, or name another --out"
@@ -126,7 +125,7 @@ def _make_folder_job(source: Path, out: Path) -> ConversionJob:
     place = out.resolve()
     # Of an earlier job, which may have had more pictures, its sidecar knows the names.
     names = {path.name for path in pictures}
-    names.update(map(str, _read_facts(sidecar_path(place)).get("pictures", ())))
+    names.update(map(str, read_object(sidecar_path(place)).get("pictures", ())))
     # What cannot hold a credential has it beside.
     beside = {credential_path(Path(name)).name for name in names}
     known = tuple(glob.escape(name) for name in sorted(names | beside))
@@ -177,12 +176,3 @@ def _check_parents(place: Path) -> None:
             f"--out {place}: a name may have {_LONGEST_NAME} bytes, and .json is added "
             "to this one for the file beside it; name the output shorter"
         )
-
-
-def _read_facts(sidecar: Path) -> dict[str, Any]:
-    """What a sidecar says; nothing where it is none."""
-    try:
-        facts = json.loads(sidecar.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}

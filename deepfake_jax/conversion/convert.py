@@ -11,27 +11,24 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepfake_jax.conversion.conversion_job import ConversionJob, make_job
 from deepfake_jax.conversion.convert_pictures import convert_folder
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.loaded_swapper import load_swapper
-from deepfake_jax.conversion.marking import Marks, make_marks
+from deepfake_jax.conversion.marking import Marks, make_marks, write_swapped
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import (
     Conversion,
     ConvertError,
     ConvertResult,
 )
-from deepfake_jax.conversion.swap_stream import swap_stream
+from deepfake_jax.conversion.swap_stream import swap_stream, write_shown
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import lock_output
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
-from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.outputs import open_writer
-from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import Source, parse_part
 from deepfake_jax.media.timed_frames import picture_frame
 from deepfake_jax.media.video_reader import read_frames
@@ -139,16 +136,13 @@ def _convert_film(
     start, end = parse_part(config.start, config.end)
     footage = Source(source, "video", info.frames, float(info.frame_rate))
     expected = footage.expect_frames(start=start or 0.0, end=end)
-    spec = describe_output(job, info, config, marks)
-    count, swapped, problems = 0, 0, list[str]()
     # Opened before the search, so that what it refuses is told before any work.
-    with open_writer(spec) as writer:
+    with open_writer(describe_output(job, info, config, marks)) as writer:
         conversion = Conversion([footage], swapper)
         if not len(conversion.placement):
             if conversion.searched == 0:
                 next(read_frames(source, start=start, end=end))  # says what is wrong
             raise conversion.explain_no_face(source, conversion.searched or expected)
-        write = conversion.watch.wrap("encode", writer.write)
         stream = swap_stream(
             read_frames(source, start=start, end=end),
             lambda timed: conversion.placement.find(0, timed.index),
@@ -161,21 +155,22 @@ def _convert_film(
             closing(stream),
             Progress("convert", total=expected, unit="frame") as progress,
         ):
-            try:
-                for timed, shown, faces in stream:
-                    seconds = timed.time - (start or 0.0)
-                    shown = marks.pixels.draw_label(shown, seconds)
-                    write(shown, pts=timed.pts, duration=timed.duration)
-                    count, swapped = count + 1, swapped + bool(faces)
-                    progress.update_to(count, f"{swapped} swapped")
-            except TruncatedVideoError as error:
-                problems.append(str(error))
-                _log.warning("%s", error)
-        if not swapped:
-            raise conversion.explain_no_face(source, count)
+            written = write_shown(
+                stream,
+                conversion.watch.wrap("encode", writer.write),
+                pixels=marks.pixels,
+                start=start or 0.0,
+                progress=progress,
+            )
+        for problem in written.problems:
+            _log.warning("%s", problem)
+        if not written.swapped:
+            raise conversion.explain_no_face(source, written.frames)
         job.tell_first(marks.facts)
     write_sidecar(job.place, marks.facts)
-    return conversion.finish(count, swapped, job.place, problems)
+    return conversion.finish(
+        written.frames, written.swapped, job.place, written.problems
+    )
 
 
 def _convert_picture(
@@ -198,18 +193,9 @@ def _convert_picture(
         ((_, shown, faces),) = stream
     if not faces:
         raise conversion.explain_no_face(job.source, 1)
-    shown = marks.pixels.draw_label(shown)
-    assert isinstance(shown, np.ndarray)
     job.tell_first(marks.facts)
-    write_picture(
-        job.out,
-        shown,
-        metadata=marks.metadata,
-        overwrite=swapper.config.overwrite,
-        like=job.source,
-        source_type=DIGITAL_SOURCE_TYPE,
-        seal=marks.seal,
-    )
+    overwrite = swapper.config.overwrite
+    write_swapped(job.out, shown, marks, like=job.source, overwrite=overwrite)
     write_sidecar(job.place, marks.facts)
     return conversion.finish(1, 1, job.place, [])
 

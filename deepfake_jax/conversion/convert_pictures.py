@@ -6,24 +6,18 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from deepfake_jax.conversion.conversion_job import ConversionJob
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
-from deepfake_jax.conversion.marking import Marks
+from deepfake_jax.conversion.marking import Marks, write_swapped
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import Conversion, ConvertResult
 from deepfake_jax.conversion.swap_stream import swap_stream
 from deepfake_jax.files import write_whole_folder
-from deepfake_jax.media.pictures import (
-    PictureError,
-    read_picture,
-    write_picture,
-)
+from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.progress import Progress
-from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
+from deepfake_jax.provenance.facts import write_sidecar
 
 
 def convert_folder(
@@ -51,7 +45,7 @@ def convert_folder(
             log=log,
             mark=marks.pixels.marker(),
         )
-        write = conversion.watch.wrap("encode", write_picture)
+        write = conversion.watch.wrap("encode", write_swapped)
         with (
             closing(stream),
             Progress("convert", total=len(pictures), unit="picture") as progress,
@@ -59,18 +53,9 @@ def convert_folder(
             for timed, shown, swapped in stream:
                 path = pictures[timed.index]
                 if swapped:
-                    shown = marks.pixels.draw_label(shown)
-                    assert isinstance(shown, np.ndarray)
                     own = marks.of_picture(path)
                     hashes[path.name] = own.facts["source_sha256"]
-                    write(
-                        partial / path.name,
-                        shown,
-                        metadata=own.metadata,
-                        like=path,
-                        source_type=DIGITAL_SOURCE_TYPE,
-                        seal=own.seal,
-                    )
+                    write(partial / path.name, shown, own, like=path)
                 else:
                     shutil.copy2(path, partial / path.name)
                 written.append(path.name)

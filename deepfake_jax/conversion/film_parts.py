@@ -7,19 +7,18 @@ than it writes, in the same groups of frames as one process would.
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import asdict, dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper
 from deepfake_jax.conversion.marking import PixelMarks
 from deepfake_jax.conversion.placement import Placement
-from deepfake_jax.conversion.swap_stream import swap_stream
+from deepfake_jax.conversion.swap_stream import swap_stream, write_shown
 from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.media.frame_index import FrameIndex
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoInfo
-from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.sources import parse_time
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.video_packets import PartWriter
@@ -82,16 +81,13 @@ def convert_part(
         VideoError: the video cannot be read or the part not be written.
     """
     first, last = part.read
-    problems: list[str] = []
+    pixels = pixels or PixelMarks()
 
     def read() -> Iterator[TimedFrame]:
         frames = read_from(info, first, index)
         yield from takewhile(lambda t: last is None or t.index < last, frames)
 
-    start = parse_time(swapper.config.start, option="--start") or 0.0
-    count = swapped = 0
     with PartWriter(spec, out) as writer:
-        pixels = pixels or PixelMarks()
         stream = swap_stream(
             read(),
             lambda timed: placement.find(0, timed.index),
@@ -99,15 +95,9 @@ def convert_part(
             mark=pixels.marker(float(info.pixel_aspect)),
         )
         with closing(stream):
-            try:
-                for timed, shown, faces in stream:
-                    if timed.index < part.first:
-                        continue
-                    if part.last is not None and timed.index >= part.last:
-                        break
-                    shown = pixels.draw_label(shown, timed.time - start)
-                    writer.write(shown, pts=timed.pts, duration=timed.duration)
-                    count, swapped = count + 1, swapped + bool(faces)
-            except TruncatedVideoError as error:
-                problems.append(str(error))
-        writer.notes = {"frames": count, "swapped": swapped, "problems": problems}
+            own = dropwhile(lambda shown: shown[0].index < part.first, stream)
+            if (end := part.last) is not None:
+                own = takewhile(lambda shown: shown[0].index < end, own)
+            start = parse_time(swapper.config.start, option="--start") or 0.0
+            written = write_shown(own, writer.write, pixels=pixels, start=start)
+        writer.notes = asdict(written)

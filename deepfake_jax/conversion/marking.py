@@ -201,6 +201,39 @@ def choose_key(config: ConvertConfig, signer: SigningKey | None = None) -> Signi
     return load_own_key()
 
 
+def write_swapped(
+    out: Path,
+    shown: Frame | VideoFrame,
+    marks: Marks,
+    *,
+    like: Path,
+    overwrite: bool = True,
+) -> None:
+    """Writes a picture with swapped faces, whose pixels have the watermark already.
+
+    Args:
+        out: the file.
+        shown: the picture, RGB.
+        marks: of it; all are put in but the sidecar.
+        like: the picture that it was made of.
+        overwrite: whether the file may exist.
+
+    Raises:
+        PictureError: as `write_picture`. SigningError: it cannot be signed.
+    """
+    labelled = marks.pixels.draw_label(shown)
+    assert isinstance(labelled, np.ndarray)
+    write_picture(
+        out,
+        labelled,
+        metadata=marks.metadata,
+        overwrite=overwrite,
+        like=like,
+        source_type=DIGITAL_SOURCE_TYPE,
+        seal=marks.seal,
+    )
+
+
 def write_marked(out: Path, picture: Frame, marks: Marks) -> None:
     """Writes a picture that shows swapped faces, with all marks but the sidecar.
 

@@ -24,6 +24,7 @@ from deepfake_jax.conversion.placement import (
     stack_rows,
 )
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.face_sets.both_records import QUERY_MARK
 from deepfake_jax.face_sets.face_record import (
     FaceRecord,
     FaceSetError,
@@ -166,7 +167,7 @@ def _read_faces(folder: Path) -> Iterator[FaceRecord]:
         for number, line in read_lines(path) if path.exists() else ():
             if number > 1:
                 record = make_record(line)
-                by_hand = record.dropped.startswith("query")
+                by_hand = record.dropped.startswith(QUERY_MARK)
                 if not by_hand and record.alignment >= SURE:
                     yield record
 
@@ -183,34 +184,12 @@ def _fill(folder: Path, table: np.ndarray, every: int, last: int | None) -> np.n
     Raises:
         FaceSetError: they are too far apart, or too few tracks go through.
     """
-    fix = (
-        f"extract the video with --every 1 (--faces {folder} has each {every}th frame "
-        "alone), or leave --faces out"
-    )
-    if every > MAX_GAP + 1:
-        raise FaceSetError(
-            f"a face may be anywhere after {every} frames, so those between are not "
-            f"filled; {fix}"
-        )
     rows = table[np.lexsort((table["frame"], table["track"], table["person"]))]
     before, after = rows[:-1], rows[1:]
     joined = (before["track"] == after["track"]) & (before["person"] == after["person"])
     joined &= after["frame"] - before["frame"] == every
     through = np.unique(before["frame"][joined])
-    shown = np.unique(rows["frame"])
-    gaps = np.intersect1d(shown, shown - every)  # with a face on both sides
-    broken = np.setdiff1d(gaps, through)
-    if len(broken) > _MOST_BROKEN * max(1, len(gaps)):
-        raise FaceSetError(
-            f"the faces move too fast to be followed: between {len(broken)} of "
-            f"{len(gaps)} searched frames no track goes through; {fix}"
-        )
-    if len(broken):
-        _log.warning(
-            "after %d searched frames no track goes on; the faces between stay as "
-            "they are",
-            len(broken),
-        )
+    _check_gaps(folder, np.unique(rows["frame"]), through, every)
     between = [
         _mix(first, second, step / every, int(first["frame"]) + step)
         for first, second in zip(before[joined], after[joined], strict=True)
@@ -225,6 +204,44 @@ def _fill(folder: Path, table: np.ndarray, every: int, last: int | None) -> np.n
     ]
     filled = np.concatenate([np.zeros(0, ROW), *(r[None] for r in (*between, *held))])
     return np.concatenate([rows, filled])
+
+
+def _check_gaps(
+    folder: Path,
+    shown: Int32[np.ndarray, "n"],
+    through: Int32[np.ndarray, "m"],
+    every: int,
+) -> None:
+    """Refuses frames that are too far apart for what lies between to be filled.
+
+    Args:
+        folder: the face set.
+        shown: frames with faces.
+        through: those of them from which a track goes to the next searched one.
+        every: frames from one to the next.
+    """
+    fix = (
+        f"extract the video with --every 1 (--faces {folder} has each {every}th frame "
+        "alone), or leave --faces out"
+    )
+    if every > MAX_GAP + 1:
+        raise FaceSetError(
+            f"a face may be anywhere after {every} frames, so those between are not "
+            f"filled; {fix}"
+        )
+    gaps = np.intersect1d(shown, shown - every)  # with a face on both sides
+    broken = np.setdiff1d(gaps, through)
+    if len(broken) > _MOST_BROKEN * max(1, len(gaps)):
+        raise FaceSetError(
+            f"the faces move too fast to be followed: between {len(broken)} of "
+            f"{len(gaps)} searched frames no track goes through; {fix}"
+        )
+    if len(broken):
+        _log.warning(
+            "after %d searched frames no track goes on; the faces between stay as "
+            "they are",
+            len(broken),
+        )
 
 
 def _mix(first: Any, second: Any, share: float, frame: int) -> Any:

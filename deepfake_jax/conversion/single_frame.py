@@ -20,10 +20,8 @@ from deepfake_jax.conversion.placement import PlacedFace, read_wanted
 from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.faces.detection import make_sized_detector
-from deepfake_jax.faces.face_finder import LINK_SCORE, FaceFinder
-from deepfake_jax.faces.identity import Embedding, make_crop_embedder, match_persons
-from deepfake_jax.faces.landmark_fitting import make_fitting
+from deepfake_jax.faces.face_finder import FaceFinder, make_finder
+from deepfake_jax.faces.identity import Embedding, match_persons
 from deepfake_jax.faces.square_pixels import square_frame, to_frame_pixels
 from deepfake_jax.faces.steady_tracks import RADIUS, TrackedFace, steady_stream
 from deepfake_jax.imaging.affine import apply_affine
@@ -31,7 +29,6 @@ from deepfake_jax.media.frame_seek import seek_around, seek_frame
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import holds_picture
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
-from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Crops, Frame
 
@@ -134,12 +131,7 @@ class SingleFrames:
         film = len(near) > 1
         kind = config.landmarks, config.min_score, film
         if kind not in self._finders:
-            self._finders[kind] = FaceFinder(
-                make_sized_detector(min_score=min(LINK_SCORE, config.min_score)),
-                make_fitting(config.landmarks, film=film, watch=Stopwatch()),
-                make_crop_embedder(),
-                min_score=config.min_score,
-            )
+            self._finders[kind] = make_finder(config, film=film)
         finder = self._finders[kind]
         finder.start_source()
         found = [(timed, finder.find(square_frame(timed))) for timed in near]

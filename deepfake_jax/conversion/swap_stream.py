@@ -7,6 +7,7 @@ not grow with the number of frames.
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 
 from av import VideoFrame
 
@@ -17,12 +18,15 @@ from deepfake_jax.conversion.compose import (
     plain_frame,
 )
 from deepfake_jax.conversion.frame_swapper import CHUNK, FrameSwapper, SwappedFrame
+from deepfake_jax.conversion.marking import PixelMarks
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.faces.steady_tracks import RADIUS
+from deepfake_jax.media.opened_videos import TruncatedVideoError
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, in_chunks, map_ahead, run_ahead
+from deepfake_jax.progress import Progress
 from deepfake_jax.types import Frame
 
 _BLENDERS = 2  # threads; OpenCV and NumPy work without Python's lock
@@ -83,3 +87,49 @@ def swap_stream(
         for shown, seconds in composed:
             watch.add("blend", seconds)
             yield shown
+
+
+@dataclass
+class Written:
+    """What became of a stream of frames.
+
+    Attributes:
+        frames: written.
+        swapped: those with a swapped face.
+        problems: what could be read in part only.
+    """
+
+    frames: int = 0
+    swapped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def write_shown(
+    stream: Iterable[Shown],
+    write: Callable[..., None],
+    *,
+    pixels: PixelMarks,
+    start: float,
+    progress: Progress | None = None,
+) -> Written:
+    """Writes what a stream shows, with its visible label.
+
+    Args:
+        stream: of a video; what follows where that breaks off is noted as missing.
+        write: as `FrameWriter.write`.
+        pixels: has the label.
+        start: when the output begins, seconds of the video.
+        progress: is told how far it is.
+    """
+    written = Written()
+    try:
+        for timed, shown, faces in stream:
+            shown = pixels.draw_label(shown, timed.time - start)
+            write(shown, pts=timed.pts, duration=timed.duration)
+            written.frames += 1
+            written.swapped += bool(faces)
+            if progress is not None:
+                progress.update_to(written.frames, f"{written.swapped} swapped")
+    except TruncatedVideoError as error:
+        written.problems.append(str(error))
+    return written

@@ -17,7 +17,7 @@ RealCrops = UInt8[np.ndarray, "m crop_size crop_size 3"]
 OCTAVES = 3
 _PATCH = 7  # pixels; side of the patches that artefacts are looked for in
 _PATCHES = 4000  # of each kind; more move the distance by less than 2 %
-_DIRECTIONS = 64  # that patches are projected on
+_PROJECTIONS = 64  # that patches are projected on
 
 
 def octave_ratios(drawn: Crops, real: RealCrops) -> Float64[np.ndarray, "octaves"]:
@@ -87,7 +87,7 @@ def artefacts(rng: np.random.Generator, drawn: Crops, real: RealCrops) -> float:
     _check_sides(drawn, real)
     if len(real) < 2:
         raise ValueError("real needs two faces or more, to tell what is usual")
-    directions = rng.normal(size=(_PATCH * _PATCH, _DIRECTIONS))
+    directions = rng.normal(size=(_PATCH * _PATCH, _PROJECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     sets = [
         np.sort(_cut_patches(rng, crops, _PATCHES) @ directions, axis=0)

@@ -91,5 +91,5 @@ def embed_face(embed: CropEmbedder, face: Face, landmarks: Landmarks) -> Embeddi
     A swapped face is embedded by its source's landmarks: where its own would be found
     is part of what the swap gets right or wrong.
     """
-    five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
+    five = five_landmarks(landmarks)
     return embed(cut_embedding_crop(Region(face, 0, 0), five))

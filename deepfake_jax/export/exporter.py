@@ -156,23 +156,23 @@ class _Job:
 
 
 def _write_onnx(job: _Job, path: Path) -> float:
-    from deepfake_jax.export.onnx_files import build_onnx
+    from deepfake_jax.export.onnx_files import make_onnx
 
     swap, card = job.swap, job.card
     card |= describe_identities(job.trained, swap)
     half = card["precision"] == "float16"
-    path.write_bytes(build_onnx(swap, card, half=half).SerializeToString())
+    path.write_bytes(make_onnx(swap, card, half=half).SerializeToString())
     return compare_onnx(_open(path), swap, job.examples, card["color_shift"])
 
 
 def _write_dfm(job: _Job, path: Path) -> float:
-    from deepfake_jax.export.onnx_files import build_dfm
+    from deepfake_jax.export.onnx_files import make_dfm
 
     swap, card = job.swap, job.card
     shift = np.asarray(card["color_shift"], np.float64)
     card["for"] = job.program
     half = card["precision"] == "float16"
-    model = build_dfm(swap, card, half=half, program=job.program, shift=shift)
+    model = make_dfm(swap, card, half=half, program=job.program, shift=shift)
     path.write_bytes(model.SerializeToString())
     return compare_dfm(_open(path), swap, job.examples, shift, job.program)
 

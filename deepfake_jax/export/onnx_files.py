@@ -20,7 +20,7 @@ from deepfake_jax.runs.exported_run import CARD
 from deepfake_jax.version import own_version
 
 
-def build_onnx(swap: Swap, card: Mapping[str, Any], *, half: bool) -> onnx.ModelProto:
+def make_onnx(swap: Swap, card: Mapping[str, Any], *, half: bool) -> onnx.ModelProto:
     """A swap of our own crops.
 
     Args:
@@ -43,7 +43,7 @@ def build_onnx(swap: Swap, card: Mapping[str, Any], *, half: bool) -> onnx.Model
     return graph.finish(inputs, outputs, metadata=_keep(card), version=own_version())
 
 
-def build_dfm(
+def make_dfm(
     swap: Swap,
     card: Mapping[str, Any],
     *,
@@ -51,7 +51,7 @@ def build_dfm(
     program: Program,
     shift: np.ndarray,
 ) -> onnx.ModelProto:
-    """A swap of another program's crops; `half` and errors as `build_onnx`.
+    """A swap of another program's crops; `half` and errors as `make_onnx`.
 
     Args:
         swap: what is exported.

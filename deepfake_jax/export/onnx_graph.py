@@ -46,12 +46,12 @@ class Graph:
         self._nodes.append(node)
         return outputs
 
-    def constant(self, value: Any, *, name: str | None = None) -> str:
+    def constant(self, value: Any) -> str:
         """Adds an array as it is; Python's floats become float32."""
         array = np.asarray(value)
         if array.dtype == np.float64:
             array = array.astype(np.float32)
-        name = name or f"constant_{len(self._constants)}"
+        name = f"constant_{len(self._constants)}"
         tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
         if array.ndim == 0:  # `ascontiguousarray` makes it a row
             del tensor.dims[:]

@@ -1,5 +1,7 @@
 """Both records of a set together: the faces that are in it, and those left out."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,32 @@ def write_both(
     write_record(folder, header, records)
     if back:
         write_record(folder, header, left, name=DROPPED_NAME)
+
+
+def can_return(folder: Path, record: FaceRecord) -> bool:
+    """Whether a face that was left out can come back: its picture is there."""
+    return record.dropped.startswith(QUERY_MARK) and (folder / record.file).is_file()
+
+
+def bring_back(
+    folder: Path,
+    records: list[FaceRecord],
+    left: list[FaceRecord],
+    *,
+    files: Collection[str] | None = None,
+) -> tuple[list[FaceRecord], list[FaceRecord]]:
+    """Both records when those left out by hand or query have come back, by order.
+
+    Args:
+        folder: the set's.
+        records: faces that are in it.
+        left: faces left out.
+        files: the only ones to bring back; None takes all.
+    """
+    back, staying = list[FaceRecord](), list[FaceRecord]()
+    for record in left:
+        asked = files is None or record.file in files
+        returns = asked and can_return(folder, record)
+        (back if returns else staying).append(record)
+    records = [*records, *(replace(record, dropped="") for record in back)]
+    return sorted(records, key=lambda r: r.order), staying

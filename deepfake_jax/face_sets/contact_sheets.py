@@ -10,18 +10,14 @@ import numpy as np
 from deepfake_jax.face_sets.face_queries import read_key
 from deepfake_jax.face_sets.face_record import FaceRecord
 from deepfake_jax.face_sets.set_files import SHEETS
-from deepfake_jax.imaging.picture_grid import (
-    _BACK,
-    _FAINT,
-    _LABEL,
-    TILE,
-    _draw_title,
-    _write,
-)
+from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.pictures import PictureError, read_picture, write_picture
 from deepfake_jax.progress import count
 from deepfake_jax.types import Frame, spread
 
+TILE = 112  # pixels; side of a face on a sheet
+_TITLE, _LABEL = 26, 14  # pixels; heights of a row's title and of a face's label
+_BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
 # Quality -> whether high values are bad.
 _WORST = {
     "alignment": False,
@@ -121,11 +117,18 @@ def draw_sheet(rows: Sequence[Row], *, columns: int = 10) -> Frame:
             for index, tile in enumerate(tiles):
                 left = index * TILE
                 line[:TILE, left : left + TILE] = _read_tile(tile.path)
-                _write(line, tile.label, (left + 3, TILE + 11), 0.36, _FAINT)
+                place = (left + 3, TILE + 11)
+                put_text(line, tile.label, place, scale=0.36, ink=_FAINT)
             parts.append(line)
     if not parts:
         return _draw_title("no faces", columns * TILE)
     return np.concatenate(parts)
+
+
+def _draw_title(title: str, width: int) -> Frame:
+    line = np.full((_TITLE, width, 3), _BACK, np.uint8)
+    put_text(line, title, (6, 18), scale=0.48, ink=_INK)
+    return line
 
 
 def _read_tile(path: Path) -> Frame:

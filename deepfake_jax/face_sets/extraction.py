@@ -1,29 +1,26 @@
 """An extraction: search the sources, write the faces, sort them by person.
 
-It works in a hidden folder and leaves there what a later run of the same search can go
-on with: the journal of the search, the pictures and their lines, and by which limits
-these were chosen. Which people there are, and their numbers, is up to the search alone;
-the limits decide which of their faces are stored.
+Which people there are, and their numbers, is up to the search alone; the limits decide
+which of their faces are stored.
 """
 
-import json
 import logging
-import shutil
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepfake_jax.extract_config import ExtractConfig
-from deepfake_jax.face_sets.face_set import RECORD_NAME, make_header
-from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
-from deepfake_jax.face_sets.set_files import (
-    KNOWN,
-    SEARCH_ENDING,
-    check_own_files,
-    holds_sets,
+from deepfake_jax.face_sets.extraction_folder import (
+    ExtractError,
+    check_out,
+    forget_search,
+    open_journal,
+    work_beside,
 )
+from deepfake_jax.face_sets.face_set import make_header
+from deepfake_jax.face_sets.face_writer import FaceWriter, recall_pictures
 from deepfake_jax.face_sets.sort_by_person import PersonSet, sort_out
 from deepfake_jax.face_sets.wanted_people import (
     NothingKept,
@@ -33,21 +30,7 @@ from deepfake_jax.face_sets.wanted_people import (
     read_wanted,
 )
 from deepfake_jax.faces.footage_search import FootageSearch
-from deepfake_jax.faces.people import (
-    PersonError,
-)
-from deepfake_jax.faces.search_journal import (
-    JOURNAL_NAME,
-    SearchJournal,
-    count_frames,
-)
-from deepfake_jax.files import (
-    ForeignFilesError,
-    clear_partials,
-    hidden_path,
-    lock_output,
-    replace_folder,
-)
+from deepfake_jax.faces.people import PersonError
 from deepfake_jax.media.sources import (
     Source,
     describe_source,
@@ -58,17 +41,6 @@ from deepfake_jax.progress import count
 from deepfake_jax.version import own_version
 
 _log = logging.getLogger("deepfake_jax")
-FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
-_SEARCH_OPTIONS = ("landmarks", "start", "end", "every", "min_score")
-# These choose among faces that are on disk already.
-_LATER_OPTIONS = (
-    *("overwrite", "person", "reference", "not_reference", "min_track", "search"),
-)
-_WORTH_KEEPING = 100  # frames; fewer are searched anew in a few seconds
-
-
-class ExtractError(ValueError):
-    """Nothing could be extracted; the text says why and the usual fix."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +104,7 @@ def extract_faces(
     paths = [sources] if isinstance(sources, str | Path) else sources
     files = list_sources([Path(path) for path in paths])
     place = out.resolve()
-    _check_out(out, place, files, overwrite=config.overwrite)
+    check_out(out, place, files, overwrite=config.overwrite)
     # Before anything is written: a wrong option must not cost an earlier run's work.
     start, end = parse_part(config.start, config.end)
     try:
@@ -143,26 +115,8 @@ def extract_faces(
     header = make_header(listed, own_version())
     header["landmarks"] = config.landmarks
     header["search"] = {"every": config.every, "start": start or 0.0, "end": end}
-    folder = hidden_path(place, SEARCH_ENDING)
-    with lock_output(place):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            result = _extract(folder, config, files, wanted, header, out)
-        except NothingKept as error:
-            raise _keep_or_remove(folder, error) from error
-        except Exception as error:
-            # What was found is of no use to a command that cannot succeed; a full disk
-            # or memory can be mended.
-            if isinstance(error, ValueError) or not count_frames(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        try:
-            check_own_files(place)
-            clear_partials(folder)
-            replace_folder(folder, place, known=KNOWN)
-        except (OSError, ForeignFilesError) as error:
-            raise ExtractError(f"{error}; what was made is in {folder}") from error
-    return result
+    with work_beside(place) as folder:
+        return _extract(folder, config, files, wanted, header, out)
 
 
 def _extract(
@@ -174,22 +128,9 @@ def _extract(
     out: Path,
 ) -> ExtractResult:
     """Searches the sources and leaves the sets in a folder that becomes `out`."""
-    recall_pictures(folder)
-    journal = _open_journal(folder, config, header)
-    search = FootageSearch(config, every=config.every, journal=journal)
-    writer = FaceWriter(folder, config, [s.path.name for s in sources], search.watch)
-    search.prepare(sources)
-    start = time.monotonic()
-    try:
-        for found in search.search(sources, label="extract"):
-            writer.write(found)
-    finally:
-        writer.close()
-        journal.close()
-    seconds = time.monotonic() - start
+    search, writer, seconds = _search(folder, config, sources, header)
     dropped = Counter(writer.dropped)
-    films = {n for n, source in enumerate(sources) if source.kind == "video"}
-    short = _find_short(search, writer, films, config)
+    short = _find_short(search, writer, sources, config)
     dropped["short track"] += sum(len(writer.kept_of.get(track, ())) for track in short)
     people = search.sort_people()
     kept = count_kept(people, writer.kept_of, short)
@@ -199,16 +140,6 @@ def _extract(
     chosen = choose_wanted(people, wanted, kept)
     for number, source in enumerate(header["sources"]):
         source["last"] = search.last_frames.get(number)
-    for number in sorted(search.deinterlaced):
-        _log.warning(
-            "%s is interlaced; its frames were made whole pictures",
-            sources[number].path.name,
-        )
-    problems = search.problems + [
-        f"{sources[number].path}: {count} of its frames are damaged and were left out; "
-        "copy or download it again"
-        for number, count in sorted((+search.damaged).items())
-    ]
     sets = sort_out(
         folder,
         header,
@@ -219,8 +150,7 @@ def _extract(
         out=out,
         dropped=dropped,
     )
-    (folder / JOURNAL_NAME).unlink()
-    (folder / FILTERS_NAME).unlink()
+    forget_search(folder)
     before, after = search.meter.medians()
     return ExtractResult(
         frames=search.frames,
@@ -231,41 +161,60 @@ def _extract(
         parts=search.watch.shares(),
         jitter_before=before,
         jitter_after=after,
-        resumed_frames=journal.resumed_frames,
-        problems=tuple(problems),
+        resumed_frames=search.resumed_frames,
+        problems=(*search.problems, *_tell_damage(search, sources)),
         out=str(out),
     )
 
 
-def _open_journal(
-    folder: Path, config: ExtractConfig, header: dict[str, Any]
-) -> SearchJournal:
-    """The journal of this very search; pictures chosen by other limits are removed."""
-    options = asdict(config)
-    facts = {"header": header, "options": {k: options[k] for k in _SEARCH_OPTIONS}}
-    journal = SearchJournal(folder, json.loads(json.dumps(facts)))
-    if journal.resumed_frames:
-        _log.warning("going on after %d frames", journal.resumed_frames)
-    limits = {k: v for k, v in options.items() if k not in _LATER_OPTIONS}
-    text, path = json.dumps(limits), folder / FILTERS_NAME
-    known = path.read_text(encoding="utf-8") if path.exists() else ""
-    if not journal.resumed or known != text:
-        (folder / RECORD_NAME).unlink(missing_ok=True)
-        for picture in folder.glob("*.png"):
-            picture.unlink()
-        path.write_text(text, encoding="utf-8")
-    return journal
+def _search(
+    folder: Path,
+    config: ExtractConfig,
+    sources: list[Source],
+    header: dict[str, Any],
+) -> tuple[FootageSearch, FaceWriter, float]:
+    """Writes all faces of the sources into a folder; the seconds that it took, too."""
+    recall_pictures(folder)
+    journal = open_journal(folder, config, header)
+    search = FootageSearch(config, every=config.every, journal=journal)
+    writer = FaceWriter(folder, config, [s.path.name for s in sources], search.watch)
+    search.prepare(sources)
+    start = time.monotonic()
+    try:
+        for found in search.search(sources, label="extract"):
+            writer.write(found)
+    finally:
+        writer.close()
+        journal.close()
+    return search, writer, time.monotonic() - start
+
+
+def _tell_damage(search: FootageSearch, sources: list[Source]) -> list[str]:
+    """Says which sources are interlaced; gives those with frames left out."""
+    for number in sorted(search.deinterlaced):
+        _log.warning(
+            "%s is interlaced; its frames were made whole pictures",
+            sources[number].path.name,
+        )
+    return [
+        f"{sources[number].path}: {frames} of its frames are damaged and were left "
+        "out; copy or download it again"
+        for number, frames in sorted((+search.damaged).items())
+    ]
 
 
 def _find_short(
-    search: FootageSearch, writer: FaceWriter, films: set[int], config: ExtractConfig
+    search: FootageSearch,
+    writer: FaceWriter,
+    sources: list[Source],
+    config: ExtractConfig,
 ) -> set[int]:
     """Tracks of videos that were seen in too few frames to be stored."""
     least = min(config.min_track, max(1, search.frames // 2))
     return {
         track
-        for track, source in writer.source_of.items()
-        if source in films and search.frames_of[track] < least
+        for track, number in writer.source_of.items()
+        if sources[number].kind == "video" and search.frames_of[track] < least
     }
 
 
@@ -290,49 +239,3 @@ def _explain_nothing(
         f"written. Lower --min-score (now {config.min_score}) or --min-size (now "
         f"{config.min_size}) or another limit"
     )
-
-
-def _keep_or_remove(partial: Path, error: NothingKept) -> ExtractError:
-    if count_frames(partial) < _WORTH_KEEPING:
-        shutil.rmtree(partial, ignore_errors=True)
-        return ExtractError(str(error))
-    return ExtractError(
-        f"{error}. The search is kept in {partial}: the same command with another "
-        "--person, --reference or limit goes on from there at once; remove that "
-        "folder if you want none of it"
-    )
-
-
-def _check_out(out: Path, place: Path, files: list[Source], *, overwrite: bool) -> None:
-    """Refuses, before any work, an output that could not be put there at its end.
-
-    Args:
-        out: as it was named.
-        place: the same with links followed.
-        files: the sources.
-        overwrite: whether a face set that exists may be replaced.
-    """
-    if Path.cwd().is_relative_to(place):
-        raise ExtractError(
-            f"--out {out} is the folder that you are in, or holds it, and cannot be "
-            f"replaced; name a new folder, such as {out / 'faces'}"
-        )
-    inside = [s.path for s in files if s.path.resolve().is_relative_to(place)]
-    if inside:
-        raise ExtractError(
-            f"--out {out} holds {inside[0].name}, which is a source; name another "
-            "folder"
-        )
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    if not place.is_dir() or not holds_sets(place):
-        raise ExtractError(
-            f"--out {out} exists and is no face set; name a new folder (it would not "
-            "be safe to replace this one)"
-        )
-    check_own_files(place)
-    if not overwrite:
-        raise ExtractError(
-            f"the face set {out} exists; give --overwrite to replace it, or name "
-            "another --out"
-        )

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.face_sets.both_records import QUERY_MARK, read_both, write_both
+from deepfake_jax.face_sets.both_records import (
+    QUERY_MARK,
+    bring_back,
+    read_both,
+    write_both,
+)
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME
 from deepfake_jax.face_sets.set_files import PERSON_FOLDER, SHEETS
@@ -56,17 +61,9 @@ def restore_files(folder: Path, files: Collection[str]) -> int:
     """
     with lock_output(folder):
         header, kept, left = read_both(folder)
-        back = [r for r in left if r.file in set(files) and can_return(folder, r)]
-        names = {r.file for r in back}
-        kept = [*kept, *(replace(r, dropped="") for r in back)]
-        kept.sort(key=lambda r: r.order)
-        write_both(folder, header, kept, [r for r in left if r.file not in names])
-    return len(back)
-
-
-def can_return(folder: Path, record: FaceRecord) -> bool:
-    """Whether a face that was left out can come back: its picture is there."""
-    return record.dropped.startswith(QUERY_MARK) and (folder / record.file).is_file()
+        back, stay = bring_back(folder, kept, left, files=set(files))
+        write_both(folder, header, back, stay)
+    return len(left) - len(stay)
 
 
 def move_files(folder: Path, files: Collection[str], person: int | None) -> Path:

@@ -52,14 +52,19 @@ def parse_query(text: str) -> Query:
     return lambda record: any(all(part(record) for part in o) for o in options)
 
 
+def check_key(name: str) -> None:
+    """Raises QueryError if a name is none of `KEYS`."""
+    if name not in KEYS:
+        raise QueryError(f"{name!r} is none of {', '.join(KEYS)}")
+
+
 def read_key(record: FaceRecord, name: str) -> float | str:
     """A face's value of one of `KEYS`; angles without their sign.
 
     Raises:
         QueryError: there is no such key.
     """
-    if name not in KEYS:
-        raise QueryError(f"{name!r} is none of {', '.join(KEYS)}")
+    check_key(name)
     value = getattr(record, name)
     if name == "landmarks":
         return float(len(value))

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.files import encode_line
+from deepfake_jax.files import encode_line, line_check
 
 FACE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.png")
 
@@ -146,6 +146,11 @@ def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
 def _freeze(value: Any) -> Any:
     """JSON's lists as tuples."""
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
+
+
+def was_edited(values: dict[str, Any]) -> bool:
+    """Whether a line has a ``check`` that is not its own: it was changed by hand."""
+    return "check" in values and values["check"] != line_check(values)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -28,8 +28,9 @@ from deepfake_jax.face_sets.face_record import (
     encode_record,
     make_record,
     read_lines,
+    was_edited,
 )
-from deepfake_jax.files import encode_line, file_crc, line_check, write_whole
+from deepfake_jax.files import encode_line, file_crc, write_whole
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.train_config import MEMORY_LIMIT_MB
@@ -105,7 +106,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
     header: dict[str, Any] | None = None
     records, edited = [], 0
     for number, values in read_lines(path):
-        edited += "check" in values and values["check"] != line_check(values)
+        edited += was_edited(values)
         if header is None:
             header = check_header(path, values)
             continue

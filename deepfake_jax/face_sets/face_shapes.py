@@ -36,7 +36,7 @@ def stack_landmarks(
     def stack(faces: Sequence[FaceRecord]) -> Float64[np.ndarray, "_ _ 2"]:
         landmarks = map(align_landmarks, faces)
         if counts != {68}:
-            landmarks = (five_landmarks(p) if len(p) == 68 else p for p in landmarks)
+            landmarks = map(five_landmarks, landmarks)
         return np.stack(list(landmarks))
 
     return {side: stack(own) for side, own in records.items()}

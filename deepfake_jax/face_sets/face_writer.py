@@ -52,7 +52,7 @@ class FaceWriter:
         self._folder, self._config, self._sources = folder, config, sources
         self._warp = watch.wrap("align", _cut_face)
         self._measure = watch.wrap("quality", measure_quality)
-        self._save = watch.wrap("encode", _save_face)
+        self._write_face = watch.wrap("encode", _write_face)
         self._path = folder / RECORD_NAME
         self._end = 0
         self._old = _read_old(self._path)
@@ -88,7 +88,7 @@ class FaceWriter:
         quality = self._measure(face, picture)
         fault = find_fault(quality, self._config) or ""
         fault = "damaged frame" if timed.damaged else fault
-        crc = "" if fault else self._save(self._folder / name, picture)
+        crc = "" if fault else self._write_face(self._folder / name, picture)
         return FaceRecord(
             file=name,
             source=self._sources[found.source],
@@ -135,7 +135,7 @@ def _cut_face(timed: TimedFrame, face: TrackedFace) -> Face:
     return warp_region(region, face.frame_to_face, FACE_SIZE)
 
 
-def _save_face(path: Path, face: Face) -> str:
+def _write_face(path: Path, face: Face) -> str:
     """Writes a picture in one piece; gives the CRC-32 of its bytes."""
     content = encode_png(face)
     part = path.with_name(f".{path.name}")

@@ -1,7 +1,6 @@
 """Face sets checked against their record, and records rebuilt from what is there."""
 
 import errno
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError, make_record
+from deepfake_jax.face_sets.face_record import (
+    FaceRecord,
+    FaceSetError,
+    make_record,
+    was_edited,
+)
 from deepfake_jax.face_sets.face_set import (
     DROPPED_NAME,
     RECORD_NAME,
@@ -20,7 +24,7 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER, SHEETS
-from deepfake_jax.files import file_crc, line_check
+from deepfake_jax.files import file_crc, line_check, parse_object
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 
@@ -58,7 +62,7 @@ def check_set(folder: Path) -> list[str]:
         if values is None:
             problems.append(f"{where}: is damaged")
             continue
-        if "check" in values and values["check"] != line_check(values):
+        if was_edited(values):
             problems.append(f"{where}: was changed by hand")
         if number == 1:
             problems += _check_header(path, values)
@@ -91,13 +95,8 @@ def _read_loosely(path: Path) -> Iterator[tuple[int, _Values | None]]:
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
-                values = None
-            yield number, values if isinstance(values, dict) else None
+            if line.strip():
+                yield number, parse_object(line)
 
 
 def _check_header(path: Path, values: _Values) -> list[str]:
@@ -200,7 +199,7 @@ def _salvage_lines(
     for number, values in _read_loosely(path):
         if number == 1 and values is not None and "format" in values:
             header = check_header(path, values)
-            if "check" in values and values["check"] != line_check(values):
+            if was_edited(values):
                 notes.append("line 1: checksum renewed")
             continue
         record, fault = _salvage(folder, values)

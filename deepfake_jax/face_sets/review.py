@@ -15,11 +15,12 @@ import numpy as np
 
 from deepfake_jax.face_sets.both_records import (
     QUERY_MARK,
+    bring_back,
     read_both,
     write_both,
 )
 from deepfake_jax.face_sets.contact_sheets import write_sheets
-from deepfake_jax.face_sets.face_queries import parse_query, read_key
+from deepfake_jax.face_sets.face_queries import check_key, parse_query, read_key
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import list_sets
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
@@ -84,20 +85,13 @@ def review_faces(
         QueryError: a query or key that cannot be understood.
         OutputBusyError: another process writes the set.
     """
-    folder = Path(folder)
-    for text in (drop, keep):
-        if text:
-            parse_query(text)
-    if sort:
-        read_key(_nobody(), sort.removeprefix("-"))
-    edits = bool(drop or keep or sort or restore or delete)
+    folder, edit = Path(folder), _Edit(sort, drop, keep, restore, delete)
+    edit.check()
     parts = list_damaged_sets(folder) if repair or check else list_sets(folder)
     problems: list[str] = []
-    changed = deleted = 0
-    kept: list[tuple[Path, FaceRecord]] = []
-    reasons: Counter[str] = Counter()
+    edited: dict[Path, _Edited] = {}
     with ExitStack() as stack:
-        if folder.is_dir() and (edits or repair or sheets):
+        if folder.is_dir() and (edit.changes or delete or repair or sheets):
             # A person's set may be reviewed by itself meanwhile, too.
             for place in dict.fromkeys((folder, *parts)):
                 stack.enter_context(lock_output(place))
@@ -107,39 +101,80 @@ def review_faces(
             elif check:
                 found = _check(part, alone=len(parts) == 1)
                 problems += found
-                if found and not edits and not _is_readable(part):
+                if found and not (edit.changes or delete) and not _is_readable(part):
                     continue
-            header, records, left = read_both(part)
-            changed += len(records)
-            records, left, moved = _choose(
-                part, records, left, drop, keep, restore=restore
-            )
-            changed -= len(records) - moved
-            if sort:
-                key, falling = sort.removeprefix("-"), sort.startswith("-")
-                records.sort(key=lambda r: read_key(r, key), reverse=falling)
-            if drop or keep or restore or sort:
-                write_both(part, header, records, left)
-            if delete:
-                deleted += _delete_pictures(part, left)
-            kept += [(part, record) for record in records]
-            reasons.update(record.dropped for record in left)
+            edited[part] = _edit_set(part, edit)
+        kept = [(part, face) for part, own in edited.items() for face in own.records]
         written = write_sheets(folder, kept) if sheets and kept else []
     counts = Counter(record.person for _, record in kept)
+    reasons = Counter(face.dropped for own in edited.values() for face in own.left)
     return FacesResult(
         folder=str(folder),
         faces=len(kept),
         persons=tuple({"number": n, "faces": counts[n]} for n in sorted(counts)),
         dropped=dict(sorted(reasons.items())),
-        changed=changed,
-        deleted=deleted,
+        changed=sum(own.changed for own in edited.values()),
+        deleted=sum(own.deleted for own in edited.values()),
         sheets=tuple(str(path) for path in written),
         problems=tuple(problems),
     )
 
 
-def _nobody() -> FaceRecord:
-    return FaceRecord("", "", 0, 0.0, (0.0, 0.0, 0.0, 0.0), 0.0, (), (), 0.0)
+@dataclass(frozen=True)
+class _Edit:
+    """What is to be changed in each set; see `review_faces`."""
+
+    sort: str
+    drop: str
+    keep: str
+    restore: bool
+    delete: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether records are written anew."""
+        return bool(self.drop or self.keep or self.sort or self.restore)
+
+    def check(self) -> None:
+        """Raises QueryError where a query or key cannot be understood."""
+        for text in (self.drop, self.keep):
+            if text:
+                parse_query(text)
+        if self.sort:
+            check_key(self.sort.removeprefix("-"))
+
+
+@dataclass(frozen=True)
+class _Edited:
+    """A set after that: its faces, those left out, and how many changed or went."""
+
+    records: list[FaceRecord]
+    left: list[FaceRecord]
+    changed: int
+    deleted: int
+
+
+def _edit_set(folder: Path, edit: _Edit) -> _Edited:
+    header, records, left = read_both(folder)
+    changed = 0
+    if edit.restore:
+        before = len(records)
+        records, left = bring_back(folder, records, left)
+        changed += len(records) - before
+    for text, wanted in ((edit.drop, False), (edit.keep, True)):
+        if text:
+            query, note = parse_query(text), f"{QUERY_MARK}{'not ' * wanted}{text}"
+            out = [replace(r, dropped=note) for r in records if query(r) != wanted]
+            records = [r for r in records if query(r) == wanted]
+            left = [*left, *out]
+            changed += len(out)
+    if edit.sort:
+        key, falling = edit.sort.removeprefix("-"), edit.sort.startswith("-")
+        records.sort(key=lambda r: read_key(r, key), reverse=falling)
+    if edit.changes:
+        write_both(folder, header, records, left)
+    deleted = _delete_pictures(folder, left) if edit.delete else 0
+    return _Edited(records, left, changed, deleted)
 
 
 def _check(folder: Path, *, alone: bool) -> list[str]:
@@ -157,39 +192,6 @@ def _is_readable(folder: Path) -> bool:
     except FaceSetError:
         return False
     return True
-
-
-def _choose(
-    folder: Path,
-    records: list[FaceRecord],
-    left: list[FaceRecord],
-    drop: str,
-    keep: str,
-    *,
-    restore: bool,
-) -> tuple[list[FaceRecord], list[FaceRecord], int]:
-    """Faces kept and left out by queries, and how many came back before."""
-    back: list[FaceRecord] = []
-    if restore:
-        # Not those whose pictures --delete has removed.
-        back = [
-            r
-            for r in left
-            if r.dropped.startswith(QUERY_MARK) and (folder / r.file).is_file()
-        ]
-        staying = {id(r) for r in back}
-        left = [r for r in left if id(r) not in staying]
-        records = [*records, *(replace(r, dropped="") for r in back)]
-        records.sort(key=lambda r: r.order)
-    for text, wanted in ((drop, False), (keep, True)):
-        if not text:
-            continue
-        query = parse_query(text)
-        out = [r for r in records if query(r) != wanted]
-        records = [r for r in records if query(r) == wanted]
-        note = f"{QUERY_MARK}{'not ' if wanted else ''}{text}"
-        left = [*left, *(replace(r, dropped=note) for r in out)]
-    return records, left, 2 * len(back)
 
 
 def _delete_pictures(folder: Path, left: list[FaceRecord]) -> int:

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.frame_parts import reduce_frame
-from deepfake_jax.media.timed_frames import TimedFrame
+from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.types import Frame
 
 # YuNet finds faces of about 10 to 300 pixels (Wu et al. 2023, section 4.1), so a frame
@@ -42,8 +42,7 @@ def make_detector(*, min_score: float = 0.7) -> Detector:
     detect_sized = make_sized_detector(min_score=min_score)
 
     def detect(frame: Frame) -> list[Detection]:
-        timed = TimedFrame(index=0, time=0.0, pts=0, duration=0, picture=frame)
-        return detect_at_sides(detect_sized, timed, SEARCH_SIDES)
+        return detect_at_sides(detect_sized, picture_frame(frame), SEARCH_SIDES)
 
     return detect
 
@@ -112,7 +111,7 @@ def _detect_at(
         # Pixel centres at integers: shift by half a pixel around the scaling.
         landmarks = (landmarks + 0.5) * scale - 0.5
         if np.ptp(landmarks, axis=0).max() < 1:
-            continue  # collapsed points: no transform can be fitted
+            continue  # collapsed landmarks: no transform can be fitted
         box = box * np.tile(scale, 2)
         detections.append(Detection(box=box, score=float(row[14]), landmarks=landmarks))
     detections.sort(key=lambda found: -float(found.box[2] * found.box[3]))

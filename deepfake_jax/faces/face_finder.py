@@ -11,9 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepfake_jax.faces.detection import SizedDetector, detect_at_sides
-from deepfake_jax.faces.identity import CropEmbedder
-from deepfake_jax.faces.landmark_fitting import Fitting
+from deepfake_jax.extract_config import SearchConfig
+from deepfake_jax.faces.detection import (
+    SizedDetector,
+    detect_at_sides,
+    make_sized_detector,
+)
+from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
+from deepfake_jax.faces.landmark_fitting import Fitting, make_fitting
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
 from deepfake_jax.faces.steady_tracks import MAX_GAP, SURE, FrameFaces
 from deepfake_jax.faces.track_state import (
@@ -32,6 +37,7 @@ from deepfake_jax.faces.track_views import TrackEmbedding, TrackViews
 from deepfake_jax.faces.upright import find_turn, fit_upright
 from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.timed_frames import TimedFrame
+from deepfake_jax.pipeline import Stopwatch
 
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4
@@ -68,11 +74,16 @@ class FaceFinder:
         self._thumbnail: Thumbnail | None = None
         self._views = TrackViews(embed)
 
-    def start_source(self) -> None:
-        """Ends all tracks: what follows has nothing to do with what was before."""
+    def start_source(self, *, first_track: int | None = None) -> None:
+        """Ends all tracks: what follows has nothing to do with what was before.
+
+        Args:
+            first_track: the number of the next new one; counted on if None.
+        """
         self._thumbnail = None
         self._views.clear()
-        self.state = FinderState(next_track=self.state.next_track)
+        number = self.state.next_track if first_track is None else first_track
+        self.state = FinderState(next_track=number)
 
     def restore(self, state: FinderState, last: TimedFrame | None) -> None:
         """Goes on from a state; `last` is the frame that it was taken after."""
@@ -190,3 +201,26 @@ class FaceFinder:
             self._views.add(timed, face, track)
         state.frames += 1
         return FrameFaces(timed.index, round(timed.time, 6), cut, tuple(faces))
+
+
+def make_finder(
+    config: SearchConfig, *, film: bool, watch: Stopwatch | None = None
+) -> FaceFinder:
+    """Loads the networks that a search needs.
+
+    Args:
+        config: what is looked for.
+        film: whether frames are neighbours in time, so that faces can be followed.
+        watch: takes in the time of each of them.
+
+    Raises:
+        AssetError, ImportError: a network cannot be had.
+    """
+    watch = watch or Stopwatch()
+    detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
+    return FaceFinder(
+        watch.wrap("detect", detect),
+        make_fitting(config.landmarks, film=film, watch=watch),
+        watch.wrap("embed", make_crop_embedder()),
+        min_score=config.min_score,
+    )

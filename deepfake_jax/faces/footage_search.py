@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepfake_jax.extract_config import SearchConfig
-from deepfake_jax.faces.detection import make_sized_detector
-from deepfake_jax.faces.face_finder import LINK_SCORE, FaceFinder
-from deepfake_jax.faces.identity import make_crop_embedder
+from deepfake_jax.faces.face_finder import make_finder
+from deepfake_jax.faces.jitter_meter import JitterMeter
 from deepfake_jax.faces.kept_searches import (
     Findings,
-    KeptFrame,
     KeptSearch,
     SearchKeeper,
     SearchNotes,
-    search_version,
+    describe_search,
 )
-from deepfake_jax.faces.landmark_fitting import make_fitting
 from deepfake_jax.faces.people import People
 from deepfake_jax.faces.resumed_finder import ResumedFinder
 from deepfake_jax.faces.search_journal import SearchJournal, embedding_to_json
@@ -34,14 +31,13 @@ from deepfake_jax.faces.search_tally import SearchTally
 from deepfake_jax.faces.square_pixels import to_frame_pixels
 from deepfake_jax.faces.steady_tracks import (
     RADIUS,
-    JitterMeter,
     TrackedFace,
     steady_stream,
 )
 from deepfake_jax.faces.track_views import shift_track
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError
-from deepfake_jax.media.sources import Source, hash_source, parse_part, read_source
+from deepfake_jax.media.sources import Source, parse_part, read_source
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch, run_ahead
 from deepfake_jax.progress import Progress, count
@@ -142,8 +138,10 @@ class FootageSearch:
                 ", ".join(known[:3]),
                 more,
             )
-        if len(known) < len(sources):
-            self._finder = self._finder or self._make_finder()
+        if len(known) < len(sources) and self._finder is None:
+            film = self._every <= _MOST_APART
+            finder = make_finder(self._config, film=film, watch=self.watch)
+            self._finder = ResumedFinder(finder, self._tally, self._journal)
 
     def search(
         self,
@@ -183,6 +181,11 @@ class FootageSearch:
                         progress.update_to(seen, count(faces, "face"))
 
     @property
+    def resumed_frames(self) -> int:
+        """Frames that an earlier, interrupted search has seen."""
+        return 0 if self._journal is None else self._journal.resumed_frames
+
+    @property
     def frames_of(self) -> Counter[int]:
         """In how many frames each track was found with sure landmarks."""
         return self._tally.frames_of
@@ -191,37 +194,10 @@ class FootageSearch:
         """Who is who, of all that was searched so far."""
         return self._tally.sort_people()
 
-    def _make_finder(self) -> ResumedFinder:
-        config, watch = self._config, self.watch
-        detect = make_sized_detector(min_score=min(LINK_SCORE, config.min_score))
-        film = self._every <= _MOST_APART
-        finder = FaceFinder(
-            watch.wrap("detect", detect),
-            make_fitting(config.landmarks, film=film, watch=watch),
-            watch.wrap("embed", make_crop_embedder()),
-            min_score=config.min_score,
-        )
-        return ResumedFinder(finder, self._tally, self._journal)
-
     def _describe(self, source: Source) -> dict[str, Any]:
         """What decides a search of a source; empty where it is not kept."""
-        # dlib's model is a file of the user's, and may be another one the next time.
-        if source.kind != "video" or self._config.landmarks == "dlib":
-            return {}
-        try:
-            content = hash_source(source.path)
-        except OSError:  # which whoever reads it will explain
-            return {}
-        return {
-            "version": search_version(),
-            "source": content,
-            "landmarks": self._config.landmarks,
-            "min_score": self._config.min_score,
-            "steady": self._config.steady,
-            "every": self._every,
-            "start": self._start,
-            "end": self._end,
-        }
+        part = (self._start, self._end)
+        return describe_search(source, self._config, every=self._every, part=part)
 
     def _open(
         self, number: int, source: Source, alone: bool, pictures: bool
@@ -252,7 +228,7 @@ class FootageSearch:
                 self.frames += 1
                 timed = TimedFrame(known.index, known.time, 0, 0)
                 if decoded is not None:
-                    timed = _check_same(next(frames, None), known)
+                    timed = known.check_same(next(frames, None))
                 yield timed, known.faces
             for _ in frames:  # to its end, which says what is wrong with the file
                 pass
@@ -326,13 +302,3 @@ class FootageSearch:
                 raise
             self.problems.append(str(error))
             _log.warning("%s", error)
-
-
-def _check_same(timed: TimedFrame | None, known: KeptFrame) -> TimedFrame:
-    """The frame that was decoded, if it is the one that was searched."""
-    if timed is None or timed.index != known.index:
-        raise RuntimeError(
-            f"frame {known.index} of a kept search is not in the video; give --search "
-            "again"
-        )
-    return timed

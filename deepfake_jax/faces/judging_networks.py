@@ -12,13 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
-from deepfake_jax.faces.landmark_networks import (
-    WINDOW_SIZE,
-    window_of_landmarks,
-    without_info_lines,
-)
+from deepfake_jax.faces.landmark_networks import WINDOW_SIZE, window_of_landmarks
+from deepfake_jax.faces.litert_networks import load_litert
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
 from deepfake_jax.types import Affine, Face, Landmarks
@@ -41,7 +38,7 @@ def make_judging_mesh() -> Callable[[Face, Landmarks], Mesh]:
         ImportError: LiteRT is missing.
     """
     model = _keep_outputs(get_weights("attention_mesh").read_bytes(), _MESH_OUTPUTS)
-    run = _load(model)
+    run = load_litert(model)
 
     def find(face: Face, near: Landmarks) -> Mesh:
         frame_to_window = window_of_landmarks(near)
@@ -65,7 +62,7 @@ def make_eye_network() -> Callable[[Face, Landmarks], Eyes]:
         AssetError: the weights cannot be had.
         ImportError: LiteRT is missing.
     """
-    run = _load(get_weights("iris").read_bytes())
+    run = load_litert(get_weights("iris").read_bytes())
 
     def find(face: Face, landmarks: Landmarks) -> Eyes:
         eyes = []
@@ -98,34 +95,9 @@ def _eye_window(
     return matrix
 
 
-def _cut(face: Face, matrix: Affine, side: int) -> np.ndarray:
-    window = cv2.warpAffine(
-        face,
-        matrix,
-        (side, side),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    return window[None].astype(np.float32) / np.float32(255)
-
-
-def _load(model: bytes) -> Callable[[np.ndarray], dict[int, np.ndarray]]:
-    """A network as a function to its outputs, told by how many numbers they have."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    with without_info_lines():
-        network: Any = Interpreter(model_content=model, num_threads=1)
-        network.allocate_tensors()
-    entry = network.get_input_details()[0]["index"]
-    exits = [each["index"] for each in network.get_output_details()]
-
-    def run(window: np.ndarray) -> dict[int, np.ndarray]:
-        network.set_tensor(entry, window)
-        network.invoke()
-        found = [network.get_tensor(index) for index in exits]
-        return {each.size: each.ravel() for each in found}
-
-    return run
+def _cut(face: Face, matrix: Affine, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT
+    return cv2.warpAffine(face, matrix, (side, side), flags=flags, borderMode=border)
 
 
 def _keep_outputs(model: bytes, names: tuple[bytes, ...]) -> bytes:

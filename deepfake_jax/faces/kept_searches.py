@@ -31,9 +31,11 @@ import av
 import cv2
 import numpy as np
 
+from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.packed_frames import KeptFrame, pack_frames, unpack_frames
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import clear_partials, get_cache_dir, partial_path
+from deepfake_jax.media.sources import Source, hash_source
 from deepfake_jax.version import find_version
 
 _log = logging.getLogger("deepfake_jax")
@@ -213,6 +215,40 @@ class SearchKeeper:
             with suppress(OSError):  # another process was faster, or reads it
                 path.unlink()
             total -= size
+
+
+def describe_search(
+    source: Source,
+    config: SearchConfig,
+    *,
+    every: int,
+    part: tuple[float, float | None],
+) -> dict[str, Any]:
+    """What decides a search of a source; empty where it is not kept.
+
+    Args:
+        source: in which to search.
+        config: what for.
+        every: only each so many-th frame is looked at.
+        part: from where and up to where, seconds; None is the end.
+    """
+    # dlib's model is a file of the user's, and may be another one the next time.
+    if source.kind != "video" or config.landmarks == "dlib":
+        return {}
+    try:
+        content = hash_source(source.path)
+    except OSError:  # which whoever reads it will explain
+        return {}
+    return {
+        "version": search_version(),
+        "source": content,
+        "landmarks": config.landmarks,
+        "min_score": config.min_score,
+        "steady": config.steady,
+        "every": every,
+        "start": part[0],
+        "end": part[1],
+    }
 
 
 @functools.cache

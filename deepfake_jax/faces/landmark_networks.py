@@ -7,17 +7,15 @@ the frame to a square of `WINDOW_SIZE` pixels.
 
 import importlib
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float64
 
+from deepfake_jax.faces.litert_networks import load_litert
 from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.affine import (
@@ -51,7 +49,6 @@ MESH_TO_68 = np.array(
 MODEL_NAME = "shape_predictor_68_face_landmarks.dat"
 # The square around a face that dlib's own detector gives, in the mesh's window.
 _LOW, _HIGH = round(0.2 * WINDOW_SIZE), round(0.82 * WINDOW_SIZE)
-STDERR = 2  # the file descriptor, which C code writes to
 
 
 @dataclass(frozen=True)
@@ -88,39 +85,23 @@ def make_landmarker(source: LandmarkSource) -> Landmarker:
 
 def _make_mesh() -> Landmarker:
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        import ai_edge_litert.interpreter  # noqa: F401
     except ImportError as error:
         raise ImportError(
             f"the face mesh needs LiteRT, which cannot be imported ({error}); "
             "pip install ai-edge-litert, or give --landmarks none"
         ) from error
-    weights = str(get_weights("face_mesh"))
-    with without_info_lines():
-        network: Any = Interpreter(weights, num_threads=1)
-        network.allocate_tensors()
-    entry = network.get_input_details()[0]["index"]
-    # Told by size, not by order: 468 points of three numbers, and one logit.
-    outputs = {
-        int(np.prod(o["shape"])): o["index"] for o in network.get_output_details()
-    }
-    mesh_at, logit_at = outputs[3 * 468], outputs[1]
+    run = load_litert(get_weights("face_mesh").read_bytes())
 
     def find(region: Region, frame_to_window: Affine) -> Shape:
-        window = warp_region(region, frame_to_window, WINDOW_SIZE)
-        network.set_tensor(entry, _to_input(window))
-        network.invoke()
-        found = network.get_tensor(mesh_at).reshape(468, 3)[:, :2]
-        logit = float(network.get_tensor(logit_at).ravel()[0])
+        found = run(warp_region(region, frame_to_window, WINDOW_SIZE))
+        vertices, logit = found[3 * 468].reshape(468, 3)[:, :2], float(found[1][0])
         # The network counts from the window's edge, we from pixel centres.
-        mesh = apply_affine(invert_affine(frame_to_window), found - 0.5)
+        mesh = apply_affine(invert_affine(frame_to_window), vertices - 0.5)
         score = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
         return Shape(landmarks=mesh[MESH_TO_68], score=float(score), mesh=mesh)
 
     return find
-
-
-def _to_input(window: np.ndarray) -> Float32[np.ndarray, "1 192 192 3"]:
-    return window[None].astype(np.float32) / np.float32(255)
 
 
 def window_of_box(
@@ -187,32 +168,3 @@ def make_dlib_landmarker() -> Landmarker:
         return Shape(landmarks=landmarks, score=1.0 if len(boxes) else 0.6)
 
     return find
-
-
-@contextmanager
-def without_info_lines() -> Iterator[None]:
-    """Drops the lines that begin with ``INFO:`` from what goes to stderr meanwhile.
-
-    LiteRT writes such a line when its network is made and has no setting against it.
-    All else, also of other threads, is passed on at the end, an error's text included.
-    """
-    try:
-        kept = os.dup(STDERR)
-    except OSError:  # no stderr, as under pythonw: nothing to keep clean
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        os.dup2(caught.fileno(), STDERR)
-        try:
-            yield
-        finally:
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os.dup2(kept, STDERR)
-            os.close(kept)
-            caught.seek(0)
-            for line in caught:
-                if not line.startswith(b"INFO:"):
-                    os.write(STDERR, line)

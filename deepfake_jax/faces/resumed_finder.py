@@ -44,8 +44,7 @@ class ResumedFinder:
     def start_source(self, number: int, *, first_track: int) -> None:
         """Begins a source of that number, whose tracks are counted from a first."""
         self._number = number
-        self._finder.state.next_track = first_track
-        self._finder.start_source()
+        self._finder.start_source(first_track=first_track)
 
     def find(
         self, frames: Iterator[TimedFrame]

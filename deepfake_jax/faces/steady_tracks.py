@@ -1,17 +1,18 @@
-"""Faces over time: gaps filled, landmarks steadied without lag, jitter measured.
+"""Faces over time: gaps filled, landmarks steadied without lag.
 
 Boxes are (x, y, width, height) and landmarks (x, y), in the frame's pixels. A track is
 one face followed through neighbouring frames; it ends at a scene cut.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64
 
+from deepfake_jax.faces.jitter_meter import JitterMeter
 from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
@@ -157,78 +158,22 @@ class _Spot:
 _Spots = dict[int, _Spot]  # of one frame, by track
 
 
-@dataclass
-class JitterMeter:
-    """Measures how much alignments tremble: the median of a second difference.
-
-    The second difference of even motion is zero; divided by the root of six it is the
-    deviation of independent noise in each frame. Unit: pixels of the face picture.
-    Memory is bounded: counts of hundredths of a pixel.
-    """
-
-    _counts: Float64[np.ndarray, "2 2001"] = field(
-        default_factory=lambda: np.zeros((2, 2001))
-    )
-    _last: dict[int, tuple[int, deque[Any]]] = field(default_factory=dict)
-
-    def add(
-        self, track: int, position: int, raw: np.ndarray, steady: np.ndarray
-    ) -> None:
-        """Takes in a track's corners in the frame, before and after steadying."""
-        at, rows = self._last.get(track, (position - 1, deque(maxlen=3)))
-        if at != position - 1:
-            rows.clear()
-        rows.append((raw, steady))
-        self._last = {k: v for k, v in self._last.items() if v[0] >= position - 1}
-        self._last[track] = position, rows
-        if len(rows) < 3:
-            return
-        side = np.linalg.norm(rows[1][1][1] - rows[1][1][0]) / (COVERAGE * FACE_SIZE)
-        for kind in (0, 1):
-            a, b, c = (row[kind] for row in rows)
-            tremble = np.sqrt(np.mean(np.sum((a - 2 * b + c) ** 2, axis=1)) / 2 / 6)
-            bin_ = min(2000, int(100 * tremble / max(side, 1e-9)))
-            self._counts[kind, bin_] += 1
-
-    def counts(self) -> Counter[tuple[int, int]]:
-        """How often each kind was so many hundredths of a pixel."""
-        kinds, bins = np.nonzero(self._counts)
-        often = self._counts[kinds, bins].astype(int)
-        places = zip(kinds.tolist(), bins.tolist(), strict=True)
-        return Counter(dict(zip(places, often.tolist(), strict=True)))
-
-    def add_counts(self, counts: Iterable[Sequence[int]]) -> None:
-        """Takes in another meter's counts: kind, hundredths and how often."""
-        for kind, bin_, often in counts:
-            self._counts[kind, bin_] += often
-
-    def medians(self) -> tuple[float | None, float | None]:
-        """Jitter before and after; None where no face was seen in three frames."""
-        if not self._counts.sum():
-            return None, None
-        half = self._counts.sum(axis=1, keepdims=True) / 2
-        bins = np.argmax(np.cumsum(self._counts, axis=1) >= half, axis=1)
-        return tuple(round((float(b) + 0.5) / 100, 3) for b in bins)  # type: ignore[return-value]
-
-
 def steady_stream(
     frames: Iterable[tuple[TimedFrame, FrameFaces]],
     *,
     radius: int = RADIUS,
-    fill: bool = True,
     meter: JitterMeter | None = None,
 ) -> Iterator[tuple[TimedFrame, FrameFaces, list[TrackedFace]]]:
-    """Steadies the tracks of a stream, looking `radius` frames ahead.
+    """Steadies the tracks of a stream, looking `radius` frames ahead; fills their gaps.
 
     If the stream raises, what was read is given first and the error after it.
 
     Args:
         frames: frames and what was found in them, of one source.
         radius: frames to each side; 0 leaves everything as it is.
-        fill: whether to fill gaps of up to `MAX_GAP` frames.
         meter: takes in every face before and after.
     """
-    spotted = _spot_faces(frames, fill=fill and radius > 0)
+    spotted = _spot_faces(frames, fill=radius > 0)
     for position, (window, middle) in enumerate(windows(spotted, radius)):
         spots = [spots for _, _, spots in window]
         timed, found, here = window[middle]
@@ -267,24 +212,24 @@ def _steady_spot(
         inside = 0 <= at < len(spots)
         around.append(spots[at].get(track) if inside else None)
     count = len(spot.face.landmarks)
-    points = np.full((len(around), count, 2), np.nan)
+    landmarks = np.full((len(around), count, 2), np.nan)
     anchors = np.full((len(around), 4, 2), np.nan)
     for row, other in enumerate(around):
         if other is not None and len(other.face.landmarks) == count:
-            points[row], anchors[row] = other.face.landmarks, other.anchors
+            landmarks[row], anchors[row] = other.face.landmarks, other.anchors
     side = np.linalg.norm(spot.anchors[1] - spot.anchors[0])
     tolerance = _TOLERANCE * float(side) / (COVERAGE * FACE_SIZE)
     steady = steady_landmarks(anchors, tolerance, joint=True)
-    landmarks = np.round(steady_landmarks(points, tolerance), 2)  # as they are kept
+    shown = np.round(steady_landmarks(landmarks, tolerance), 2)  # as they are kept
     face = TrackedFace(
         track=track,
         box=spot.face.box,
         width=float(spot.face.box[2]),
         score=0.0 if spot.filled else spot.face.score,
         confidence=spot.face.confidence,
-        landmarks=landmarks,
+        landmarks=shown,
         frame_to_face=umeyama(steady, _ANCHORS),
-        pose=estimate_pose(landmarks),
+        pose=estimate_pose(shown),
         filled=spot.filled,
     )
     return face, spot.anchors, steady

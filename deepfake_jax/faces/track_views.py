@@ -96,8 +96,7 @@ class TrackViews:
         due = face.confidence >= SURE and timed.index % _SAMPLE_EVERY == 0
         if not better and not due:
             return
-        landmarks = face.landmarks
-        five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
+        five = five_landmarks(face.landmarks)
         # No more of the frame becomes RGB than the crop shows.
         seen = face_region(timed, umeyama(five, ARCFACE_LANDMARKS), EMBEDDING_SIDE)
         crop = cut_embedding_crop(seen, five)

@@ -37,7 +37,7 @@ _BETTER = 0.03  # by which another turn must be better
 
 def measure_roll(landmarks: Float[Any, "n 2"]) -> float:
     """Angle of the line from eye to eye, radians, clockwise; of 5 or 68 landmarks."""
-    five = five_landmarks(landmarks) if len(landmarks) == 68 else landmarks
+    five = five_landmarks(np.asarray(landmarks, np.float64))
     across = five[1] - five[0]
     return float(np.arctan2(across[1], across[0]))
 

@@ -138,9 +138,14 @@ TEMPLATE_LANDMARKS: Float64[np.ndarray, "5 2"] = _template()
 
 
 def five_landmarks(
-    landmarks: Float64[np.ndarray, "68 2"],
+    landmarks: Float64[np.ndarray, "n 2"],
 ) -> Float64[np.ndarray, "5 2"]:
-    """Eyes' centres, nose tip and mouth corners of 68 landmarks, image-left first."""
+    """Eyes' centres, nose tip and mouth corners of 68 landmarks, image-left first.
+
+    Five are these already.
+    """
+    if len(landmarks) == 5:
+        return landmarks
     return np.stack(
         [
             landmarks[36:42].mean(axis=0),

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of face pictures with titles, to see at a glance."""
+"""Labelled grids of face pictures, as previews of training have them; words on them."""
 
 from typing import Any
 
@@ -8,30 +8,8 @@ from jaxtyping import UInt8
 
 from deepfake_jax.types import Frame
 
-TILE = 112  # pixels; side of a face on a sheet
-_TITLE = 26  # pixels; height of a row's title
-_LABEL = 14  # pixels; height of a face's label
 _LABEL_WIDTH, _GAP, _SCALE = 132, 4, 2  # pixels of a preview; enlargement
 _HEADER = 28  # pixels of a preview; height of its title
-_BACK, _INK, _FAINT = (24, 24, 24), (235, 235, 235), (165, 165, 165)
-
-
-def _draw_title(title: str, width: int) -> Frame:
-    line = np.full((_TITLE, width, 3), _BACK, np.uint8)
-    _write(line, title, (6, 18), 0.48, _INK)
-    return line
-
-
-def _write(
-    picture: Frame,
-    text: str,
-    place: tuple[int, int],
-    scale: float,
-    ink: tuple[int, int, int],
-) -> None:
-    cv2.putText(
-        picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA
-    )
 
 
 def draw_preview(
@@ -79,9 +57,13 @@ def preview_layout(height: int, width: int, *, rows: int) -> dict[str, int]:
 
 
 def put_text(
-    frame: Frame, text: str, origin: tuple[int, int], *, scale: float = 0.45
+    frame: Frame,
+    text: str,
+    origin: tuple[int, int],
+    *,
+    scale: float = 0.45,
+    ink: tuple[int, int, int] = (230, 230, 230),
 ) -> None:
-    """Writes light ASCII text into a picture, in place."""
-    white = (230, 230, 230)
+    """Writes ASCII text into a picture, in place; light, if no `ink` is given."""
     font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(frame, text, origin, font, scale, white, 1, cv2.LINE_AA)
+    cv2.putText(frame, text, origin, font, scale, ink, 1, cv2.LINE_AA)

@@ -103,7 +103,7 @@ class TrackCopy:
                 settle, and an edit list that begins between; the others cannot hide
                 sound and begin with the first packet that starts later.
         """
-        self._times.origin, self._times.cut = self._source.origin + seconds, cut
+        self._times.start_at(self._source.origin + seconds, cut=cut)
 
     def copy_until(self, seconds: Fraction) -> None:
         """Write the packets that are over by then, and the subtitles that start."""

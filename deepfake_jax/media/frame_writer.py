@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -196,19 +195,14 @@ class FrameWriter(ABC):
             raise self._explain(error) from error
         self._count, self._last_pts = self._count + 1, pts
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Finish the output, or remove it when the block raised.
 
         Raises:
             VideoError: no frame was written, or the disk is full.
         """
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
+        if error[0] is not None:
+            self._stack.__exit__(*error)
             return
         try:
             with self._stack:

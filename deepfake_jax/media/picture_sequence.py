@@ -1,6 +1,5 @@
 """Write a folder of pictures, one a frame, with the times beside them."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from deepfake_jax.files import partial_path, write_json
+from deepfake_jax.files import partial_path, read_object, write_json
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import (
@@ -104,7 +103,7 @@ class SequenceWriter(FrameWriter):
         The file of times names both until the end, so that the next try knows, whenever
         this one is cut short, which pictures are of an output.
         """
-        new = json.loads((partial / TIMES_FILE).read_bytes())
+        new = read_object(partial / TIMES_FILE)
         stale = self._list_written() - set(new)
         write_json(self._path / TIMES_FILE, {**dict.fromkeys(stale, 0.0), **new})
         for path in partial.iterdir():
@@ -146,11 +145,7 @@ class SequenceWriter(FrameWriter):
 
     def _list_written(self) -> set[str]:
         """Pictures of an earlier output that the new one would have named so, too."""
-        try:
-            times = json.loads((self._path / TIMES_FILE).read_bytes())
-            names = set(times) if isinstance(times, dict) else set()
-        except (OSError, ValueError, RecursionError):
-            return set()
+        names = read_object(self._path / TIMES_FILE)
         before, after = _NUMBER.split(self._pattern)
         shape = re.compile(re.escape(before) + "[0-9]+" + re.escape(after))
         return {name for name in names if shape.fullmatch(name)}

@@ -29,6 +29,10 @@ class TrackTimes:
     cut: bool = False
     _last: dict[int, int] = field(default_factory=dict)  # by stream
 
+    def start_at(self, origin: Fraction, *, cut: bool) -> None:
+        """Choose the time on the source's clock that becomes 0, seconds."""
+        self.origin, self.cut = origin, cut
+
     def is_heard(self, packet: Packet) -> bool:
         """Whether sound that is decoded is wanted, or what a decoder needs before."""
         clock = packet.time_base or _NOTHING

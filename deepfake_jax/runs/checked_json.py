@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import line_check, write_json
+from deepfake_jax.files import line_check, parse_object, write_json
 
 
 def write_checked(path: Path, values: Mapping[str, Any]) -> None:
@@ -21,12 +21,9 @@ def read_checked(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is no JSON object, or was changed.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"expected an object, got {values!r}"[:80])
+    values = parse_object(path.read_bytes())
+    if values is None:
+        raise ValueError("it is no JSON object")
     if values.pop("check", line_check(values)) != line_check(values):
         raise ValueError("its checksum is another's")
     return values

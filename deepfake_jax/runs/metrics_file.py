@@ -5,12 +5,11 @@ judgement of held-out faces, and its checksum as ``check``; those of earlier ver
 have none.
 """
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import encode_line, line_check, write_whole
+from deepfake_jax.files import encode_line, line_check, parse_object, write_whole
 
 DAMAGED_NAME = "metrics.damaged.jsonl"  # beside the file
 _log = logging.getLogger("deepfake_jax")
@@ -93,10 +92,7 @@ def _split(path: Path) -> list[bytes]:
 
 def _parse(piece: bytes) -> dict[str, Any] | None:
     """A line's values; None if it is damaged."""
-    try:
-        line = json.loads(piece)
-    except (ValueError, RecursionError):  # no JSON, or no UTF-8
-        return None
-    if not isinstance(line, dict) or type(line.get("step")) is not int:
+    line = parse_object(piece)
+    if line is None or type(line.get("step")) is not int:
         return None
     return line if line.pop("check", check := line_check(line)) == check else None

@@ -5,13 +5,12 @@ has a checksum of every picture.
 """
 
 import datetime
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet
-from deepfake_jax.files import hash_file, write_json
+from deepfake_jax.files import hash_file, read_object, write_json
 from deepfake_jax.runs.consent import sum_up_consent
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.types import Side
@@ -64,8 +63,4 @@ def write_card(run: Path, sets: Mapping[Side, FaceSet], config: TrainConfig) -> 
 
 def read_card(run: Path) -> dict[str, Any]:
     """The card of a run; empty where it has none."""
-    try:
-        card = json.loads((run / CARD_NAME).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
+    return read_object(run / CARD_NAME)

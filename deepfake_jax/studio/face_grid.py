@@ -13,8 +13,7 @@ from typing import Any
 
 import cv2
 
-from deepfake_jax.face_sets.both_records import read_both
-from deepfake_jax.face_sets.face_choice import can_return
+from deepfake_jax.face_sets.both_records import can_return, read_both
 from deepfake_jax.face_sets.face_queries import parse_query
 from deepfake_jax.face_sets.face_record import FaceRecord
 from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME, list_sets

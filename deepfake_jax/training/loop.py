@@ -168,8 +168,7 @@ def _run(
             history.add(step, metrics)
             # The next batch goes to the devices while they work.
             coming = next(feed, None)
-            # Wait for the dispatch before this one: the devices always have one queued,
-            # and the clock is never further off than that.
+            # The devices always have one dispatch queued; the clock is as far off.
             history.collect(leave=1)
             if judging.is_due(step):
                 judging.judge(step, state)

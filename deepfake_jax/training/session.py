@@ -168,16 +168,28 @@ def start_session(
         fingerprint = fingerprint_run(config, session.facts, told, *counts)
         compare_processes(place.meet(1, session.step, fingerprint), run)
         if place.leads:
-            if not session.step:
-                record_split(run, sets, splits)
-            write_teacher(run, taught)
-            write_sets(run, sets)
-            if consent:
-                record_consent(run, consent, hash_sets(sets))
-            write_card(run, sets, config)
-            truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
-            write_run_config(run, config)
+            _record_start(session, sets, splits, taught, consent)
         yield session
+
+
+def _record_start(
+    session: Session,
+    sets: Mapping[Side, FaceSet],
+    splits: Mapping[Side, Split],
+    teacher: TeacherRun | None,
+    consent: str,
+) -> None:
+    """Writes down what the run is of; its metrics go on from the session's step."""
+    run, config = session.run, session.config
+    if not session.step:
+        record_split(run, sets, splits)
+    write_teacher(run, teacher)
+    write_sets(run, sets)
+    if consent:
+        record_consent(run, consent, hash_sets(sets))
+    write_card(run, sets, config)
+    truncate_metrics(run / METRICS_NAME, session.step, every=config.log_every)
+    write_run_config(run, config)
 
 
 def _settle(run: Path, config: TrainConfig) -> TrainConfig:

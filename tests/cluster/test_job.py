@@ -7,7 +7,7 @@ import pytest
 
 from deepfake_jax.benchmarks.cluster import ClusterModel, simulate_cluster
 from deepfake_jax.cluster.chunks import plan_chunks
-from deepfake_jax.cluster.films import Film
+from deepfake_jax.cluster.film_plan import Film
 from deepfake_jax.cluster.job import TRIES, Outcome, Schedule, Step
 from deepfake_jax.conversion.film_parts import FilmPart
 from deepfake_jax.convert_config import ConvertConfig

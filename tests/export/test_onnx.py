@@ -24,7 +24,7 @@ from deepfake_jax.runs import exported_run
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-from deepfake_jax.export.onnx_files import build_dfm, build_onnx  # noqa: E402
+from deepfake_jax.export.onnx_files import make_dfm, make_onnx  # noqa: E402
 
 NO_SHIFT = np.zeros(3)
 CARD: dict[str, Any] = dict.fromkeys(
@@ -50,7 +50,7 @@ def make_examples(faces: np.ndarray) -> Examples:
 )
 def test_every_network_draws_what_jax_draws(name, align, faces):
     swap = make_swap(name, align=align)
-    model = build_onnx(swap, CARD, half=False)
+    model = make_onnx(swap, CARD, half=False)
     assert model.opset_import[0].version == 12 and model.ir_version == 7
     session = open_model(model)
     names = [each.name for each in session.get_outputs()]
@@ -63,7 +63,7 @@ def test_every_network_draws_what_jax_draws(name, align, faces):
 
 def test_half_the_bytes_differ_little(faces):
     swap = make_swap("original")
-    whole, half = (build_onnx(swap, CARD, half=h) for h in (False, True))
+    whole, half = (make_onnx(swap, CARD, half=h) for h in (False, True))
     assert half.ByteSize() < 0.6 * whole.ByteSize()
     apart = compare_onnx(open_model(half), swap, make_examples(faces), NO_SHIFT)
     assert 1e-6 < apart < 2e-2
@@ -72,7 +72,7 @@ def test_half_the_bytes_differ_little(faces):
 def test_equal_runs_give_equal_files_that_tell_what_they_are():
     swap = make_swap("lite")
     card = {**CARD, "direction": "a_to_b", "format": "onnx"}
-    files = [build_onnx(swap, card, half=False).SerializeToString() for _ in range(2)]
+    files = [make_onnx(swap, card, half=False).SerializeToString() for _ in range(2)]
     assert files[0] == files[1]
     texts = open_model(onnx.load_from_string(files[0])).get_modelmeta()
     assert json.loads(texts.custom_metadata_map["card"]) == card
@@ -86,7 +86,7 @@ def test_equal_runs_give_equal_files_that_tell_what_they_are():
 def test_a_dfm_keeps_its_contract(name, program, faces):
     swap = make_swap(name, to="a")
     shift = np.array([12.0, -8.0, 3.0])
-    model = build_dfm(swap, CARD, half=False, program=program, shift=shift)
+    model = make_dfm(swap, CARD, half=False, program=program, shift=shift)
     session = open_model(model)
     (given,) = session.get_inputs()
     size = given.shape[1]
@@ -164,7 +164,7 @@ def test_what_is_no_exported_run_is_said(tmp_path: Path):
             exported_run.load_exported(path)
     foreign = tmp_path / "foreign.onnx"
     swap = make_swap("lite")
-    dfm = build_dfm(
+    dfm = make_dfm(
         swap,
         {**CARD, "format": "dfm"},
         half=False,

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from footage import write_face_set
 
-from deepfake_jax.face_sets.contact_sheets import Row, Tile, draw_sheet
+from deepfake_jax.face_sets.contact_sheets import TILE, Row, Tile, draw_sheet
 from deepfake_jax.face_sets.face_queries import QueryError, parse_query
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import load_faces, read_record, write_record
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
 from deepfake_jax.files import OutputBusyError, lock_output
-from deepfake_jax.imaging.picture_grid import TILE
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.types import spread
 

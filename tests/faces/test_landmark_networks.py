@@ -8,12 +8,11 @@ import pytest
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.landmark_networks import (
     MESH_TO_68,
-    STDERR,
     make_landmarker,
     window_of_box,
     window_of_landmarks,
-    without_info_lines,
 )
+from deepfake_jax.faces.litert_networks import STDERR, without_info_lines
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import (
     MEAN_FACE,

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from deepfake_jax.faces.jitter_meter import JitterMeter
 from deepfake_jax.faces.steady_tracks import (
     MAX_GAP,
     RADIUS,
     FoundFace,
     FrameFaces,
-    JitterMeter,
     TrackedFace,
     box_overlap,
     steady_landmarks,
@@ -117,7 +117,7 @@ def test_short_gaps_are_filled_and_marked(gap):
         (face,) = faces
         assert face.filled == (12 <= t < 12 + gap)
         np.testing.assert_allclose(face.landmarks[:, 0], SHAPE[:, 0] + 3 * t, atol=0.02)
-    assert [len(f) for f in steady_all(frames, fill=False)] == list(map(len, frames))
+    assert [len(f) for f in steady_all(frames, radius=0)] == list(map(len, frames))
 
 
 def test_long_gaps_and_other_tracks_are_left_alone():

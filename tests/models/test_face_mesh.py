@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.faces.landmark_networks import without_info_lines
+from deepfake_jax.faces.litert_networks import without_info_lines
 from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.imaging.align import crop_faces, frame_to_face_matrix, warp_face
 from deepfake_jax.models.face_mesh import (
