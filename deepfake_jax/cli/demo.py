@@ -7,8 +7,7 @@ person B a woman who wipes her face, looks up and laughs, 640 x 360 pixels.
 import os
 import platform
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 
 from deepfake_jax.cli.samples import get_sample
-from deepfake_jax.conversion.convert import convert_video
+from deepfake_jax.conversion.convert import ConvertResult, convert_video
 from deepfake_jax.conversion.marking import make_marks, write_marked
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.evaluate import evaluate
@@ -36,6 +35,7 @@ from deepfake_jax.files import (
 from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.sources import parse_part
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder
 from deepfake_jax.runs.run_folder import (
@@ -44,8 +44,8 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import load_preset
-from deepfake_jax.training.loop import train
-from deepfake_jax.types import DIRECTIONS, Frame, Side, spread
+from deepfake_jax.training.loop import TrainResult, train
+from deepfake_jax.types import DIRECTIONS, SIDES, Frame, Side, spread
 from deepfake_jax.version import own_version
 
 _PRESET = "lite128"
@@ -124,42 +124,76 @@ def run_demo(out: str | Path, *, minutes: float = 10.0) -> DemoResult:
 
 
 def _make(out: Path, minutes: float) -> DemoResult:
-    seconds: dict[str, float] = {}
-    clock = time.monotonic()
+    watch, run = Stopwatch(), out / "run"
+    clips: dict[Side, Path] = watch.wrap("fetch", _fetch)()
+    extracted = watch.wrap("extract", _extract)(clips, out)
+    trained = watch.wrap("train", _train)(out, run, minutes)
+    converted = watch.wrap("convert", _convert)(clips, run, out)
+    judged = watch.wrap("evaluate", evaluate)(run)
+    title = f"source (above) and swapped, {_PRESET}, {minutes:g} min. Synthetic media"
+    _draw(clips, run, out, title)
+    result = DemoResult(
+        out=str(out),
+        minutes=minutes,
+        seconds={part: round(spent, 1) for part, spent in watch.seconds.items()},
+        extract={side: asdict(result) for side, result in extracted.items()},
+        train=asdict(trained),
+        convert={video: asdict(result) for video, result in converted.items()},
+        figures=asdict(judged),
+        what_helps=_say_what_helps(
+            {side: result.faces for side, result in extracted.items()}, trained.step
+        ),
+        machine=_describe_machine(),
+        notice=NOTICE,
+    )
+    write_json(out / _REPORT, asdict(result), indent=2)
+    return result
 
-    def lap(part: str) -> None:
-        nonlocal clock
-        now = time.monotonic()
-        seconds[part], clock = round(now - clock, 1), now
 
-    clips: dict[Side, Path] = {side: get_sample(name) for side, name in _PEOPLE.items()}
-    lap("fetch")
-    # One person each, whatever the clustering may think of a blurred frame.
-    faces = {side: out / f"faces_{side}" for side in clips}
+def _fetch() -> dict[Side, Path]:
+    return {side: get_sample(name) for side, name in _PEOPLE.items()}
+
+
+def _faces_of(out: Path, side: Side) -> Path:
+    return out / f"faces_{side}"
+
+
+def _extract(clips: Mapping[Side, Path], out: Path) -> dict[Side, ExtractResult]:
     extracted: dict[Side, ExtractResult] = {}
     for side, clip in clips.items():
         start, end = _PARTS[side]
+        # One person each, whatever the clustering may think of a blurred frame.
         search = ExtractConfig(overwrite=True, person="main", start=start, end=end)
-        extracted[side] = extract_faces(clip, faces[side], search)
-    lap("extract")
-    run = out / "run"
+        extracted[side] = extract_faces(clip, _faces_of(out, side), search)
+    return extracted
+
+
+def _train(out: Path, run: Path, minutes: float) -> TrainResult:
     config = replace(load_preset(_PRESET), steps=None, minutes=minutes)
+    a, b = (_faces_of(out, side) for side in SIDES)
     # One device: a batch of 16 does not split over every number of GPUs.
-    trained = train(faces["a"], faces["b"], run, config, devices=1)
+    trained = train(a, b, run, config, devices=1)
     if trained.interrupted:
         raise DemoError(f"stopped by {trained.interrupted} while training")
-    lap("train")
-    converted = {}
+    return trained
+
+
+def _convert(
+    clips: Mapping[Side, Path], run: Path, out: Path
+) -> dict[str, ConvertResult]:
+    """Both directions, by the names of their videos."""
+    converted: dict[str, ConvertResult] = {}
     for (side, to), video in zip(DIRECTIONS, _VIDEOS, strict=True):
         start, end = _PARTS[side]
         options = ConvertConfig(overwrite=True, to=to, start=start, end=end)
-        converted[video] = asdict(convert_video(clips[side], run, out / video, options))
-    lap("convert")
-    judged = evaluate(run)
-    lap("evaluate")
+        converted[video] = convert_video(clips[side], run, out / video, options)
+    return converted
+
+
+def _draw(clips: Mapping[Side, Path], run: Path, out: Path, title: str) -> None:
+    """The run's own pictures, and both swaps below their sources, marked."""
     shutil.copyfile(run / PREVIEW_NAME, out / "preview.png")
     shutil.copyfile(run / LOSSES_NAME, out / "loss.png")
-    title = f"source (above) and swapped, {_PRESET}, {minutes:g} min. Synthetic media"
     rows = []
     for (side, _), video in zip(DIRECTIONS, _VIDEOS, strict=True):
         rows += [(clips[side], *_PARTS[side]), (out / video, "", "")]
@@ -172,30 +206,15 @@ def _make(out: Path, minutes: float) -> DemoResult:
         run=run,
     )
     write_marked(out / "comparison.png", draw_comparison(rows, title=title), marks)
-    result = DemoResult(
-        out=str(out.resolve()),
-        minutes=minutes,
-        seconds=seconds,
-        extract={side: asdict(result) for side, result in extracted.items()},
-        train=asdict(trained),
-        convert=converted,
-        figures=asdict(judged),
-        what_helps=_say_what_helps(
-            extracted["a"].faces, extracted["b"].faces, trained.step
-        ),
-        machine=_describe_machine(),
-        notice=NOTICE,
-    )
-    write_json(out / _REPORT, asdict(result), indent=2)
-    return result
 
 
-def _say_what_helps(a: int, b: int, steps: int) -> list[str]:
+def _say_what_helps(faces: Mapping[Side, int], steps: int) -> list[str]:
     """What these swaps lack, and what gives it."""
+    found = " and ".join(str(faces[side]) for side in SIDES)
     return [
-        f"footage: {a} and {b} faces were found. A pose or expression that one of the "
-        "two never has is guessed from the nearest one; some hundred varied faces a "
-        f"side do better than {min(a, b)}",
+        f"footage: {found} faces were found. A pose or expression that one of the two "
+        "never has is guessed from the nearest one; some hundred varied faces a side "
+        f"do better than {min(faces.values())}",
         f"time: {steps} updates. More are sharper: `deepfake-jax train --run` goes on "
         "with the same run",
         "size: the man's face is 55 pixels wide here, so what is learned of him is "

@@ -45,29 +45,14 @@ def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
     facts = statement.facts
     agent = {"name": TOOL, "version": str(facts["tool_version"])}
     mark = "none" if statement.watermark is None else f"{statement.watermark:08x}"
-    edited = {
-        "action": "c2pa.edited",
-        "digitalSourceType": DIGITAL_SOURCE_TYPE,
-        "softwareAgent": agent,
-        "description": "A face was swapped by a trained model.",
-        "parameters": {
-            "direction": facts["direction"],
-            "model_sha256": facts["model_sha256"],
-            "watermark": mark,
-        },
-    }
-    if statement.label:
-        edited["parameters"]["visible_label"] = statement.label
-    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
-    if statement.source is None or not statement.source.is_file():
-        opened = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
     swap = {
         name: facts[name]
         for name in ("model_sha256", "model_step", "direction", "source_sha256")
         if facts.get(name)
     }
+    actions = [_describe_opening(statement), _describe_edit(statement, agent, mark)]
     assertions: list[dict[str, Any]] = [
-        {"label": "c2pa.actions.v2", "data": {"actions": [opened, edited]}},
+        {"label": "c2pa.actions.v2", "data": {"actions": actions}},
         {"label": SWAP, "data": {**swap, "watermark": mark}},
     ]
     if statement.watermark is not None:
@@ -84,4 +69,28 @@ def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
         "title": "synthetic media",
         "format": mime,
         "assertions": assertions,
+    }
+
+
+def _describe_opening(statement: Statement) -> dict[str, Any]:
+    if statement.source is None or not statement.source.is_file():
+        return {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
+    return {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
+
+
+def _describe_edit(
+    statement: Statement, agent: Mapping[str, str], mark: str
+) -> dict[str, Any]:
+    facts, label = statement.facts, statement.label
+    return {
+        "action": "c2pa.edited",
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "softwareAgent": agent,
+        "description": "A face was swapped by a trained model.",
+        "parameters": {
+            "direction": facts["direction"],
+            "model_sha256": facts["model_sha256"],
+            "watermark": mark,
+            **({"visible_label": label} if label else {}),
+        },
     }
