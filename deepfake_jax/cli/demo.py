@@ -38,10 +38,7 @@ from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder
-from deepfake_jax.runs.run_folder import (
-    LOSSES_NAME,
-    PREVIEW_NAME,
-)
+from deepfake_jax.runs.run_folder import LOSSES_NAME, PREVIEW_NAME
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import load_preset
 from deepfake_jax.training.loop import TrainResult, train

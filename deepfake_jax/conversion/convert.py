@@ -17,11 +17,7 @@ from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.loaded_swapper import load_swapper
 from deepfake_jax.conversion.marking import Marks, make_marks, write_swapped
 from deepfake_jax.conversion.saved_faces import FaceLog
-from deepfake_jax.conversion.search import (
-    Conversion,
-    ConvertError,
-    ConvertResult,
-)
+from deepfake_jax.conversion.search import Conversion, ConvertError, ConvertResult
 from deepfake_jax.conversion.swap_stream import swap_stream, write_shown
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.files import lock_output

@@ -19,11 +19,7 @@ from deepfake_jax.convert_config import (
     find_choice,
     split_masks,
 )
-from deepfake_jax.imaging.landmark_masks import (
-    features_mask,
-    hull_mask,
-    mean_landmarks,
-)
+from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask, mean_landmarks
 from deepfake_jax.imaging.mask import combine_masks, erode_mask, feather_mask
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
 from deepfake_jax.imaging.skin_mask import MIN_SKIN, skin_mask

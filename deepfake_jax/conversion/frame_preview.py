@@ -34,12 +34,7 @@ from deepfake_jax.imaging.picture_grid import put_text
 from deepfake_jax.media.file_kinds import is_picture
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import read_picture
-from deepfake_jax.media.sources import (
-    Source,
-    SourceError,
-    holds_picture,
-    parse_time,
-)
+from deepfake_jax.media.sources import Source, SourceError, holds_picture, parse_time
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.types import Face, Frame

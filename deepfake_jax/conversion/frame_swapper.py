@@ -22,9 +22,7 @@ from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
-from deepfake_jax.imaging.face_template import (
-    crop_matrix,
-)
+from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.media.frame_parts import face_region

@@ -8,11 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
-from deepfake_jax.conversion.placement import (
-    Placement,
-    make_search,
-    place_faces,
-)
+from deepfake_jax.conversion.placement import Placement, make_search, place_faces
 from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.identity import match_persons

@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepfake_jax.evaluation.flicker import ClipFigures
-from deepfake_jax.evaluation.judge import (
-    FaceFigures,
-    SwapFigures,
-    evaluate_faces,
-)
+from deepfake_jax.evaluation.judge import FaceFigures, SwapFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import MOST_FACES, load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.runs.held_out import Split, find_held

@@ -17,11 +17,7 @@ from deepfake_jax.evaluation.drawn_detail import (
 )
 from deepfake_jax.evaluation.expression import measure_expression
 from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
-from deepfake_jax.evaluation.following import (
-    FEWEST,
-    PartFollowing,
-    measure_following,
-)
+from deepfake_jax.evaluation.following import FEWEST, PartFollowing, measure_following
 from deepfake_jax.evaluation.pasted import measure_pasting
 from deepfake_jax.evaluation.real_faces import (
     Crops,

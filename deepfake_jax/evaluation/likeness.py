@@ -9,11 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.faces.identity import (
-    CropEmbedder,
-    Embedding,
-    cut_embedding_crop,
-)
+from deepfake_jax.faces.identity import CropEmbedder, Embedding, cut_embedding_crop
 from deepfake_jax.imaging.face_template import five_landmarks
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.types import Face, Landmarks

@@ -15,17 +15,9 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from deepfake_jax.evaluation.expression import (
-    Gazes,
-    Shapes,
-    find_gaze,
-    find_shape,
-)
+from deepfake_jax.evaluation.expression import Gazes, Shapes, find_gaze, find_shape
 from deepfake_jax.evaluation.fidelity import measure_detail
-from deepfake_jax.evaluation.following import (
-    MotionReader,
-    make_motion_reader,
-)
+from deepfake_jax.evaluation.following import MotionReader, make_motion_reader
 from deepfake_jax.evaluation.likeness import (
     Embeddings,
     Likeness,

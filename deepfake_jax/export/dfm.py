@@ -20,11 +20,7 @@ from jaxtyping import Float32, Float64
 
 from deepfake_jax.export.onnx_graph import Graph
 from deepfake_jax.export.onnx_swap import Swap, add_swap
-from deepfake_jax.imaging.face_template import (
-    COVERAGE,
-    FACE_SIZE,
-    template_landmarks,
-)
+from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE, template_landmarks
 from deepfake_jax.imaging.landmark_masks import extended_mask
 from deepfake_jax.types import Mask
 

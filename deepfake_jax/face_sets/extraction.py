@@ -31,12 +31,7 @@ from deepfake_jax.face_sets.wanted_people import (
 )
 from deepfake_jax.faces.footage_search import FootageSearch
 from deepfake_jax.faces.people import PersonError
-from deepfake_jax.media.sources import (
-    Source,
-    describe_source,
-    list_sources,
-    parse_part,
-)
+from deepfake_jax.media.sources import Source, describe_source, list_sources, parse_part
 from deepfake_jax.progress import count
 from deepfake_jax.version import own_version
 

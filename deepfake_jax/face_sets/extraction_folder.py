@@ -22,11 +22,7 @@ from deepfake_jax.face_sets.set_files import (
     holds_sets,
 )
 from deepfake_jax.face_sets.wanted_people import NothingKept
-from deepfake_jax.faces.search_journal import (
-    JOURNAL_NAME,
-    SearchJournal,
-    count_frames,
-)
+from deepfake_jax.faces.search_journal import JOURNAL_NAME, SearchJournal, count_frames
 from deepfake_jax.files import (
     ForeignFilesError,
     clear_partials,

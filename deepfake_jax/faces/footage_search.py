@@ -29,11 +29,7 @@ from deepfake_jax.faces.resumed_finder import ResumedFinder
 from deepfake_jax.faces.search_journal import SearchJournal, embedding_to_json
 from deepfake_jax.faces.search_tally import SearchTally
 from deepfake_jax.faces.square_pixels import to_frame_pixels
-from deepfake_jax.faces.steady_tracks import (
-    RADIUS,
-    TrackedFace,
-    steady_stream,
-)
+from deepfake_jax.faces.steady_tracks import RADIUS, TrackedFace, steady_stream
 from deepfake_jax.faces.track_views import shift_track
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError

@@ -13,10 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deepfake_jax.imaging.affine import apply_affine
-from deepfake_jax.imaging.face_template import (
-    crop_matrix,
-    template_landmarks,
-)
+from deepfake_jax.imaging.face_template import crop_matrix, template_landmarks
 from deepfake_jax.types import Landmarks, Mask
 
 _BROWS = slice(17, 27)

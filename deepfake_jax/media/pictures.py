@@ -16,11 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
 from deepfake_jax.files import write_whole
-from deepfake_jax.media.file_kinds import (
-    PICTURE_SUFFIXES,
-    is_picture,
-    natural_key,
-)
+from deepfake_jax.media.file_kinds import PICTURE_SUFFIXES, is_picture, natural_key
 from deepfake_jax.media.opened_pictures import (
     PictureError,
     check_sums,
