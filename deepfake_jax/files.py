@@ -8,6 +8,7 @@ what this program wrote is found.
 """
 
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -406,6 +407,19 @@ def hash_file(path: Path) -> str:
         raise OSError(errno.EINVAL, "no regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_once(path: Path) -> str:
+    """As `hash_file`; while a file stays as it is, it is read once a process."""
+    state = path.stat()
+    # A date can be set at will, the time of the last change of its entry cannot.
+    dates = state.st_mtime_ns, state.st_ctime_ns
+    return _hash_state(path.resolve(), state.st_size, state.st_ino, *dates)
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_state(path: Path, *_: int) -> str:
+    return hash_file(path)
 
 
 def get_cache_dir() -> Path:

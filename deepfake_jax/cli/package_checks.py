@@ -98,7 +98,8 @@ def check_opencv() -> list[Check]:
     listed = ", ".join(f"{name} {version}" for name, version in found.items())
     checks: list[Check] = []
     if len(found) > 1:
-        keep = "opencv-python-headless" if _is_headless(found) else "opencv-python"
+        headless = all(name.endswith("headless") for name in found)
+        keep = "opencv-python-headless" if headless else "opencv-python"
         checks.append(
             Check(
                 "opencv clash",
@@ -127,10 +128,6 @@ def check_opencv() -> list[Check]:
     name = next(iter(found), "opencv-python")
     fix = f'pip install --force-reinstall --no-deps "{name}<5"'
     return [Check("opencv-python", False, True, detail, fix), *checks]
-
-
-def _is_headless(found: dict[str, str]) -> bool:
-    return all(name.endswith("headless") for name in found)
 
 
 def mend_import(error: Exception, requirement: str) -> str:

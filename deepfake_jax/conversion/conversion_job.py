@@ -99,7 +99,8 @@ def make_job(source: Path, out: Path, config: ConvertConfig) -> ConversionJob:
     else:
         job = _make_film_job(source, out, config)
     if job.place.exists() and source.resolve() == job.place.resolve():
-        raise ConvertError(f"--out is the source itself; name another {_noun(job)}")
+        noun = "folder" if job.place.is_dir() else "file"
+        raise ConvertError(f"--out is the source itself; name another {noun}")
     if job.place == Path.cwd():
         raise ConvertError("--out is the folder you are in; name one inside it")
     _check_parents(job.place)
@@ -158,10 +159,6 @@ def _make_film_job(source: Path, out: Path, config: ConvertConfig) -> Conversion
     folder, pattern = split_pattern(out)
     place = folder.resolve()
     return ConversionJob(source, "film", place / pattern, place)
-
-
-def _noun(job: ConversionJob) -> str:
-    return "folder" if job.place.is_dir() else "file"
 
 
 def _check_parents(place: Path) -> None:

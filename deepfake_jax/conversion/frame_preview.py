@@ -165,7 +165,9 @@ def _find_moment(source: Path, at: str) -> tuple[float, int | None]:
 
 def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
     """Source, aligned crop, swap, matched swap, mask and result of the largest face."""
-    face, plain = shown.faces[-1], _as_picture(shown)
+    face = shown.faces[-1]
+    # In RGB, so that what comes of it is RGB too.
+    plain = replace(shown, timed=picture_frame(shown.timed.frame))
     after = compose_frame(plain, config)
     assert isinstance(after, np.ndarray)
     matched, mask = finish_face(face, config)
@@ -233,11 +235,6 @@ def _choices(
         assert isinstance(picture, np.ndarray)
         zoomed = _zoom(picture, made[color].faces[0])
         yield cv2.resize(zoomed, (_CELL, _CELL), interpolation=cv2.INTER_AREA)
-
-
-def _as_picture(shown: SwappedFrame) -> SwappedFrame:
-    """The frame in RGB, so that what comes of it is RGB too."""
-    return replace(shown, timed=picture_frame(shown.timed.frame))
 
 
 def _zoom(frame: Frame, face: SwappedFace) -> Face:

@@ -13,8 +13,8 @@ import numpy as np
 from av import VideoFrame
 
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.files import hash_once
 from deepfake_jax.media.pictures import write_picture
-from deepfake_jax.media.sources import hash_source
 from deepfake_jax.provenance.credentials import Seal
 from deepfake_jax.provenance.facts import (
     DIGITAL_SOURCE_TYPE,
@@ -98,7 +98,7 @@ class Marks:
         facts = {
             **self.facts,
             "source": source.name,
-            "source_sha256": hash_source(source),
+            "source_sha256": hash_once(source),
         }
         return replace(self, facts=facts, seal=self.seal.with_source(source, facts))
 
@@ -127,7 +127,7 @@ def make_pixel_marks(
 def _identify(config: ConvertConfig, source: Path, model_hash: str) -> str:
     """Six hexadecimal digits that name a job and begin the names of its credentials."""
     said = [model_hash, config.to, config.start, config.end]
-    said.append(hash_source(source) if source.is_file() else str(source.resolve()))
+    said.append(hash_once(source) if source.is_file() else str(source.resolve()))
     return hashlib.sha256("\0".join(said).encode("utf-8", "replace")).hexdigest()[:6]
 
 
@@ -159,7 +159,7 @@ def make_marks(
         model_hash=model_hash,
         model_step=model_step,
         source_name=source.name,
-        source_hash=hash_source(source) if single else "",
+        source_hash=hash_once(source) if single else "",
         direction="a_to_b" if config.to == "b" else "b_to_a",
     )
     pixels = make_pixel_marks(config, source, model_hash=model_hash)

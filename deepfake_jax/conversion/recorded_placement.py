@@ -40,8 +40,9 @@ from deepfake_jax.face_sets.face_set import (
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import People, TrackParts
 from deepfake_jax.faces.steady_tracks import MAX_GAP, SURE
+from deepfake_jax.files import hash_once
 from deepfake_jax.imaging.affine import invert_affine
-from deepfake_jax.media.sources import hash_source, parse_part
+from deepfake_jax.media.sources import parse_part
 
 _log = logging.getLogger("deepfake_jax")
 _MOST_BROKEN = 0.1  # share of the gaps that no track goes through
@@ -76,7 +77,7 @@ def read_placement(
             few of its frames.
         PersonError: the person asked for is not in it.
     """
-    hashed, people = hash_source(source), People({}, {}, {}, TrackParts())
+    hashed, people = hash_once(source), People({}, {}, {}, TrackParts())
     start, end = parse_part(config.start, config.end)
     wanted, parts = read_wanted(config), list_sets(folder)
     numbers = [_find_source(part, source, hashed) for part in parts]

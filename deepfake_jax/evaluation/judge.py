@@ -199,12 +199,12 @@ def _judge_drawn(
 ) -> SwapFigures:
     """The figures of swapped crops of the source's."""
     shown = put_back(source.sample.faces, swapped)
-    figures = SwapFigures(
-        sharpness=_over(measure_detail(swapped), target.detail),
-        drawn_sharpness=(
-            drawn_sharpness(swapped, target.crops) if target.detail > 0 else math.nan
-        ),
-    )
+    figures = SwapFigures()
+    if target.detail > 0:  # else the real faces are flat
+        figures = SwapFigures(
+            sharpness=measure_detail(swapped) / target.detail,
+            drawn_sharpness=drawn_sharpness(swapped, target.crops),
+        )
     if judge.embed is not None:
         quick = judge.landmarker is None
         every = -(-len(swapped) // QUICK_EMBEDDINGS) if quick else 1
@@ -236,11 +236,6 @@ def _judge_drawn(
         **vars(expression),
         **measure_pasting(swapped, source.crops, source.landmarks),
     )
-
-
-def _over(detail: float, real: float) -> float:
-    """Sharpness, see `fidelity.sharpness`; NaN where the real faces are flat."""
-    return detail / real if real > 0 else math.nan
 
 
 def _thin(real: RealFaces, every: int) -> RealFaces:

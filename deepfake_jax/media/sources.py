@@ -1,6 +1,5 @@
 """What frames come from: videos, pictures and folders of them."""
 
-import functools
 import logging
 import math
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake_jax.files import hash_file
+from deepfake_jax.files import hash_once
 from deepfake_jax.media.file_kinds import (
     UNREADABLE,
     find_format,
@@ -172,21 +171,8 @@ def describe_source(source: Source) -> dict[str, Any]:
     return {
         "name": source.path.name,
         "kind": source.kind,
-        "sha256": hash_source(source.path),
+        "sha256": hash_once(source.path),
     }
-
-
-def hash_source(path: Path) -> str:
-    """SHA-256 of a source's content; of a file that stays as it is, worked out once."""
-    state = path.stat()
-    # A date can be set at will, the time of the last change of its entry cannot.
-    dates = state.st_mtime_ns, state.st_ctime_ns
-    return _hash(path.resolve(), state.st_size, state.st_ino, *dates)
-
-
-@functools.lru_cache(maxsize=64)
-def _hash(path: Path, *_: int) -> str:
-    return hash_file(path)
 
 
 def parse_part(start: str, end: str) -> tuple[float | None, float | None]:

@@ -45,7 +45,8 @@ def check_people(run: Path, sets: Mapping[Side, FaceSet]) -> None:
     Raises:
         RunError: A and B are exchanged.
     """
-    faces = {s: own.header["identity"] for s, own in sets.items() if _knows(own)}
+    headers = {side: own.header for side, own in sets.items()}
+    faces = {s: own["identity"] for s, own in headers.items() if "identity" in own}
     one = sets["a"].folder.resolve() == sets["b"].folder.resolve()
     if one or (len(faces) == 2 and _compare_faces(*faces.values()) > SAME_PERSON):
         _log.warning(
@@ -79,10 +80,6 @@ def check_people(run: Path, sets: Mapping[Side, FaceSet]) -> None:
                 run,
                 side.upper(),
             )
-
-
-def _knows(faces: FaceSet) -> bool:
-    return "identity" in faces.header
 
 
 def _compare_faces(one: Sequence[float], other: Sequence[float]) -> float:

@@ -78,16 +78,13 @@ def read_run_config(folder: Path) -> TrainConfig | None:
     if not path.exists():
         return None
     config = load_config(path)
-    if config == TrainConfig() and not _says_anything(path):
+    said = path.read_text(encoding="utf-8")
+    if config == TrainConfig() and yaml.safe_load(said) in (None, {}):
         raise RunError(
             f"{path} is empty; bring back a copy of it, or write the run's settings "
             "into it as `train --set` takes them"
         )
     return config
-
-
-def _says_anything(path: Path) -> bool:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) not in (None, {})
 
 
 def check_run(folder: Path, config: TrainConfig) -> None:
