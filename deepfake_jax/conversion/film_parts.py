@@ -100,4 +100,4 @@ def convert_part(
                 own = takewhile(lambda shown: shown[0].index < end, own)
             start = parse_time(swapper.config.start, option="--start") or 0.0
             written = write_shown(own, writer.write, pixels=pixels, start=start)
-        writer.notes = asdict(written)
+        writer.note(asdict(written))

@@ -35,11 +35,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # of both, so that the same frames give the same
 
 
 class PartWriter(VideoWriter):
-    """Codes frames as `VideoWriter` does, and writes a part; a context manager.
-
-    Attributes:
-        notes: values for JSON that the part keeps; see `read_notes`.
-    """
+    """Codes frames as `VideoWriter` does, and writes a part; a context manager."""
 
     noun = "part of a video"
 
@@ -52,9 +48,13 @@ class PartWriter(VideoWriter):
         """
         super().__init__(spec)
         self._part = part
-        self.notes: dict[str, Any] = {}
+        self._notes: dict[str, Any] = {}
         self._stamps: list[int] = []
         self._index: list[list[int]] = []
+
+    def note(self, notes: dict[str, Any]) -> None:
+        """Has the part keep values for JSON; see `read_notes`."""
+        self._notes |= notes
 
     def _lend_partial(self) -> AbstractContextManager[Path]:
         return write_whole(self._part, overwrite=True)
@@ -100,7 +100,7 @@ class PartWriter(VideoWriter):
             "duration": self._last_duration,
             "packets": self._index,
             "header": read_header(self._stream.codec_context),
-            "notes": self.notes,
+            "notes": self._notes,
         }
         self._zip.writestr(zipfile.ZipInfo(_INDEX, _EPOCH), format_json(facts))
         self._zip.close()

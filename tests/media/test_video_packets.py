@@ -24,7 +24,7 @@ def write_parts(source: Path, spec: OutputSpec, folder: Path) -> list[Path]:
             for timed in frames[first:last]:
                 assert timed.native is not None
                 writer.write(timed.native, pts=timed.pts, duration=timed.duration)
-            writer.notes = {"first": first}
+            writer.note({"first": first})
         assert read_notes(path) == {"first": first}
         parts.append(path)
     return parts
