@@ -10,8 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 # Encoders that take HDR10's static data: their option, the names of the screen and of
-# the light level in it, and whether they
-# count in units and not in the format's small steps.
+# the light level in it, and whether they count in units and not in the format's steps.
 HDR10_ENCODERS = {
     "libx264": ("x264-params", "mastering-display", "cll", False),
     "libx265": ("x265-params", "master-display", "max-cll", False),
