@@ -12,6 +12,7 @@ from pathlib import Path
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets
 from deepfake_jax.files import write_json
+from deepfake_jax.progress import count
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.train_config import TrainConfig, config_to_dict
 from deepfake_jax.types import SIDES, Side
@@ -75,7 +76,7 @@ def find_faces(source: Path, folder: Path, person: str) -> Path:
         from deepfake_jax.face_sets.extraction import extract_faces
 
         result = extract_faces(source, folder, ExtractConfig(person=person))
-        print(f"{source}: {result.faces} faces in {folder}", file=sys.stderr)
+        print(f"{source}: {count(result.faces, 'face')} in {folder}", file=sys.stderr)
     return folder
 
 

@@ -37,6 +37,7 @@ from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import Source, SourceError, holds_picture, parse_time
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.progress import count
 from deepfake_jax.types import Face, Frame
 
 _FRAME_NUMBER = re.compile(r"#(?P<hash>\d+)|(?P<f>\d+)f")
@@ -156,9 +157,9 @@ def _find_moment(source: Path, at: str) -> tuple[float, int | None]:
             if timed.index == wanted:
                 return timed.time, wanted
     long = f"{float(info.duration or 0):.2f} s"
-    count = f" and has {info.frames} frames" if info.frames else ""
+    has = f" and has {count(info.frames, 'frame')}" if info.frames else ""
     raise ConvertError(
-        f"--frame {at} is {what}, and {source} is {long} long{count}; give a time "
+        f"--frame {at} is {what}, and {source} is {long} long{has}; give a time "
         "within it, as 1.5 or 0:01.5, or a frame's number, as 100f"
     )
 

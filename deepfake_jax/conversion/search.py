@@ -16,6 +16,7 @@ from deepfake_jax.faces.people import PersonError
 from deepfake_jax.imaging.face_template import COVERAGE
 from deepfake_jax.media.sources import Source
 from deepfake_jax.pipeline import Stopwatch
+from deepfake_jax.progress import count
 from deepfake_jax.types import other_side
 
 _log = logging.getLogger("deepfake_jax")
@@ -100,12 +101,12 @@ class Conversion:
             network_pixels=self.swapper.crop_size,
         )
 
-    def explain_no_face(self, source: Path, count: int | None) -> ConvertError:
+    def explain_no_face(self, source: Path, frames: int | None) -> ConvertError:
         """The error of a source without the face, saying who is there instead.
 
         Args:
             source: the footage.
-            count: its frames that were looked through, where that is known.
+            frames: those that were looked through, where that is known.
         """
         swapper, config = self.swapper, self.swapper.config
         who, fix = "", f"Lower --min-score (now {config.min_score})"
@@ -119,7 +120,7 @@ class Conversion:
             elif people:
                 fix = "Somebody else is there: give --person largest to swap them"
         part = " between --start and --end" if config.start or config.end else ""
-        searched = f"{count} frames" if count else "the frames"
+        searched = count(frames, "frame") if frames else "the frames"
         return ConvertError(
             f"no face{who} in {searched} of {source}{part}; nothing was written. {fix}"
         )

@@ -10,6 +10,7 @@ from deepfake_jax.evaluation.flicker import ClipFigures
 from deepfake_jax.evaluation.judge import FaceFigures, SwapFigures, evaluate_faces
 from deepfake_jax.evaluation.real_faces import MOST_FACES, load_judge, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
+from deepfake_jax.progress import count
 from deepfake_jax.runs.held_out import Split, find_held
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
@@ -98,7 +99,7 @@ def describe(evaluation: Evaluation) -> str:
         lines.append(
             f"{name} redrawn: MAE {side.mae:.4f}, PSNR {side.psnr:.1f} dB, SSIM "
             f"{side.ssim:.3f}, cosine to {name} {side.cos_to_self:.2f} (real faces "
-            f"{side.cos_of_real:.2f}); {side.faces} faces{seen}"
+            f"{side.cos_of_real:.2f}); {count(side.faces, 'face')}{seen}"
         )
     for name, swap in (("A to B", evaluation.a_to_b), ("B to A", evaluation.b_to_a)):
         lines.append(f"{name}: {_describe_swaps(swap)}")

@@ -31,6 +31,7 @@ from deepfake_jax.files import (
     replace_folder,
 )
 from deepfake_jax.media.sources import Source
+from deepfake_jax.progress import count
 
 _log = logging.getLogger("deepfake_jax")
 _FILTERS_NAME = "filters.json"  # beside the journal: what the pictures were chosen by
@@ -85,7 +86,7 @@ def open_journal(
     facts = {"header": header, "options": {k: options[k] for k in _SEARCH_OPTIONS}}
     journal = SearchJournal(folder, json.loads(json.dumps(facts)))
     if journal.resumed_frames:
-        _log.warning("going on after %d frames", journal.resumed_frames)
+        _log.warning("going on after %s", count(journal.resumed_frames, "frame"))
     limits = {k: v for k, v in options.items() if k not in _LATER_OPTIONS}
     text, path = json.dumps(limits), folder / _FILTERS_NAME
     known = path.read_text(encoding="utf-8") if path.exists() else ""

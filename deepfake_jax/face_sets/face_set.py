@@ -33,6 +33,7 @@ from deepfake_jax.face_sets.face_record import (
 from deepfake_jax.files import encode_line, file_crc, write_whole
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
+from deepfake_jax.progress import count
 from deepfake_jax.train_config import MEMORY_LIMIT_MB
 
 RECORD_NAME = "faces.jsonl"
@@ -116,10 +117,10 @@ def read_record(folder: Path) -> tuple[dict[str, Any], list[FaceRecord]]:
             raise FaceSetError(f"{path}, line {number}: {error}") from None
     if edited:
         _log.warning(
-            "%s: %d lines were changed by hand; `deepfake-jax faces %s --repair` "
-            "renews their checksums",
+            "%s: changed by hand: %s; `deepfake-jax faces %s --repair` renews the "
+            "checksums",
             path,
-            edited,
+            count(edited, "line"),
             folder,
         )
     return header or check_header(path, {}), records
@@ -225,16 +226,18 @@ def _tell_changes(folder: Path, records: list[FaceRecord]) -> None:
     odd = [r.file for r in records if r.picture not in ("", file_crc(folder / r.file))]
     if odd:
         _log.warning(
-            "%s: %d pictures are not those that were recorded (%s); %s",
+            "%s: other than when they were recorded: %s (%s); %s",
             folder,
-            len(odd),
+            count(len(odd), "picture"),
             ", ".join(odd[:3]),
             fix,
         )
     known = {record.file for record in records}
     if len(known) < len(records):
         more = len(records) - len(known)
-        _log.warning("%s: %d faces stand twice in its record; %s", folder, more, fix)
+        _log.warning(
+            "%s: twice in its record: %s; %s", folder, count(more, "face"), fix
+        )
     if (folder / DROPPED_NAME).exists():
         try:
             lines = list(read_lines(folder / DROPPED_NAME))
@@ -246,9 +249,9 @@ def _tell_changes(folder: Path, records: list[FaceRecord]) -> None:
     strays = [name for name in strays if FACE_NAME.fullmatch(name)]
     if strays:
         _log.warning(
-            "%s: %d faces are not in its record (%s), which may have been cut; %s",
+            "%s: not in its record, which may have been cut: %s (%s); %s",
             folder,
-            len(strays),
+            count(len(strays), "face"),
             ", ".join(sorted(strays)[:3]),
             fix,
         )

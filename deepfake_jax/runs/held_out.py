@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
+from deepfake_jax.progress import count
 from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.run_folder import BEST
 
@@ -103,22 +104,20 @@ def begin_split(
 
     A set that would give fewer than `FEWEST_HELD` faces to judge by gives none.
     """
-    split, count, name = hold_out(records, share, seed), len(records), side.upper()
+    split, name = hold_out(records, share, seed), side.upper()
     if share and len(split.held) < FEWEST_HELD:
         _log.info(
-            "%s has %d faces, too few to hold %g of them out of training: the run is "
+            "%s has %s, too few to hold %g of them out of training: the run is "
             "not judged on its way",
             name,
-            count,
+            count(len(records), "face"),
             share,
         )
         return hold_out(records, 0.0, seed)
     if share:
         held = len(split.held)
-        beside = count - held - len(split.train)
-        _log.info(
-            "%s: %d faces held out to judge by, and %d beside them", name, held, beside
-        )
+        beside, told = len(records) - held - len(split.train), count(held, "face")
+        _log.info("%s: %s held out to judge by, and %d beside", name, told, beside)
     return split
 
 

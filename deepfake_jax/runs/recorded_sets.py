@@ -16,6 +16,7 @@ import numpy as np
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, read_record
 from deepfake_jax.faces.identity import SAME_PERSON
+from deepfake_jax.progress import count
 from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.checkpoint import read_facts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
@@ -106,7 +107,7 @@ def find_set(run: Path, side: str) -> Path:
         )
     try:
         known = read_checked(path)[side]
-        name, count = str(known["name"]), int(known["faces"])
+        name, number = str(known["name"]), int(known["faces"])
         places = [Path(known["absolute"])]
         if known["relative"]:
             places.insert(0, Path(os.path.normpath(run.resolve() / known["relative"])))
@@ -114,23 +115,23 @@ def find_set(run: Path, side: str) -> Path:
         raise FaceSetError(f"{path} is damaged ({error!r}); give {flag}") from None
     for place in places:
         if (place / RECORD_NAME).is_file():
-            return _compare(place, count, flag)
+            return _compare(place, number, flag)
     tried = " nor ".join(dict.fromkeys(map(str, places)))
     raise FaceSetError(
-        f"{run} was trained on the face set {name} ({count} faces) as "
+        f"{run} was trained on the face set {name} ({count(number, 'face')}) as "
         f"{side.upper()}, which is no longer at {tried}; say where it is with {flag}"
     )
 
 
-def _compare(place: Path, count: int, flag: str) -> Path:
+def _compare(place: Path, before: int, flag: str) -> Path:
     now = len(read_record(place)[1])
-    if now != count:
+    if now != before:
         _log.warning(
-            "%s has %d faces, and had %d when the run was trained; if it is another "
+            "%s has %s, and had %d when the run was trained; if it is another "
             "set by now, name the right one with %s",
             place,
-            now,
-            count,
+            count(now, "face"),
+            before,
             flag,
         )
     return place

@@ -179,7 +179,7 @@ def test_held_out_faces_are_judged_where_there_are_some(
     assert 0.6 < found.a.cos_of_real < 0.99
     assert found.a.mae == 0
     text = describe(Evaluation(**vars(found)))
-    assert "1 faces held out" in text and "3 faces, maybe trained on" in text
+    assert "1 face held out" in text and "3 faces, maybe trained on" in text
     real = prepare_sets(
         judge,
         {"a": a, "b": b},

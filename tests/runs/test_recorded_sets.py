@@ -82,7 +82,7 @@ def test_a_set_of_another_size_is_pointed_out(run: Path, caplog):
     header, records = read_record(folder)
     write_record(folder, header, records[:1])
     assert find_set(run, "a") == folder
-    assert "has 1 faces, and had 2" in caplog.text
+    assert "has 1 face, and had 2" in caplog.text
 
 
 def test_training_records_its_sets_and_evaluation_asks_for_them(tmp_path: Path):
