@@ -8,7 +8,7 @@ Where a picture is flat and dark a level is seen best, so that such places get l
 import cv2
 import numpy as np
 from av import VideoFrame
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from deepfake_jax.media.yuv_planes import view_plane
 from deepfake_jax.provenance.watermark_pattern import draw_canonical
@@ -26,6 +26,12 @@ _FLAT, _RISE, _MOST, _RAISED = 0.85, 0.06, 1.0, 1.5
 # Luma below which a flat place takes less, down to this share in black.
 _DARK, _BLACK = 90.0, 0.25
 _STEPS = 8  # a level is 8 of the canonical change, an integer around 128
+
+_UNIT = 128
+_LEVELS = np.arange(256)
+_RISES = np.rint(_UNIT * np.minimum(_LEVELS * _RISE, _MOST)).astype(np.uint8)
+_FLATS = np.interp(_LEVELS, [16, _DARK], [_BLACK * _FLAT, _FLAT])
+_FLATS = np.rint(_UNIT * _FLATS).astype(np.uint8)
 
 _Luma = UInt8[np.ndarray, "height width"]
 
@@ -84,7 +90,7 @@ class Watermarker:
         if luma.shape != pattern.shape:
             flag = cv2.INTER_AREA if height > rows else cv2.INTER_LINEAR
             small = cv2.resize(luma, (columns, rows), interpolation=flag)
-        change = cv2.multiply(pattern, _allow(small))
+        change = cv2.multiply(pattern, _allow(small), scale=1 / _UNIT, dtype=cv2.CV_32F)
         power = float(cv2.norm(change)) / np.sqrt(change.size)
         scale = _STEPS * unit * min(_RAISED, STRENGTH / max(power, 1e-6))
         drawn = cv2.addWeighted(change, scale, change, 0.0, 128.0, dtype=cv2.CV_8U)
@@ -93,14 +99,14 @@ class Watermarker:
         return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _allow(luma: _Luma) -> Float32[np.ndarray, "height width"]:
-    """How much each place of a canonical frame takes, RGB levels."""
+def _allow(luma: _Luma) -> _Luma:
+    """How much each place of a canonical frame takes, in `_UNIT` of an RGB level.
+
+    In bytes: the same in floats takes four times as long, most of it for new memory.
+    """
     mean = cv2.blur(luma, (5, 5))
-    apart = cv2.absdiff(luma, mean)
-    busy = cv2.boxFilter(apart, cv2.CV_32F, (13, 13))
-    flat = np.interp(np.arange(256), [16, _DARK], [_BLACK * _FLAT, _FLAT])
-    rise = np.minimum(busy * np.float32(_RISE), np.float32(_MOST))
-    return cv2.add(rise, cv2.LUT(mean, flat.astype(np.float32)))
+    busy = cv2.blur(cv2.absdiff(luma, mean), (13, 13))
+    return cv2.add(cv2.LUT(busy, _RISES), cv2.LUT(mean, _FLATS))
 
 
 def _add(
