@@ -29,7 +29,9 @@ _STEPS = 8  # a level is 8 of the canonical change, an integer around 128
 
 _UNIT = 128
 _LEVELS = np.arange(256)
-_RISES = np.rint(_UNIT * np.minimum(_LEVELS * _RISE, _MOST)).astype(np.uint8)
+_FINENESS = 4  # steps of a level in which it is counted how busy a place is
+_RISES = np.minimum(_LEVELS / _FINENESS * _RISE, _MOST)
+_RISES = np.rint(_UNIT * _RISES).astype(np.uint8)
 _FLATS = np.interp(_LEVELS, [16, _DARK], [_BLACK * _FLAT, _FLAT])
 _FLATS = np.rint(_UNIT * _FLATS).astype(np.uint8)
 
@@ -105,7 +107,8 @@ def _allow(luma: _Luma) -> _Luma:
     In bytes: the same in floats takes four times as long, most of it for new memory.
     """
     mean = cv2.blur(luma, (5, 5))
-    busy = cv2.blur(cv2.absdiff(luma, mean), (13, 13))
+    apart = cv2.convertScaleAbs(cv2.absdiff(luma, mean), alpha=_FINENESS)
+    busy = cv2.blur(apart, (13, 13))
     return cv2.add(cv2.LUT(busy, _RISES), cv2.LUT(mean, _FLATS))
 
 
