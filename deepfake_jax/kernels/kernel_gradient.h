@@ -175,35 +175,46 @@ class KernelGradient {
   // Answers as tiles, and their sums.
   void FillAnswers(const Part& part, uint16_t* tiles, float* bias) const {
     const int64_t apart = Steps(part) * kTile;
-    for (int64_t column = 0; column < out_; ++column) {
-      __m512 sum_low = _mm512_setzero_ps(), sum_high = _mm512_setzero_ps();
-      uint16_t* to = tiles + column * 2 * apart;
-      for (int64_t group = 0; group < part.groups; ++group)
-        for (int64_t y = part.from_y; y < part.to_y; ++y)
-          for (int64_t step = 0; step < RowSteps(part); ++step, to += kTile)
-            for (int64_t i = 0; i < 16; ++i) {
-              __m512i pair[2];
-              for (int64_t odd = 0; odd < 2; ++odd) {
-                const int64_t position = step * 32 + 2 * i + odd;
-                const int64_t x = position / part.lanes;
-                const int64_t image =
-                    (part.first_group + group) * part.lanes + position % part.lanes;
-                const bool inside = x < answers_.w && image < answers_.n;
-                pair[odd] = inside ? answers_.Read(answers_.Place(image, y, x), column)
-                                   : _mm512_setzero_si512();
-                sum_low = _mm512_add_ps(
-                    sum_low, Pictures::Widen(_mm512_castsi512_si256(pair[odd])));
-                sum_high = _mm512_add_ps(
-                    sum_high, Pictures::Widen(_mm512_extracti64x4_epi64(pair[odd], 1)));
-              }
-              __m512i low, high;
-              Interleave(pair[0], pair[1], &low, &high);
-              _mm512_store_si512(to + i * kBlock, low);
-              _mm512_store_si512(to + apart + i * kBlock, high);
-            }
-      _mm512_storeu_ps(bias + column * 32, sum_low);
-      _mm512_storeu_ps(bias + column * 32 + 16, sum_high);
+    std::fill(bias, bias + out_ * 32, 0.0f);
+    for (int64_t group = 0; group < part.groups; ++group)
+      for (int64_t y = part.from_y; y < part.to_y; ++y)
+        for (int64_t step = 0; step < RowSteps(part); ++step, tiles += kTile) {
+          int64_t places[32];
+          for (int64_t i = 0; i < 32; ++i) {
+            const int64_t x = (step * 32 + i) / part.lanes;
+            const int64_t image = (part.first_group + group) * part.lanes +
+                                  (step * 32 + i) % part.lanes;
+            const bool inside = x < answers_.w && image < answers_.n;
+            places[i] = inside ? answers_.Place(image, y, x) : -1;
+          }
+          for (int64_t column = 0; column < out_; ++column)
+            FillStep(places, column, tiles + column * 2 * apart, apart,
+                     bias + column * 32);
+        }
+  }
+
+  // Two tiles of 32 positions by 16 channels.
+  void FillStep(const int64_t* places, int64_t column, uint16_t* to, int64_t apart,
+                float* bias) const {
+    __m512 sum_low = _mm512_loadu_ps(bias), sum_high = _mm512_loadu_ps(bias + 16);
+    for (int64_t i = 0; i < 16; ++i) {
+      __m512i pair[2];
+      for (int64_t odd = 0; odd < 2; ++odd) {
+        const int64_t place = places[2 * i + odd];
+        pair[odd] =
+            place < 0 ? _mm512_setzero_si512() : answers_.Read(place, column);
+        sum_low = _mm512_add_ps(sum_low,
+                                Pictures::Widen(_mm512_castsi512_si256(pair[odd])));
+        sum_high = _mm512_add_ps(
+            sum_high, Pictures::Widen(_mm512_extracti64x4_epi64(pair[odd], 1)));
+      }
+      __m512i low, high;
+      Interleave(pair[0], pair[1], &low, &high);
+      _mm512_store_si512(to + i * kBlock, low);
+      _mm512_store_si512(to + apart + i * kBlock, high);
     }
+    _mm512_storeu_ps(bias, sum_low);
+    _mm512_storeu_ps(bias + 16, sum_high);
   }
 
   // Sums: (column from `first`, tap, 32, 32). A few steps of pictures and answers stay

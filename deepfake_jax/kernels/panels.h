@@ -137,12 +137,15 @@ void WalkPanel(const Pictures& from, const Windows& windows, const Part& part,
         for (int64_t lane = 0; lane < part.lanes; ++lane) {
           const int64_t image = (part.first_group + group) * part.lanes + lane;
           const bool row_inside = image < from.n && y >= 0 && y < from.h;
+          const int64_t first = row_inside ? from.Place(image, y, 0) : -1;
+          const int64_t pixel = from.c / from.block;
+          int64_t x = windows.from_x * step + plane % step - windows.before_x;
+          int64_t position = start + lane;
           for (int64_t column = 0; column < shape.pitch; ++column) {
-            const int64_t x =
-                (windows.from_x + column) * step + plane % step - windows.before_x;
             const bool inside = row_inside && x >= 0 && x < from.w;
-            write(start + column * part.lanes + lane,
-                  inside ? from.Place(image, y, x) : -1);
+            write(position, inside ? first + x * pixel : -1);
+            x += step;
+            position += part.lanes;
           }
         }
       }
