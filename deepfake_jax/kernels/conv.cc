@@ -59,14 +59,24 @@ struct Shape {
   }
 };
 
+template <typename Work>
+ffi::Error Finish(const Work& work) {
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                      "RESOURCE_EXHAUSTED: no memory left for a convolution");
+  }
+  return ffi::Error::Success();
+}
+
 ffi::Error Value(ffi::ThreadPool pool, Numbers x, Kernel kernel, Vector bias,
                  ffi::Result<Numbers> y, int64_t stride, int64_t block, float leak) {
   const Shape shape(x.dimensions(), kernel.dimensions(), stride);
   const Pictures from(x.untyped_data(), nullptr, 1, shape.n, shape.h, shape.w, shape.cin, 1);
   const Answers to{static_cast<uint16_t*>(y->untyped_data()), bias.typed_data(), leak,
                    shape.n, shape.out_h, shape.out_w, shape.cout, block};
-  Multiply(pool, from, kernel.typed_data(), shape.Value(), to);
-  return ffi::Error::Success();
+  return Finish([&] { Multiply(pool, from, kernel.typed_data(), shape.Value(), to); });
 }
 
 Pictures ReadAnswers(const Shape& shape, Numbers y, Numbers dy, int64_t block, float leak) {
@@ -81,8 +91,7 @@ ffi::Error PicturesGradient(ffi::ThreadPool pool, Kernel kernel, Numbers y, Numb
   const Pictures from = ReadAnswers(shape, y, dy, block, leak);
   const Answers to{static_cast<uint16_t*>(dx->untyped_data()), nullptr, 1, shape.n,
                    shape.h, shape.w, shape.cin, 1};
-  Multiply(pool, from, kernel.typed_data(), shape.Gradient(), to);
-  return ffi::Error::Success();
+  return Finish([&] { Multiply(pool, from, kernel.typed_data(), shape.Gradient(), to); });
 }
 
 ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Numbers dy,
@@ -92,9 +101,10 @@ ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Number
   const Pictures from(x.untyped_data(), nullptr, 1, shape.n, shape.h, shape.w, shape.cin, 1);
   const Pictures answers = ReadAnswers(shape, y, dy, block, leak);
   const Plan plan = shape.Value();
-  KernelGradient gradient(from, answers, plan);
-  gradient.Run(pool, dkernel->typed_data(), dbias->typed_data());
-  return ffi::Error::Success();
+  return Finish([&] {
+    KernelGradient gradient(from, answers, plan);
+    gradient.Run(pool, dkernel->typed_data(), dbias->typed_data());
+  });
 }
 
 }  // namespace

@@ -125,12 +125,14 @@ class Tiles {
 
 // Does task(0) to task(count - 1), each once, and returns when all are done. The caller
 // works too and waits for none that has not begun, so that it cannot wait for itself.
+// Throws std::bad_alloc if one of them did.
 inline void ForEach(xla::ffi::ThreadPool pool, int64_t count,
                     const std::function<void(int64_t)>& task) {
   struct Work {
     std::function<void(int64_t)> task;
     int64_t count;
     std::atomic<int64_t> next{0};
+    std::atomic<bool> lacking{false};
     int64_t done = 0;
     std::mutex mutex;
     std::condition_variable all_done;
@@ -139,7 +141,13 @@ inline void ForEach(xla::ffi::ThreadPool pool, int64_t count,
       int64_t did = 0;
       {
         Tiles tiles;
-        for (int64_t i = next++; i < count; i = next++, ++did) task(i);
+        for (int64_t i = next++; i < count; i = next++, ++did) {
+          try {
+            task(i);
+          } catch (const std::bad_alloc&) {
+            lacking = true;
+          }
+        }
       }
       std::lock_guard<std::mutex> lock(mutex);
       done += did;
@@ -154,6 +162,7 @@ inline void ForEach(xla::ffi::ThreadPool pool, int64_t count,
   work->Run();
   std::unique_lock<std::mutex> lock(work->mutex);
   work->all_done.wait(lock, [&] { return work->done == count; });
+  if (work->lacking) throw std::bad_alloc();
 }
 
 }  // namespace kernels
