@@ -41,9 +41,9 @@ def weigh_rare(
     """
     own = landmarks[among]
     eyes, mouths = [], []
-    for index, points in zip(among.tolist(), own, strict=True):
-        eyes.append([_look(faces[index], matrix) for matrix in _eye_windows(points)])
-        mouths.append(_look(faces[index], _mouth_window(points)))
+    for index, shown in zip(among.tolist(), own, strict=True):
+        eyes.append([_look(faces[index], matrix) for matrix in _eye_windows(shown)])
+        mouths.append(_look(faces[index], _mouth_window(shown)))
     shapes = own[:, 17:] - own[:, 17:].mean(axis=0)
     looks = (np.array(eyes), np.array(mouths), shapes)
     return np.mean([_invert_density(_flatten(look)) for look in looks], axis=0)
