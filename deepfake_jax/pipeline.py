@@ -26,7 +26,7 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
     if ahead < 1:  # which a queue takes for no bound at all
         raise ValueError(f"ahead must be at least 1, got {ahead}")
     ready: queue.Queue[Any] = queue.Queue(ahead)
-    stop = threading.Event()
+    stop, gate, begun = threading.Event(), threading.Lock(), threading.Event()
 
     def offer(item: Any) -> bool:
         while not stop.is_set():
@@ -38,6 +38,10 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
         return False
 
     def work() -> None:
+        with gate:
+            if stop.is_set():
+                return
+            begun.set()
         try:
             for item in items:
                 if not offer((item, None)):
@@ -51,8 +55,8 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
                 items.close()
 
     thread = threading.Thread(target=work, name="run_ahead", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             item, error = ready.get()
             if error is not None:
@@ -61,8 +65,12 @@ def run_ahead(items: Iterable[T], *, ahead: int = 8) -> Generator[T]:
                 return
             yield item
     finally:
-        stop.set()
-        thread.join()
+        # An interrupt may come while the thread is being started: it then never touches
+        # the items, or has ended before anybody else closes them.
+        with gate:
+            stop.set()
+        if begun.is_set():
+            thread.join()
 
 
 def map_ahead(

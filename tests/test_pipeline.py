@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -91,6 +91,39 @@ def test_leaving_the_loop_by_an_error_ends_the_thread():
 
     with pytest.raises(RuntimeError, match="reader"):
         read()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interrupt_while_the_thread_starts_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, late: bool
+):
+    reading = threading.Event()
+
+    def count() -> Generator[int]:
+        for number in itertools.count():
+            reading.set()
+            time.sleep(0.02)
+            yield number
+
+    class Interrupted(threading.Thread):
+        """Its start is interrupted: once it reads, or before it came to that."""
+
+        def start(self) -> None:
+            if late:
+                super().start()
+                assert reading.wait(5)
+            raise KeyboardInterrupt
+
+    items = count()
+    ahead = run_ahead(items, ahead=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(ahead)
+    assert reading.is_set() == late
+    assert not [t for t in threading.enumerate() if t.name == "run_ahead"]
+    # Which raises "generator already executing" while somebody reads them.
+    items.close()
 
 
 def test_stages_chain():
