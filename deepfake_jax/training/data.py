@@ -36,6 +36,7 @@ def make_batch(
     chances: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None = None,
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
+    middles: Mapping[Side, Float64[np.ndarray, "p 2"]] | None = None,
     weights: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
 ) -> Batch:
     """The batch of a step: `batch_size` random pairs of each side.
@@ -55,8 +56,10 @@ def make_batch(
         chances: of each of these, to be drawn; all alike if None.
         landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
         masks: of all faces; targets then have theirs, see `face_masks`.
+        middles: the mean landmarks that shapes are seen from; those of all faces if
+            None, taken anew for each batch.
         weights: of all faces, with the sum 1; pairs then have theirs, whatever chance
-            they were drawn by, and shapes are seen from weighted means.
+            they were drawn by.
     """
     batch: Batch = {}
     crop_size = crop_size // 2 if step < half_steps else crop_size
@@ -79,16 +82,16 @@ def make_batch(
         )
         warped, target = apply_cuts(own, chosen[share], grids[share], crop_size)
         shape, mask, weight = None, None, None
-        known = None if weights is None else weights[side]
         if landmarks is not None:
+            middle = None if middles is None else middles[side]
             shape = cut_shapes(
-                landmarks[side], chosen[share], grids[share, 1], weights=known
+                landmarks[side], chosen[share], grids[share, 1], middle=middle
             )
         if masks is not None:
             mask = cut_masks(masks[side], chosen[share], grids[share, 1], crop_size)
-        if known is not None:
+        if weights is not None:
             chance = 1 / len(usable) if chances is None else chances[side][drawn]
-            weight = (known[chosen] / chance)[share].astype(np.float32)
+            weight = (weights[side][chosen] / chance)[share].astype(np.float32)
         batch[side] = Pair(warped, target, shape, mask, weight)
     return batch
 
@@ -134,7 +137,7 @@ def cut_shapes(
     chosen: Int64[np.ndarray, "k"],
     grids: Float64[np.ndarray, "k 5 5 2"],
     *,
-    weights: Float64[np.ndarray, "n"] | None = None,
+    middle: Float64[np.ndarray, "p 2"] | None = None,
 ) -> Float32[np.ndarray, "k m"]:
     """Shapes of the faces in some targets, with how each target was turned and moved.
 
@@ -142,8 +145,7 @@ def cut_shapes(
         landmarks: of all of a person's faces.
         chosen: which faces the targets are cut from.
         grids: of the targets, see `augment.draw_cuts`.
-        weights: of all faces in the person's mean shape, with the sum 1; None weighs
-            them alike.
+        middle: the person's mean landmarks; those of all faces if None.
 
     Returns:
         x and y of each landmark, as shares of the targets' side; of 68 the 51
@@ -152,9 +154,10 @@ def cut_shapes(
     moved, mirrored = cut_landmarks(landmarks[chosen], grids)
     partners = list(MIRRORED[landmarks.shape[1]])
     moved[mirrored] = moved[mirrored][:, partners]
-    middle = np.average(landmarks, axis=0, weights=weights) - (FACE_SIZE - 1) / 2
+    away = landmarks.mean(axis=0) if middle is None else middle
+    away = away - (FACE_SIZE - 1) / 2
     # Of the person and of the mirror image alike, or codes would have to tell them.
-    middle = (middle + middle[partners] * [-1, 1]) / 2
-    shapes = moved - 0.5 - middle / (COVERAGE * FACE_SIZE)
+    away = (away + away[partners] * [-1, 1]) / 2
+    shapes = moved - 0.5 - away / (COVERAGE * FACE_SIZE)
     inner = JAW if landmarks.shape[1] == 68 else 0
     return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)

@@ -57,6 +57,7 @@ def _load(session: Session) -> Generator[Batch]:
         rows=session.rows,
         among=session.among,
         landmarks=session.landmarks,
+        middles=session.middles,
         chances=session.chances,
         masks=session.masks,
         weights=session.weights,

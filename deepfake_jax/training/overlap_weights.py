@@ -28,7 +28,7 @@ _RIDGE = 1e-3  # keeps the model finite where nobody does what the other does
 _ROUNDS = 30  # of Newton's method; it converges in some six
 _FEWEST = 20  # faces that must count, by their effective number
 _READ = 1500  # faces whose lids are read, at most; those between are interpolated
-_TINY = 1e-12
+_TINY = 1e-12  # keeps a matrix invertible
 _EYES = (36, 45)  # outer corners, of 68 landmarks
 _LIPS = (62, 66)  # inner edges in the middle
 
@@ -88,10 +88,8 @@ def weigh_overlap(
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-inputs @ model))
         slope = inputs.T @ (share * (chance - is_b)) + ridge @ model
-        bend = (inputs * (share * chance * (1 - chance))[:, None]).T @ inputs
-        model = model - np.linalg.solve(
-            bend + ridge + 1e-12 * np.eye(len(model)), slope
-        )
+        bend = (inputs * (share * chance * (1 - chance))[:, None]).T @ inputs + ridge
+        model = model - np.linalg.solve(bend + _TINY * np.eye(len(model)), slope)
     chance = 1 / (1 + np.exp(-inputs @ model))
     return {
         "a": _keep_enough(chance[: counts[0]]),

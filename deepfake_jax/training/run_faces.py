@@ -217,6 +217,24 @@ def find_weights(
     return weigh_alike(sets, landmarks, among)
 
 
+def find_middles(
+    landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]],
+    weights: Mapping[Side, Float64[np.ndarray, "_"]] | None,
+) -> dict[Side, Float64[np.ndarray, "p 2"]]:
+    """Both people's mean landmarks.
+
+    Args:
+        landmarks: of all faces.
+        weights: of each of them, see `find_weights`; None weighs them alike.
+    """
+    return {
+        side: np.average(
+            own, axis=0, weights=None if weights is None else weights[side]
+        )
+        for side, own in landmarks.items()
+    }
+
+
 def find_masks(
     config: TrainConfig, sets: Mapping[Side, FaceSet]
 ) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:

@@ -47,6 +47,7 @@ from deepfake_jax.training.run_faces import (
     find_chances,
     find_landmarks,
     find_masks,
+    find_middles,
     find_weights,
     record_split,
     split_faces,
@@ -86,7 +87,8 @@ class Session:
         chances: of each of these to be drawn, where rare ones are drawn more often, or
             None.
         landmarks: of all faces, where a run learns their shapes, or None.
-        masks: likewise, where the loss weighs parts of the face.
+        middles: their means, of faces in which both people do the same, likewise.
+        masks: of all faces, where the loss weighs parts of the face.
         weights: likewise, of how much each counts in the moments of codes, where these
             are aligned.
         gauge: measures held-out faces in the leader's process; None where there are
@@ -105,6 +107,7 @@ class Session:
     among: Mapping[Side, Int64[np.ndarray, "_"]]
     chances: Mapping[Side, Float64[np.ndarray, "_"]] | None
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None
+    middles: Mapping[Side, Float64[np.ndarray, "p 2"]] | None
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None
     weights: Mapping[Side, Float64[np.ndarray, "_"]] | None
     gauge: Gauge | None
@@ -219,6 +222,7 @@ def _begin(
     among: dict[Side, np.ndarray] = {side: splits[side].train for side in SIDES}
     facts = describe_run(config, sets, among, teacher)
     state = start_with(init_state(jax.random.key(config.seed), config), start)
+    landmarks = find_landmarks(config, sets)
     weights = find_weights(config, sets, among)
     if config.loss.mesh_weight:
         state = replace(state, mesh=make_mesh_guide(sets, among, weights))
@@ -241,7 +245,8 @@ def _begin(
         teacher=None if teacher is None else devices.put_state(teacher.network),
         faces={"a": shift_color(sets["a"].faces, facts.shift), "b": sets["b"].faces},
         among=among,
-        landmarks=find_landmarks(config, sets),
+        landmarks=landmarks,
+        middles=None if landmarks is None else find_middles(landmarks, weights),
         chances=find_chances(config, sets, among),
         masks=find_masks(config, sets),
         weights=weights,

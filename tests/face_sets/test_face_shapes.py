@@ -31,6 +31,7 @@ from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.data import cut_shapes, make_batch
 from deepfake_jax.training.loop import train
 from deepfake_jax.training.objective import sum_losses
+from deepfake_jax.training.run_faces import find_middles
 from deepfake_jax.training.state import SHAPE_NUMBERS, init_state
 from deepfake_jax.types import SIDES, Side
 
@@ -84,9 +85,14 @@ def test_shapes_are_seen_from_the_mean_of_faces_that_count(rng: np.random.Genera
     landmarks = draw_landmarks(rng, 4)
     grids = draw_cuts(rng, 4, flip=0.0, **STILL)[:, 1]
     double = cut_shapes(landmarks[[0, 0, 1]], np.array([0, 2]), grids[:2])
-    weights = np.array([2 / 3, 1 / 3, 0, 0])
-    found = cut_shapes(landmarks, np.array([0, 1]), grids[:2], weights=weights)
+    middle = find_middles({"a": landmarks}, {"a": np.array([2 / 3, 1 / 3, 0, 0])})["a"]
+    found = cut_shapes(landmarks, np.array([0, 1]), grids[:2], middle=middle)
     np.testing.assert_allclose(found, double, atol=1e-6)
+    plain = find_middles({"a": landmarks}, None)["a"]
+    np.testing.assert_array_equal(
+        cut_shapes(landmarks, np.arange(4), grids, middle=plain),
+        cut_shapes(landmarks, np.arange(4), grids),
+    )
 
 
 def test_shapes_move_with_the_target(rng: np.random.Generator):
