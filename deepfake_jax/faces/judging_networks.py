@@ -1,6 +1,8 @@
-"""Landmark networks that only judge: nothing is searched, aligned or trained by them.
+"""Landmark networks that judge: nothing is searched, aligned or in a loss by them.
 
-What a loss or the search uses would flatter what it helped to make. So figures of
+What a loss or the search uses would flatter what it helped to make. (How far eyes are
+open also says which faces count in means of codes, see `training.overlap_weights`: that
+chooses among faces, and no gradient comes from it.) So figures of
 expression are read by two other networks: a face mesh of its own weights (MediaPipe's
 mesh "with attention", its first, whole stage) and one for eyes, irises and brows. Both
 are given a window around a face whose landmarks are about known, the same for a swap
