@@ -24,8 +24,9 @@ from deepfake_jax.faces.weights import WEIGHTS
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MB = 60
 WHEELS = (
-    *("ai-edge-litert<2", "docstring-parser", "filelock", "jaxtyping", "lazy-loader"),
-    *("platformdirs", "pyyaml", "tqdm", "typeguard", "tyro", "wadler-lindig"),
+    *("ai-edge-litert<2", "docstring-parser", "filelock", "flatbuffers", "jaxtyping"),
+    *("lazy-loader", "platformdirs", "pyyaml", "tqdm", "typeguard", "tyro"),
+    "wadler-lindig",
 )
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
 RUN = """#!/bin/sh
@@ -37,6 +38,8 @@ if [ ! -d site ]; then
 fi
 export PYTHONPATH="$PWD:$PWD/site" DEEPFAKE_JAX_WEIGHTS="$PWD/weights"
 export DEEPFAKE_JAX_CACHE="$PWD/cache"
+# OpenCV 5's new engine refuses SFace, whose file lists weights among its inputs.
+export OPENCV_FORCE_DNN_ENGINE=1
 exec "$python" -m deepfake_jax benchmark gpu --out gpu \\
     --a faces_a --b faces_b "$@"
 """

@@ -31,6 +31,7 @@ Part = Literal[
     "loop",
     "dispatch",
     "memory",
+    "more_steps",
     "train",
     "swap",
 ]
@@ -80,11 +81,12 @@ def measure_gpu(
     """
     out.mkdir(parents=True, exist_ok=True)
     begin, end = time.time(), time.time() + 60 * minutes
-    training = min(_MOST_TRAINING, _TRAINING_SHARE * minutes) if faces else 0.0
+    trains = bool(faces) and "train" in parts
+    training = min(_MOST_TRAINING, _TRAINING_SHARE * minutes) if trains else 0.0
     judging = min(90.0, 20 * minutes)
     plan = {
         "out": str(out),
-        "until": end - (60 * training + judging if faces else 0.0),
+        "until": end - (60 * training + judging if trains else 0.0),
         "minutes": training,
         "settings": list(settings),
         "batch_sizes": list(batch_sizes),

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -49,6 +49,15 @@ from deepfake_jax.training.loop import train
 from deepfake_jax.types import SIDES
 
 _DISPATCHES = (1, 8, 32)
+# Networks without a preset, and their widths.
+_LARGER: dict[str, int] = {"mid256": 48, "hd256": 64}
+# Of PyTorch; the other forms compile for minutes. Its compiler chooses the layout.
+_PEER_FORMS = (
+    "bfloat16-compile-channels_last",
+    "bfloat16-eager-channels_last",
+    "bfloat16-eager-contiguous",
+    "float32-eager-channels_last",
+)
 _CROPS = 512
 
 
@@ -114,18 +123,55 @@ def compare_losses(plan: Plan) -> Iterator[Row]:
 
 
 def time_steps(plan: Plan) -> Iterator[Row]:
-    """The step of every preset in every precision and batch size, bfloat16 first."""
-    names = ["original", "original-fast", "lite"]
-    names += [name for name in list_presets() if name not in names]
-    forms = (("bfloat16", None), ("float32", None), ("float32", "float32"))
+    """The step of every preset in bfloat16, and of `original` in float32."""
+    for name in _list_networks():
+        yield _time_form(plan, name, "bfloat16")
+    for matmul in (None, "float32"):
+        yield _time_form(plan, "original", "float32", matmul)
+
+
+def time_more_steps(plan: Plan) -> Iterator[Row]:
+    """Larger networks, larger batches, and every preset in float32."""
+    larger = plan.batch_sizes[1:]
+    for name in _LARGER:
+        yield _time_form(plan, name, "bfloat16")
+    for batch_size in larger:
+        for name in _list_networks():
+            yield _time_form(plan, name, "bfloat16", batch_size=batch_size)
     for batch_size in plan.batch_sizes:
-        for precision, matmul in forms:
-            for name in names:
-                config = plan.config(name, batch_size, precision=precision)
-                exact = "" if precision == "bfloat16" else ", tf32 where there is"
-                exact = ", no tf32" if matmul else exact
-                what = f"{name}, {precision}{exact}, batch {batch_size}"
-                yield _try(what, lambda c=config, m=matmul: time_step(c, m))
+        for name in _list_networks():
+            for matmul in (None, "float32"):
+                if name != "original" or batch_size in larger:
+                    yield _time_form(
+                        plan, name, "float32", matmul, batch_size=batch_size
+                    )
+
+
+def _list_networks() -> list[str]:
+    """Presets, the most important first."""
+    names = ["original", "original-fast", "lite"]
+    return names + [name for name in list_presets() if name not in names]
+
+
+def _time_form(
+    plan: Plan,
+    name: str,
+    precision: str,
+    matmul: str | None = None,
+    *,
+    batch_size: int = 0,
+) -> Row:
+    """The row of a preset's step, or of `lite128` with a network of that name."""
+    if name in list_presets():
+        config = plan.config(name, batch_size, precision=precision)
+    else:
+        config = plan.config("lite128", batch_size, precision=precision)
+        model: Any = replace(config.model, name=cast(Any, name), width=_LARGER[name])
+        config = replace(config, model=model, half_steps=0)
+    exact = "" if precision == "bfloat16" else ", tf32 where there is"
+    exact = ", no tf32" if matmul else exact
+    what = f"{name}, {precision}{exact}, batch {config.batch_size}"
+    return _try(what, lambda: time_step(config, matmul))
 
 
 def time_peer(plan: Plan) -> Iterator[Row]:
@@ -135,7 +181,11 @@ def time_peer(plan: Plan) -> Iterator[Row]:
         return
     python, rounds = Path(plan.peer_python), 3
     result = measure_ratio(
-        plan.config("original"), python=python, steps=count_steps(20), rounds=rounds
+        plan.config("original"),
+        python=python,
+        steps=count_steps(20),
+        rounds=rounds,
+        forms=_PEER_FORMS,
     )
     names = "ratio_float32 peer_best_float32 ratio_bfloat16 peer_best failed"
     row = {name: getattr(result, name) for name in names.split()}
@@ -240,6 +290,7 @@ PARTS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "loop": time_loop,
     "dispatch": time_dispatches,
     "memory": weigh_steps,
+    "more_steps": time_more_steps,
     "train": train_and_judge,
     "swap": time_swaps,
 }

@@ -46,7 +46,7 @@ def time_step(config: TrainConfig, matmul: str | None) -> Row:
 
 def time_training(config: TrainConfig) -> Row:
     """The real loop beside the step alone."""
-    result = measure_train(config, steps=count_steps(100), rounds=2, faces=64)
+    result = measure_train(config, steps=count_steps(500), rounds=2, faces=64)
     names = "end_to_end_images_per_second step_only_images_per_second ratio data_wait"
     return {name: getattr(result, name) for name in names.split()}
 

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from deepfake_jax.models.conv_direct import conv_xla, cut_patches, dot
 from deepfake_jax.models.conv_winograd import conv_winograd
 
+_EIGHT = 8  # channels
+
 
 def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 5x5 from blocks to blocks, or to pixels at stride 2: even sizes.
@@ -24,15 +26,33 @@ def conv_blocks(x: Array, kernel: Array, stride: int) -> Array:
         return _conv_narrow(x, block_kernel(kernel, 1, 1)).astype(dtype)
     kernels = [block_kernel(kernel, i, j) for i in (0, 1) for j in (0, 1)]
     y = _conv_narrow(x, jnp.concatenate(kernels, axis=3)).astype(dtype)
-    n, h, w, c = y.shape
-    y = y.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)
-    return y.reshape(n, 2 * h, 2 * w, c // 4)
+    return pixel_shuffle(y)
 
 
 def conv_phases(x: Array, kernel: Array, stride: int) -> Array:
     """Convolve 5x5 at stride 2 as 3x3 at stride 1 over blocks: even sizes."""
     del stride
     return conv_winograd(to_blocks(x), block_kernel(kernel, 1, 1), 1)
+
+
+def conv_blocks_xla(x: Array, kernel: Array, stride: int) -> Array:
+    """Convolve 5x5 over blocks by `conv_xla`, in the type of `x`: even sizes.
+
+    At stride 2 as 3x3 at stride 1; at stride 1 from blocks to blocks. Channels are
+    filled up to eights, of which a GPU's matrix units take a multiple.
+    """
+    x = _fill_channels(to_blocks(x))
+    kernels = [(1, 1)] if stride == 2 else [(i, j) for i in (0, 1) for j in (0, 1)]
+    kernel = jnp.concatenate([block_kernel(kernel, *at) for at in kernels], axis=3)
+    cout, missing = kernel.shape[3], x.shape[3] - kernel.shape[2]
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    y = conv_xla(x, _fill_channels(kernel), 1)[..., :cout]
+    return y if stride == 2 else pixel_shuffle(y)
+
+
+def _fill_channels(x: Array) -> Array:
+    """Zeros up to a multiple of eight in the last axis."""
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, -x.shape[3] % _EIGHT)))
 
 
 def to_blocks(x: Array, *, block: int = 2) -> Array:

@@ -18,7 +18,7 @@ from deepfake_jax.models.conv import (
     conv,
     dense_layer,
 )
-from deepfake_jax.models.conv_blocks import conv_blocks, conv_phases
+from deepfake_jax.models.conv_blocks import conv_blocks, conv_blocks_xla, conv_phases
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla
 from deepfake_jax.models.conv_winograd import (
     Tiling,
@@ -115,6 +115,8 @@ def test_layer_has_values_and_gradients_of_xla(
         (conv_phases, 10, 6, 5, 2),
         (conv_blocks, 10, 6, 5, 2),
         (conv_blocks, 6, 10, 5, 1),
+        (conv_blocks_xla, 10, 6, 5, 2),
+        (conv_blocks_xla, 6, 10, 5, 1),
     ],
 )
 def test_form_has_values_and_gradients_of_xla(
@@ -124,6 +126,23 @@ def test_form_has_values_and_gradients_of_xla(
     expected = value_and_gradients(lambda x, k: conv_xla(x, k, stride), x, kernel)
     got = value_and_gradients(lambda x, k: form(x, k, stride), x, kernel)
     assert_near(got, expected, FLOAT32)
+
+
+def test_layers_that_cudnn_is_slow_at_run_over_blocks_on_a_gpu() -> None:
+    shapes = [((64, h, h, cin), (w, w, cin, cout), s) for h, cin, w, cout, s in LAYERS]
+    chosen = [choose_form("cuda", *shape) for shape in shapes]
+    blocks = [i for i, form in enumerate(chosen) if form is conv_blocks_xla]
+    assert blocks == [0, 3, 8]  # the first, that of 8 x 8 pixels, and the last
+    assert all(chosen[i] is conv_xla for i in range(len(LAYERS)) if i not in blocks)
+
+
+def test_a_gpu_lays_gradients_of_kernels_out_before_the_update() -> None:
+    x, kernel = layer_operands(8, 8, 6, 3, 7, n=2)
+    gradient = jax.jit(jax.grad(lambda kernel, x: conv(x, kernel).sum()))
+    traced = gradient.trace(kernel, x)
+    on = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "cpu")}
+    assert "optimization_barrier" in on["cuda"]
+    assert "optimization_barrier" not in on["cpu"]
 
 
 @pytest.mark.parametrize(("h", "w"), [(17, 16), (9, 6), (3, 1)])
