@@ -12,7 +12,7 @@ from deepfake_jax.benchmarks.train import measure_train
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import AXIS
 from deepfake_jax.training.state import init_state
-from deepfake_jax.training.step import jit_step, pmap_step
+from deepfake_jax.training.step import GRAPHS, jit_step, pmap_step
 
 Row = dict[str, Any]
 _COMPARED = 10  # steps of which the losses are compared with a CPU's
@@ -51,14 +51,16 @@ def time_training(config: TrainConfig) -> Row:
     return {name: getattr(result, name) for name in names.split()}
 
 
-def time_dispatch(config: TrainConfig, steps: int, *, mapped: bool) -> Row:
+def time_dispatch(
+    config: TrainConfig, steps: int, *, mapped: bool = False, graphs: bool = False
+) -> Row:
     """So many steps at once, by ``jit`` or, `mapped`, by ``pmap``."""
     device = jax.devices()[0]
     state = init_state(jax.random.key(config.seed), config)
     batch: Any = draw_batch(config)
     if steps > 1:
         batch = jax.tree.map(lambda x: np.stack([x] * steps), batch)
-    step = jit_step(stacked=steps > 1)
+    step = jit_step(stacked=steps > 1, options=GRAPHS if graphs else None)
     if mapped:
         state, batch = jax.tree.map(lambda x: np.asarray(x)[None], (state, batch))
         step = pmap_step(AXIS, devices=[device])

@@ -18,7 +18,12 @@ from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_rows
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.conv import Conv, Form, choose_form
-from deepfake_jax.models.conv_blocks import block_kernel, conv_blocks, to_blocks
+from deepfake_jax.models.conv_blocks import (
+    block_kernel,
+    conv_blocks,
+    conv_blocks_xla,
+    to_blocks,
+)
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla
 from deepfake_jax.models.conv_winograd import (
     Tiling,
@@ -105,6 +110,8 @@ def list_forms(layer: Layer) -> dict[str, Form]:
     _, h, w, cin = layer.x_shape
     window = layer.kernel_shape[0]
     even = h % 2 == 0 and w % 2 == 0
+    if window == 5 and even:
+        forms["blocks by xla"] = conv_blocks_xla
     if window == 5 and even and min(cin, layer.kernel_shape[3]) <= 4:
         forms["blocks"] = conv_blocks
     elif (window, layer.stride) == (3, 1) or (

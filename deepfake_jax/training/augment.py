@@ -23,11 +23,11 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.training.warp_grid import GRID, interpolate_grid
 from deepfake_jax.types import Face
 
 Crop = UInt8[np.ndarray, "crop_size crop_size 3"]
 
-GRID = 5  # control points a side of the warp
 _CHUNK = 8  # faces whose maps, 64 KiB each, are made at once: they stay in the cache
 _REMAP_LIMIT = 32767
 _LINEAR = cv2.INTER_LINEAR
@@ -111,12 +111,6 @@ def draw_warps(
     line = np.linspace(centre - half, centre + half, GRID)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     return grid + rng.normal(0, warp_scale * face_size / 256, (n, GRID, GRID, 2))
-
-
-def _upsampling(crop_size: int) -> Float64[np.ndarray, "crop_size 5"]:
-    """Linear interpolation from the grid to the centres of the crop's pixels."""
-    position = (np.arange(crop_size) + 0.5) * (GRID - 1) / crop_size
-    return np.clip(1 - np.abs(position[:, None] - np.arange(GRID)), 0, None)
 
 
 def _nearest_grids(
@@ -227,7 +221,7 @@ def apply_cuts(
     high = (np.ceil(points.max(axis=1)) + 2).clip(low + 1, face_size).astype(np.int64)
     planes = np.moveaxis(grids - low[:, None, None, None], -1, 1)
     planes = np.ascontiguousarray(planes, np.float32)
-    rise = _upsampling(crop_size).astype(np.float32)
+    rise = interpolate_grid(crop_size).astype(np.float32)
     run = np.ascontiguousarray(rise.T)  # half the product's time
     cuts = np.empty((2, n, crop_size, crop_size, 3), np.uint8)
     # Used again for each chunk: they stay in the cache, and new pages cost as much as

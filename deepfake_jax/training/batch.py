@@ -39,3 +39,23 @@ class Pair:
 
 
 Batch = dict[Side, Pair]
+
+
+@struct.dataclass
+class Cut:
+    """What the pairs of one side are to be cut from: a `Pair` before its pictures.
+
+    Attributes:
+        chosen: [n], indices of the faces.
+        grids: [n, 2, 5, 5, 2], where in the faces, see `augment.draw_cuts`.
+        shape: as of a pair.
+        weight: likewise.
+    """
+
+    chosen: Any
+    grids: Any
+    shape: Any = None
+    weight: Any = None
+
+
+Cuts = dict[Side, Cut]

@@ -17,7 +17,8 @@ from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE, MIRRORED
 from deepfake_jax.pipeline import map_ahead
 from deepfake_jax.train_config import AugmentConfig
 from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
-from deepfake_jax.training.batch import Batch, Pair
+from deepfake_jax.training.batch import Batch, Cut, Cuts, Pair
+from deepfake_jax.training.device_cuts import pack_cuts
 from deepfake_jax.training.face_masks import cut_masks
 from deepfake_jax.types import SIDES, Side
 
@@ -25,75 +26,100 @@ from deepfake_jax.types import SIDES, Side
 def make_batch(
     faces: Mapping[Side, UInt8[Any, "_ h w 3"]],
     *,
+    step: int,
+    crop_size: int = 64,
+    half_steps: int = 0,
+    masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
+    **options: Any,
+) -> Batch:
+    """The batch of a step: random pairs of each side.
+
+    Args:
+        faces: of both sides.
+        step: whose batch.
+        crop_size: side of the pairs' pictures.
+        half_steps: before this step they have half of it.
+        masks: of all faces; targets then have theirs, see `face_masks`.
+        options: all others of `make_cuts`.
+    """
+    crop_size = crop_size_at(step, crop_size, half_steps)
+    counts: dict[Side, tuple[int, int]] = {s: f.shape[:2] for s, f in faces.items()}
+    batch: Batch = {}
+    cuts = make_cuts(counts, step=step, crop_size=crop_size, **options)
+    for side, cut in cuts.items():
+        warped, target = apply_cuts(faces[side], cut.chosen, cut.grids, crop_size)
+        mask = None
+        if masks is not None:
+            mask = cut_masks(masks[side], cut.chosen, cut.grids[:, 1], crop_size)
+        batch[side] = Pair(warped, target, cut.shape, mask, cut.weight)
+    return batch
+
+
+def crop_size_at(step: int, crop_size: int, half_steps: int) -> int:
+    """The side of a step's pictures: half of it before `half_steps`."""
+    return crop_size // 2 if step < half_steps else crop_size
+
+
+def make_cuts(
+    sizes: Mapping[Side, tuple[int, int]],
+    *,
     seed: int,
     step: int,
     batch_size: int,
     augment: AugmentConfig,
-    crop_size: int = 64,
-    half_steps: int = 0,
+    crop_size: int,
     rows: slice | None = None,
     among: Mapping[Side, Int64[np.ndarray, "_"]] | None = None,
     chances: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
     landmarks: Mapping[Side, Float64[np.ndarray, "_ p 2"]] | None = None,
-    masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
     middles: Mapping[Side, Float64[np.ndarray, "p 2"]] | None = None,
     weights: Mapping[Side, Float64[np.ndarray, "_"]] | None = None,
-) -> Batch:
-    """The batch of a step: `batch_size` random pairs of each side.
+) -> Cuts:
+    """What the pairs of a step are cut from: `batch_size` of each side.
 
     Every side is drawn from its own generator, seeded by (seed, step, side).
 
     Args:
-        faces: of both sides.
+        sizes: of both sides, how many faces there are and their side in pixels.
         seed: the run's.
-        step: whose batch.
+        step: whose pairs.
         batch_size: pairs a side of the whole batch.
         augment: amounts of the random changes.
         crop_size: side of the pairs' pictures.
-        half_steps: before this step they have half of it.
         rows: only these pairs of each side; they are the same as in the whole batch.
         among: which faces to draw from; all if None.
         chances: of each of these, to be drawn; all alike if None.
         landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
-        masks: of all faces; targets then have theirs, see `face_masks`.
         middles: the mean landmarks that shapes are seen from; those of all faces if
             None, taken anew for each batch.
         weights: of all faces, with the sum 1; pairs then have theirs, whatever chance
             they were drawn by.
     """
-    batch: Batch = {}
-    crop_size = crop_size // 2 if step < half_steps else crop_size
+    cuts: Cuts = {}
     share = slice(None) if rows is None else rows
+    amounts = _amounts_at(augment, step)
     for number, side in enumerate(SIDES):
-        own = faces[side]
+        count, face_size = sizes[side]
         rng = np.random.default_rng((seed, step, number))
-        usable = np.arange(len(own)) if among is None else among[side]
+        usable = np.arange(count) if among is None else among[side]
         if chances is None:
             drawn = rng.integers(len(usable), size=batch_size)
         else:
             drawn = rng.choice(len(usable), size=batch_size, p=chances[side])
         chosen = usable[drawn]
         grids = draw_cuts(
-            rng,
-            batch_size,
-            face_size=own.shape[1],
-            crop_size=crop_size,
-            **_amounts_at(augment, step),
-        )
-        warped, target = apply_cuts(own, chosen[share], grids[share], crop_size)
-        shape, mask, weight = None, None, None
+            rng, batch_size, face_size=face_size, crop_size=crop_size, **amounts
+        )[share]
+        shape, weight = None, None
         if landmarks is not None:
             middle = None if middles is None else middles[side]
-            shape = cut_shapes(
-                landmarks[side], chosen[share], grids[share, 1], middle=middle
-            )
-        if masks is not None:
-            mask = cut_masks(masks[side], chosen[share], grids[share, 1], crop_size)
+            own = landmarks[side]
+            shape = cut_shapes(own, chosen[share], grids[:, 1], middle=middle)
         if weights is not None:
             chance = 1 / len(usable) if chances is None else chances[side][drawn]
             weight = (weights[side][chosen] / chance)[share].astype(np.float32)
-        batch[side] = Pair(warped, target, shape, mask, weight)
-    return batch
+        cuts[side] = Cut(chosen[share], grids, shape, weight)
+    return cuts
 
 
 def _amounts_at(augment: AugmentConfig, step: int) -> dict[str, float]:
@@ -116,8 +142,8 @@ def load_batches(
 
     OpenCV and NumPy release the interpreter's lock in their loops, so threads share the
     faces without copies: two reach 0.87 of twice one core's rate (`benchmark loader` on
-    two cores), and processes would still have to send 25 kB a pair. Closing the
-    iterator ends the threads.
+    two cores), and processes would still have to send 25 kB a pair. More than four or
+    eight gain nothing: they wait for the lock. Closing the iterator ends the threads.
 
     Args:
         faces: of both sides.
@@ -130,6 +156,31 @@ def load_batches(
         return make_batch(faces, step=step, **options)
 
     return map_ahead(make, count(first_step), workers=workers, ahead=2 * workers)
+
+
+def load_cuts(
+    sizes: Mapping[Side, tuple[int, int]],
+    *,
+    first_step: int,
+    crop_size: int,
+    half_steps: int = 0,
+    **options: Any,
+) -> Generator[Float32[np.ndarray, "n 2 k"]]:
+    """What the pairs of first_step, ... are cut from, packed for devices, in a thread.
+
+    Args:
+        sizes: as for `make_cuts`.
+        first_step: whose comes first.
+        crop_size: side of the pairs' pictures.
+        half_steps: before this step they have half of it.
+        options: all others of `make_cuts`.
+    """
+
+    def make(step: int) -> Float32[np.ndarray, "n 2 k"]:
+        size = crop_size_at(step, crop_size, half_steps)
+        return pack_cuts(make_cuts(sizes, step=step, crop_size=size, **options))
+
+    return map_ahead(make, count(first_step), workers=1, ahead=16)
 
 
 def cut_shapes(

@@ -10,8 +10,9 @@ rows of each batch; process 0, the leader, is the only one that writes.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal
 
 import jax
@@ -22,8 +23,9 @@ from jaxtyping import Int, Shaped
 
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.device_cuts import cut_pairs
 from deepfake_jax.training.host_memory import keep_freed_memory
-from deepfake_jax.training.step import Device, Step, jit_step, pmap_step
+from deepfake_jax.training.step import GRAPHS, Device, Step, jit_step, pmap_step
 
 AXIS = "data"
 DETECT: Literal["auto"] = "auto"
@@ -139,7 +141,8 @@ class Devices:
     def make_step(self, *, stacked: bool = False) -> Step:
         """The compiled step for these devices: `jit_step` on one, else `pmap_step`."""
         if self.single:
-            return jit_step(stacked=stacked)
+            options = GRAPHS if self.local[0].platform in ("gpu", "cuda") else None
+            return jit_step(stacked=stacked, options=options)
         return pmap_step(AXIS, stacked=stacked, devices=self.everywhere)
 
     def put_state(self, state: Any) -> Any:
@@ -162,8 +165,31 @@ class Devices:
             return state
         return jax.tree.map(lambda leaf: leaf.addressable_shards[0].data[0], state)
 
-    def put_batches(self, batches: Sequence[Batch]) -> Batch:
-        """Puts the batches of one dispatch on the devices, without waiting.
+    @property
+    def memory(self) -> int:
+        """Bytes of the smallest device of this process; 0 of CPUs."""
+        if self.local[0].platform == "cpu":
+            return 0
+        stats = [device.memory_stats() or {} for device in self.local]
+        return min(known.get("bytes_limit", 0) for known in stats)
+
+    def cut(
+        self, faces: Any, masks: Any, packed: Any, *, crop_size: int, weighted: bool
+    ) -> Batch:
+        """Cuts the pairs of one dispatch on the devices, without waiting.
+
+        Args:
+            faces: of both sides, from `put_state`.
+            masks: likewise, or None.
+            packed: of `load_cuts`, from `put_batches`.
+            crop_size: side of the pairs' pictures in pixels.
+            weighted: whether pairs have weights.
+        """
+        devices = None if self.single else self.local
+        return _compile_cut(crop_size, weighted, devices)(faces, masks, packed)
+
+    def put_batches(self, batches: Sequence[Any]) -> Any:
+        """Puts the batches or cuts of one dispatch on the devices, without waiting.
 
         Args:
             batches: this process's rows of each step; one gives a plain batch, more are
@@ -207,6 +233,14 @@ class Devices:
 
     def _sharding(self) -> NamedSharding:
         return NamedSharding(Mesh(np.array(self.local), (AXIS,)), PartitionSpec(AXIS))
+
+
+@cache
+def _compile_cut(
+    crop_size: int, weighted: bool, devices: tuple[Device, ...] | None
+) -> Callable[..., Batch]:
+    cut = partial(cut_pairs, crop_size=crop_size, weighted=weighted)
+    return jax.jit(cut) if devices is None else jax.pmap(cut, devices=devices)
 
 
 def find_devices(count: int | None = None) -> Devices:

@@ -4,11 +4,18 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+from jaxtyping import Float32
+
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.clock import Clock
-from deepfake_jax.training.data import load_batches
+from deepfake_jax.training.data import crop_size_at, load_batches, load_cuts
 from deepfake_jax.training.session import Session
+from deepfake_jax.types import Side
+
+_SHARE = 0.25  # of a device's memory that faces may take
 
 
 class Dispatch(NamedTuple):
@@ -36,33 +43,70 @@ def feed_devices(
         vote: this process's on the run's end, asked for with each dispatch.
     """
     devices, step = session.devices, session.step
-    with closing(_load(session)) as batches:
+    laid = _lay_faces(session)
+    load = _load_batches if laid is None else _load_cuts
+    with closing(load(session)) as parts:
         while steps := steps_of_dispatch(session.config, step):
             with clock.waiting():
-                group = [next(batches) for _ in range(steps)]
-            yield Dispatch(steps, devices.put_batches(group), devices.put_vote(vote()))
+                group = [next(parts) for _ in range(steps)]
+            batch = devices.put_batches(group)
+            if laid is not None:
+                size = crop_size_at(step, **_sizes(session))
+                weighted = session.weights is not None
+                batch = devices.cut(*laid, batch, crop_size=size, weighted=weighted)
+            yield Dispatch(steps, batch, devices.put_vote(vote()))
             step += steps
 
 
-def _load(session: Session) -> Generator[Batch]:
+def _lay_faces(session: Session) -> tuple[Any, Any] | None:
+    """The faces and their masks on the devices, where these cut pairs out of them."""
+    devices, given = session.devices, (session.faces, session.masks)
+    where = session.config.warp_on
+    if where == "auto":
+        needed = sum(part.nbytes for part in jax.tree.leaves(given))
+        where = "device" if needed <= _SHARE * devices.memory else "host"
+    if where == "host":
+        return None
+    # A memory-mapped face set is no array that devices take.
+    return devices.put_state(jax.tree.map(np.asarray, given))
+
+
+def _sizes(session: Session) -> dict[str, int]:
+    return {
+        "crop_size": session.state.model.crop_size,
+        "half_steps": session.config.half_steps,
+    }
+
+
+def _load_batches(session: Session) -> Generator[Batch]:
+    workers = session.config.workers
+    options = {**_list_options(session), "masks": session.masks}
+    return load_batches(session.faces, workers=workers, **options)
+
+
+def _load_cuts(session: Session) -> Generator[Float32[np.ndarray, "n 2 k"]]:
+    sizes: dict[Side, tuple[int, int]] = {
+        side: faces.shape[:2] for side, faces in session.faces.items()
+    }
+    return load_cuts(sizes, **_list_options(session))
+
+
+def _list_options(session: Session) -> dict[str, Any]:
+    """What batches and cuts are made by."""
     config = session.config
-    return load_batches(
-        session.faces,
-        first_step=session.step,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        augment=config.augment,
-        crop_size=session.state.model.crop_size,
-        workers=config.workers,
-        rows=session.rows,
-        among=session.among,
-        landmarks=session.landmarks,
-        middles=session.middles,
-        chances=session.chances,
-        masks=session.masks,
-        weights=session.weights,
-        half_steps=config.half_steps,
-    )
+    return {
+        **_sizes(session),
+        "first_step": session.step,
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+        "augment": config.augment,
+        "rows": session.rows,
+        "among": session.among,
+        "landmarks": session.landmarks,
+        "middles": session.middles,
+        "chances": session.chances,
+        "weights": session.weights,
+    }
 
 
 def steps_of_dispatch(config: TrainConfig, step: int) -> int:

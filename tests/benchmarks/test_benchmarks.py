@@ -350,7 +350,7 @@ def test_chosen_form_of_each_layer_is_one_of_its_forms(batch_size: int):
         forms = list_forms(layer)
         for precision in ("float32", "bfloat16"):
             assert name_chosen(layer, "cpu", precision) in forms
-        assert name_chosen(layer, "gpu", "bfloat16") == "xla"
+        assert name_chosen(layer, "gpu", "bfloat16") in ("xla", "blocks by xla")
 
 
 def test_forms_of_a_layer_give_its_values():
