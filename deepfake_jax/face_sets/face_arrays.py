@@ -9,6 +9,7 @@ import os
 import tempfile
 from typing import IO, Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
@@ -46,13 +47,6 @@ def allocate_pictures(
         return np.asarray(np.memmap(file, np.uint8, mode="r+", shape=shape))
 
 
-def allocate_like(faces: UInt8[Any, "..."]) -> UInt8[np.ndarray, "..."]:
-    """An array to be filled, of the same shape, mapped if the other one is."""
-    return allocate_pictures(
-        faces.shape, memory_limit_mb=0.0 if is_mapped(faces) else float("inf")
-    )
-
-
 def is_mapped(faces: Any) -> bool:
     """Whether an array lies in a mapped file."""
     while faces is not None:
@@ -77,15 +71,36 @@ def shift_color(
 ) -> UInt8[np.ndarray, "... 3"]:
     """Adds a colour to every pixel; clipped to 0 to 255 and rounded.
 
-    Faces in a mapped file give faces in another, and no copy is in memory as a whole.
     A shift of zero gives the faces themselves.
     """
-    if not np.any(shift):
+    if not np.any(shift) or not faces.size:
         return faces
     levels = np.arange(256)[:, None] + np.asarray(shift, np.float64)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    shifted = allocate_like(faces)
-    for old, new in zip(faces, shifted, strict=True):
-        for c in range(3):
-            new[..., c] = table[old[..., c], c]
-    return shifted
+    rows = faces.reshape(-1, faces.shape[-2], 3)
+    return cv2.LUT(rows, table[None]).reshape(faces.shape)
+
+
+class ShiftedFaces:
+    """Faces with a colour added where they are read: no second copy of a set.
+
+    To be indexed as the array of them, [n, h, w, 3] uint8.
+    """
+
+    def __init__(self, faces: UInt8[Any, "n h w 3"], shift: Float64[Any, "3"]):
+        """Of faces and a colour as for `shift_color`."""
+        self._faces, self._shift = faces, shift
+        self.shape, self.dtype, self.ndim = faces.shape, faces.dtype, faces.ndim
+        self.nbytes = faces.nbytes
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __getitem__(self, key: Any) -> UInt8[np.ndarray, "..."]:
+        """Some faces, or a part of one that has all colours, as they are shifted."""
+        return shift_color(self._faces[key], self._shift)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("shifted faces are made as they are read: always a copy")
+        return np.asarray(self[:], dtype)

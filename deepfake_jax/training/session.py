@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from deepfake_jax.evaluation.held_out import Gauge
-from deepfake_jax.face_sets.face_arrays import shift_color
+from deepfake_jax.face_sets.face_arrays import ShiftedFaces
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
 from deepfake_jax.files import lock_output
 from deepfake_jax.models.network import Network
@@ -243,7 +243,7 @@ def _begin(
         facts=facts,
         state=devices.put_state(state),
         teacher=None if teacher is None else devices.put_state(teacher.network),
-        faces={"a": shift_color(sets["a"].faces, facts.shift), "b": sets["b"].faces},
+        faces={"a": ShiftedFaces(sets["a"].faces, facts.shift), "b": sets["b"].faces},
         among=among,
         landmarks=landmarks,
         middles=None if landmarks is None else find_middles(landmarks, weights),
