@@ -169,7 +169,8 @@ class TrainConfig:
     log_every: _Positive = 10
     """Steps between lines of metrics.jsonl."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0
-    """Seconds between refreshes of preview.png and loss.png."""
+    """Seconds between refreshes of preview.png and loss.png; more where drawing them
+    would take over 3 % of the time."""
     checkpoint_every: _Positive = 1000
     """Steps between checkpoints; one is also saved every few minutes and at the end."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0

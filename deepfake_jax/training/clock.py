@@ -23,6 +23,10 @@ class Every:
         self._next = now + self._seconds
         return True
 
+    def postpone(self, seconds: float) -> None:
+        """Comes due in so many seconds at the earliest."""
+        self._next = max(self._next, time.monotonic() + seconds)
+
 
 class Moments:
     """Moments of a run's training time, each due once.

@@ -30,6 +30,20 @@ def test_every_counts_from_when_it_was_found_due():
     assert every.is_due()
 
 
+def test_what_is_postponed_comes_later_and_no_sooner(monkeypatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    every = Every(20.0)
+    now = 121.0
+    assert every.is_due()
+    every.postpone(50.0)
+    every.postpone(1.0)  # and what is sooner changes nothing
+    now = 170.0
+    assert not every.is_due()
+    now = 172.0
+    assert every.is_due()
+
+
 def test_time_apart_is_no_pace_and_time_stopped_no_training():
     clock = Clock(images_per_step=4, earlier_seconds=100.0)
     assert clock.lap(1)["step_ms"] is None  # the first step has not compiled yet
