@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -104,3 +105,25 @@ def test_the_network_of_auto_has_the_parameters_of_any_type():
     shapes = make_autoencoder(AUTO).shapes()
     assert shapes == make_autoencoder(replace(AUTO, precision="bfloat16")).shapes()
     assert TrainConfig().model.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        (("9.0",), "bfloat16"),
+        (("8.0", "9.0"), "bfloat16"),
+        (("7.5", "9.0"), "float32"),
+        (("gfx90a",), "float32"),
+        ((None,), "float32"),
+    ],
+)
+def test_a_gpu_takes_bfloat16_by_its_generation(
+    cache, monkeypatch, capabilities, expected
+) -> None:
+    devices = [SimpleNamespace(compute_capability=name) for name in capabilities]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    found = find_faster()
+    assert (found.precision, found.speedup) == (expected, None)
+    assert not cache.exists()
+    assert settle_precision(AUTO, None).precision == expected
