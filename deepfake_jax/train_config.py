@@ -40,8 +40,8 @@ class ModelConfig:
     """Channels of the first convolution; every other layer scales with it."""
     precision: Precision = "float32"
     """Type of the network's arithmetic; parameters and loss stay float32. `auto` is the
-    faster one here, measured once on a CPU and bfloat16 on a GPU that has it; a run keeps
-    what it began with."""
+    faster one here, measured once on a CPU, and bfloat16 on a GPU that has it; a run
+    keeps what it began with."""
     align_codes: bool = False
     """Swaps move the codes of one person's faces to where the other's lie."""
     expression: Annotated[float, Field(ge=0.5, le=2)] = 1.0

@@ -63,7 +63,8 @@ def test_shifted_faces_are_those_of_a_shifted_array(faces: np.ndarray):
     shift = np.array([40.0, -90.0, 3.5])
     expected = np.clip(np.rint(faces + shift), 0, 255).astype(np.uint8)
     view = ShiftedFaces(faces, shift)
-    assert (view.shape, len(view), view.nbytes) == (faces.shape, len(faces), faces.nbytes)
+    assert view.shape == faces.shape and view.nbytes == faces.nbytes
+    assert len(view) == len(faces)
     np.testing.assert_array_equal(np.asarray(view), expected)
     np.testing.assert_array_equal(view[1, 3:9, 2:40], expected[1, 3:9, 2:40])
     np.testing.assert_array_equal(view[[1, 0]], expected[[1, 0]])
