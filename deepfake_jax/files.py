@@ -80,11 +80,14 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
         os.replace(partial, path)
         if beside.exists():
             os.replace(beside, path.with_name(f"{path.name}{BESIDE}"))
-    except BaseException:
+    except BaseException as error:
         # A failed removal must not hide the error that led here.
         for rest in (partial, beside):
             with suppress(OSError):
                 rest.unlink(missing_ok=True)
+        # Writing and syncing raise without a name, unlike opening.
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
         raise
     sync_path(path.parent)
 

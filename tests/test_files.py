@@ -1,5 +1,6 @@
 """Outputs appear whole, by one process at a time, and nothing else is removed."""
 
+import errno
 import json
 import math
 import os
@@ -66,6 +67,18 @@ def test_the_longest_names_are_written(tmp_path, name):
 def test_long_names_that_begin_alike_have_different_hidden_names(tmp_path):
     one, other = (hidden_path(tmp_path / ("a" * 250 + end), ".lock") for end in "bc")
     assert one != other
+
+
+def test_a_disk_that_is_full_while_writing_names_the_file(tmp_path):
+    path = tmp_path / "run" / "config.yaml"
+    with (
+        pytest.raises(OSError) as raised,
+        write_whole(path, overwrite=True) as partial,
+    ):
+        partial.write_text("half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.filename == str(path)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_json_is_read_by_any_reader(tmp_path):

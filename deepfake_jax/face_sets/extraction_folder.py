@@ -69,6 +69,12 @@ def work_beside(place: Path) -> Iterator[Path]:
             # or memory can be mended.
             if isinstance(error, ValueError) or not count_frames(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+            else:
+                clear_partials(folder)
+                _log.warning(
+                    "what was found is kept in %s; the same command goes on from there",
+                    folder,
+                )
             raise
         try:
             check_own_files(place)

@@ -6,6 +6,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.footage_search import SearchedFrame
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.files import file_crc, parse_checked
-from deepfake_jax.imaging.affine import affine_scale
+from deepfake_jax.imaging.affine import affine_scale, round_hundredths
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.png import encode_png
 from deepfake_jax.imaging.region import warp_region
@@ -94,9 +95,9 @@ class FaceWriter:
             source=self._sources[found.source],
             frame=timed.index,
             time=round(timed.time, 6),
-            box=tuple(np.round(face.box, 2).tolist()),
+            box=tuple(round_hundredths(face.box).tolist()),
             score=face.score,
-            landmarks=tuple(map(tuple, np.round(face.landmarks, 2).tolist())),
+            landmarks=tuple(map(tuple, round_hundredths(face.landmarks).tolist())),
             frame_to_face=tuple(map(tuple, np.round(face.frame_to_face, 8).tolist())),
             size=round(FACE_SIZE / affine_scale(face.frame_to_face), 2),
             track=face.track,
@@ -139,8 +140,14 @@ def _write_face(path: Path, face: Face) -> str:
     """Writes a picture in one piece; gives the CRC-32 of its bytes."""
     content = encode_png(face)
     part = path.with_name(f".{path.name}")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # writing raises without one
+        raise
     return f"{zlib.crc32(content):08x}"
 
 

@@ -16,6 +16,7 @@ from deepfake_jax.imaging.affine import (
     compose_affine,
     invert_affine,
     resize_affine,
+    round_hundredths,
 )
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.types import Affine
@@ -43,8 +44,10 @@ def _move(face: TrackedFace, to_square: Affine) -> TrackedFace:
     shrink = np.array([1 / to_square[0, 0], 1 / to_square[1, 1]])
     return replace(
         face,
-        box=np.round(face.box * np.tile(shrink, 2), 2),
-        landmarks=np.round(apply_affine(invert_affine(to_square), face.landmarks), 2),
+        box=round_hundredths(face.box * np.tile(shrink, 2)),
+        landmarks=round_hundredths(
+            apply_affine(invert_affine(to_square), face.landmarks)
+        ),
         frame_to_face=compose_affine(face.frame_to_face, to_square),
     )
 

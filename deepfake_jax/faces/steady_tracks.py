@@ -13,7 +13,12 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deepfake_jax.faces.jitter_meter import JitterMeter
-from deepfake_jax.imaging.affine import apply_affine, invert_affine, umeyama
+from deepfake_jax.imaging.affine import (
+    apply_affine,
+    invert_affine,
+    round_hundredths,
+    umeyama,
+)
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
 from deepfake_jax.imaging.head_pose import Pose, estimate_pose
@@ -220,7 +225,7 @@ def _steady_spot(
     side = np.linalg.norm(spot.anchors[1] - spot.anchors[0])
     tolerance = _TOLERANCE * float(side) / (COVERAGE * FACE_SIZE)
     steady = steady_landmarks(anchors, tolerance, joint=True)
-    shown = np.round(steady_landmarks(landmarks, tolerance), 2)  # as they are kept
+    shown = round_hundredths(steady_landmarks(landmarks, tolerance))  # as kept
     face = TrackedFace(
         track=track,
         box=spot.face.box,
@@ -255,7 +260,7 @@ def _fill_gaps(recent: Sequence[_Spots]) -> None:
 def _between(before: FoundFace, after: FoundFace, share: float) -> FoundFace:
     return FoundFace(
         track=before.track,
-        box=np.round((1 - share) * before.box + share * after.box, 2),
+        box=round_hundredths((1 - share) * before.box + share * after.box),
         score=0.0,
         landmarks=(1 - share) * before.landmarks + share * after.landmarks,
         # As sure as the less sure of the two: between guesses there is no face.

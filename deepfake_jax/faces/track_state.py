@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64
 
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
+from deepfake_jax.imaging.affine import round_hundredths
 from deepfake_jax.imaging.align import complete_landmarks
 from deepfake_jax.imaging.region import Detection
 
@@ -167,9 +168,9 @@ def make_face(
         box, score = moved_box(track, shape.landmarks), track.score
     return FoundFace(
         track=track.number,
-        box=np.round(box, 2),
+        box=round_hundredths(box),
         score=round(float(score), 3),
-        landmarks=np.round(shape.landmarks, 2),
+        landmarks=round_hundredths(shape.landmarks),
         confidence=round(shape.score, 3),
     )
 

@@ -17,6 +17,14 @@ Box = tuple[slice, slice]  # rows and columns of a picture
 _Point = Sequence[float | int] | Float64[np.ndarray, "2"]
 
 
+def round_hundredths(places: Float[Any, "..."]) -> Float64[np.ndarray, "..."]:
+    """Places in pixels as they are kept; a zero has no sign.
+
+    Nothing that is equal is then written in two ways.
+    """
+    return np.round(np.asarray(places, np.float64), 2) + 0.0
+
+
 def umeyama(
     source: Float[Any, "*batch n d"],
     target: Float[Any, "*batch n d"],

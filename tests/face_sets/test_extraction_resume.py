@@ -1,5 +1,6 @@
 """An extraction that is killed goes on and ends with the same set."""
 
+import errno
 import json
 import os
 import shutil
@@ -133,4 +134,27 @@ def test_a_sorting_that_was_cut_short_is_done_again(pan, whole, tmp_path):
     record.write_bytes((whole / "faces.jsonl").read_bytes()[:3000])
     (partial / "dropped.jsonl").write_text("half a li")
     assert extract_faces(pan, out).resumed_frames == 100
+    assert read_set(out) == read_set(whole)
+
+
+def test_a_full_disk_is_named_and_what_was_found_stays(
+    pan, whole, tmp_path, monkeypatch, caplog
+):
+    out, partial = tmp_path / "faces", tmp_path / ".faces.search"
+    write_bytes, room = Path.write_bytes, [70]
+
+    def write_on_a_small_disk(path: Path, content: bytes) -> int:
+        room[0] -= path.suffix == ".png"
+        if room[0] >= 0:
+            return write_bytes(path, content)
+        write_bytes(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError) as raised:
+        patch.setattr(Path, "write_bytes", write_on_a_small_disk)
+        extract_faces(pan, out)
+    assert Path(raised.value.filename).suffix == ".png"
+    assert not out.exists() and not list(partial.glob(".*.png"))
+    assert str(partial) in caplog.text and "goes on from there" in caplog.text
+    assert extract_faces(pan, out).resumed_frames >= 32
     assert read_set(out) == read_set(whole)
