@@ -184,9 +184,18 @@ def lock_output(path: Path, *, lock: Path | None = None) -> Iterator[None]:
         _clear_leftovers(path)
         yield
     finally:
-        with suppress(OSError):  # nor remove it; there releasing does
-            lock.unlink()
-        held.release()
+        try:
+            _remove_lock(lock)
+        except BaseException:  # a signal, just now
+            _remove_lock(lock)
+            raise
+        finally:
+            held.release()
+
+
+def _remove_lock(lock: Path) -> None:
+    with suppress(OSError):  # on Windows releasing does
+        lock.unlink()
 
 
 def _name_process() -> str:

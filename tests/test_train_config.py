@@ -76,6 +76,7 @@ BAD = [
     ("minutes", [0, -1]),
     ("seed", [-1, 2**32]),
     ("workers", [0]),
+    ("warp_on", ["gpu", None]),
     ("steps_per_dispatch", [0, 1001, 1.5]),
     ("remat", ["perhaps", None]),
     ("rare_share", [-0.1, 1.1]),

@@ -138,10 +138,13 @@ def send_when(number: int, is_time: Callable[[], bool]) -> threading.Thread:
 
 def test_a_closed_terminal_ends_a_run_as_ctrl_c_does(sets, tmp_path):
     run = tmp_path / "run"
+    # Under nohup it would be ignored, and the run would not end.
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     thread = send_when(signal.SIGHUP, lambda: (run / "loss.png").exists())
     config = tiny_config(steps=10**6, preview_seconds=0.01)
     result = train_on(sets, run, config)
     thread.join()
+    signal.signal(signal.SIGHUP, earlier)
     assert result.interrupted == "SIGHUP" and result.step < 10**6
     assert list_checkpoints(run / CHECKPOINTS)[-1] == result.step
 
