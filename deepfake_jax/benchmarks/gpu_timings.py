@@ -12,7 +12,7 @@ from deepfake_jax.benchmarks.train import measure_train
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import AXIS
 from deepfake_jax.training.state import init_state
-from deepfake_jax.training.step import GRAPHS, jit_step, pmap_step
+from deepfake_jax.training.step import graph_options, jit_step, pmap_step
 
 Row = dict[str, Any]
 _COMPARED = 10  # steps of which the losses are compared with a CPU's
@@ -60,7 +60,7 @@ def time_dispatch(
     batch: Any = draw_batch(config)
     if steps > 1:
         batch = jax.tree.map(lambda x: np.stack([x] * steps), batch)
-    step = jit_step(stacked=steps > 1, options=GRAPHS if graphs else None)
+    step = jit_step(stacked=steps > 1, options=graph_options() if graphs else None)
     if mapped:
         state, batch = jax.tree.map(lambda x: np.asarray(x)[None], (state, batch))
         step = pmap_step(AXIS, devices=[device])

@@ -25,7 +25,13 @@ from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.device_cuts import cut_pairs
 from deepfake_jax.training.host_memory import keep_freed_memory
-from deepfake_jax.training.step import GRAPHS, Device, Step, jit_step, pmap_step
+from deepfake_jax.training.step import (
+    Device,
+    Step,
+    graph_options,
+    jit_step,
+    pmap_step,
+)
 
 AXIS = "data"
 DETECT: Literal["auto"] = "auto"
@@ -141,7 +147,8 @@ class Devices:
     def make_step(self, *, stacked: bool = False) -> Step:
         """The compiled step for these devices: `jit_step` on one, else `pmap_step`."""
         if self.single:
-            options = GRAPHS if self.local[0].platform in ("gpu", "cuda") else None
+            on_gpu = self.local[0].platform in ("gpu", "cuda")
+            options = graph_options() if on_gpu else None
             return jit_step(stacked=stacked, options=options)
         return pmap_step(AXIS, stacked=stacked, devices=self.everywhere)
 

@@ -38,10 +38,11 @@ _CODES_DECAY = 0.98
 # What XLA may record as graphs of CUDA, which one launch starts: by default all but
 # convolutions and loops, and so in pieces of a few kernels. A step of `lite`, 64 + 64,
 # takes an H100 1.07 ms for 2.57, one of `original` 4.21 for 4.32.
-GRAPHS: Mapping[str, str] = {
+_GRAPHS = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,"
     "DYNAMIC_SLICE_FUSION,CONVOLUTION,WHILE"
 }
+_GRAPHS_SINCE = (0, 10, 2)  # JAX's version; the compilers of earlier ones refuse them
 _NO_WEIGHT = 1e-12  # of a batch of faces none of which counts
 
 
@@ -176,6 +177,13 @@ def jit_step(
     function = train_steps if stacked else train_step
     options = None if options is None else dict(options)
     return jax.jit(function, donate_argnums=0, compiler_options=options)
+
+
+def graph_options(
+    version: tuple[int, ...] = jax.__version_info__,
+) -> dict[str, str] | None:
+    """Options of `jit_step` for NVIDIA's GPUs; None where this JAX has none."""
+    return dict(_GRAPHS) if version >= _GRAPHS_SINCE else None
 
 
 def pmap_step(

@@ -16,7 +16,12 @@ from deepfake_jax.train_config import TrainConfig, config_from_dict
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.objective import sum_losses
 from deepfake_jax.training.state import TrainState, init_state, make_optimizer
-from deepfake_jax.training.step import jit_step, pmap_step, train_step
+from deepfake_jax.training.step import (
+    graph_options,
+    jit_step,
+    pmap_step,
+    train_step,
+)
 from deepfake_jax.types import SIDES, Side
 
 # Tests share these where they can: each other state is compiled anew.
@@ -379,3 +384,14 @@ def test_seed_decides_the_parameters():
     other = flat(init_state(jax.random.key(4), config).network)
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
+
+
+def test_this_compiler_knows_the_kinds_of_graphs() -> None:
+    options = graph_options()
+    step = jax.jit(lambda x: x + 1, compiler_options=options)
+    assert step(1.0) == 2
+    assert graph_options((0, 10, 0)) is None
+    unknown = {name: f"{kinds},NONESUCH" for name, kinds in (options or {}).items()}
+    if unknown:  # it would say if it did not know one
+        with pytest.raises(RuntimeError, match="not a valid enum"):
+            jax.jit(lambda x: x + 1, compiler_options=unknown)(1.0)
