@@ -155,9 +155,9 @@ class TrainConfig:
     workers: Annotated[int, Field(ge=1)] = 2
     """Threads that prepare batches; their number does not change the result."""
     warp_on: Literal["auto", "host", "device"] = "auto"
-    """Where pairs are cut out of faces: by OpenCV in the threads, or on the GPU or TPU,
-    where all faces then lie. `auto` takes the device where they need at most a quarter
-    of its memory. The pictures are the same but for single values."""
+    """Where pairs are cut out of faces: by OpenCV in the threads, or on the device,
+    where all faces then lie. `auto` takes a GPU where they need at most a quarter of
+    its memory. The pictures are the same but for single values."""
     memory_limit_mb: Annotated[float, Field(ge=0)] = MEMORY_LIMIT_MB
     """Decoded faces of a side beyond this lie in a temporary file, mapped, MB."""
     steps_per_dispatch: Annotated[int, Field(ge=1, le=1000)] = 1

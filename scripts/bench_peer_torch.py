@@ -137,8 +137,8 @@ class Peer:
             )
 
         if mode == "compile":
-            # On a GPU, with CUDA graphs. `max-autotune` took nine seconds for each of
-            # 30 convolutions on an H100, and chose cuDNN's for nearly all.
+            # On a GPU, with CUDA graphs. `max-autotune`, which may be faster, takes
+            # minutes to measure all convolutions.
             options = {"mode": "reduce-overhead"} if kind == "cuda" else {}
             forward = torch.compile(forward, **options)
 

@@ -128,6 +128,10 @@ class Devices:
         """Whether this process writes what the run writes."""
         return self.process == 0
 
+    @property
+    def _on_gpu(self) -> bool:
+        return self.local[0].platform in ("gpu", "cuda")
+
     def rows(self, batch_size: int) -> slice:
         """This process's share of a batch.
 
@@ -147,8 +151,7 @@ class Devices:
     def make_step(self, *, stacked: bool = False) -> Step:
         """The compiled step for these devices: `jit_step` on one, else `pmap_step`."""
         if self.single:
-            on_gpu = self.local[0].platform in ("gpu", "cuda")
-            options = graph_options() if on_gpu else None
+            options = graph_options() if self._on_gpu else None
             return jit_step(stacked=stacked, options=options)
         return pmap_step(AXIS, stacked=stacked, devices=self.everywhere)
 
@@ -174,8 +177,8 @@ class Devices:
 
     @property
     def memory(self) -> int:
-        """Bytes of the smallest device of this process; 0 of CPUs."""
-        if self.local[0].platform == "cpu":
+        """Bytes of the smallest GPU of this process; 0 of anything else."""
+        if not self._on_gpu:
             return 0
         stats = [device.memory_stats() or {} for device in self.local]
         return min(known.get("bytes_limit", 0) for known in stats)

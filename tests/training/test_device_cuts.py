@@ -1,5 +1,6 @@
 """Pairs that a device cuts are those that OpenCV cuts, from the same draws."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from deepfake_jax.train_config import AugmentConfig, load_preset, override_confi
 from deepfake_jax.training.batch import Pair
 from deepfake_jax.training.data import load_cuts, make_batch
 from deepfake_jax.training.device_cuts import cut_pairs
-from deepfake_jax.training.devices import find_devices
+from deepfake_jax.training.devices import Devices, find_devices
 from deepfake_jax.training.loop import train
 from deepfake_jax.types import SIDES, Side
 
@@ -90,6 +91,20 @@ def test_a_runs_devices_cut_all_steps_of_a_dispatch(faces, masks) -> None:
         lambda many, one: np.testing.assert_array_equal(many[1], one), stacked, second
     )
     assert isinstance(second["a"], Pair)
+
+
+def test_only_gpus_have_memory_for_faces_and_the_smallest_counts() -> None:
+    def lend(platform: str, *sizes: int) -> Devices:
+        found = tuple(
+            SimpleNamespace(
+                platform=platform, memory_stats=lambda n=n: {"bytes_limit": n}
+            )
+            for n in sizes
+        )
+        return Devices(found, found)
+
+    assert lend("gpu", 8 * 10**9, 6 * 10**9).memory == 6 * 10**9
+    assert lend("tpu", 8 * 10**9).memory == find_devices(1).memory == 0
 
 
 @pytest.mark.parametrize("devices", [1, 2])
