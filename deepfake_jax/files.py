@@ -1,49 +1,37 @@
-"""Files appear whole or not at all, one process writes an output, nothing else is lost.
+"""Files and folders appear whole or not at all, and nothing else is lost.
 
 What is written comes under a hidden name beside its own, is flushed and renamed. The
-hidden name is nobody else's: ``.<stem>.<process>-<random>.partial<suffix>``. A command
-that writes holds `lock_output` meanwhile, which removes the partial files of dead
-processes. A folder is replaced by `replace_folder`, and only one in which nothing but
-what this program wrote is found.
+hidden name is nobody else's: ``.<stem>.<process>-<random>.partial<suffix>``; what dead
+processes leave under such names goes with `output_lock.lock_output`. A folder is
+replaced by `replace_folder`, and only one in which nothing but what this program wrote
+is found.
 """
 
 import errno
 import functools
 import hashlib
-import json
 import logging
-import math
 import os
-import platform
 import re
 import secrets
 import shutil
-import sys
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import filelock
 import platformdirs
 
-_LONGEST = (
-    180  # bytes of a hidden name's first part; with its ending it stays below 255
-)
-_PARTIAL_STEM = re.compile(r"\.(.*)\.\d+-[0-9a-f]{8}\.partial", re.DOTALL)
-_PARTIAL = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.partial(\..*)?", re.DOTALL)
+# Bytes of a hidden name's first part; with its ending it stays below 255.
+_LONGEST = 180
+_PARTIAL = re.compile(r"\.(.*)\.(\d+)-[0-9a-f]{8}\.partial(\..*)?", re.DOTALL)
 # Ends the name of a file about another one, its credential, which appears with it.
 BESIDE = ".c2pa"
-_PATIENCE = 0.5  # seconds; a lock may be just about to go
 # Desktops put these into any folder that somebody looks at, and make them again.
 _DESKTOPS = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 _log = logging.getLogger("deepfake_jax")
-
-
-class OutputBusyError(ValueError):
-    """Another process writes the same output; the text says which."""
 
 
 class ForeignFilesError(ValueError):
@@ -120,149 +108,6 @@ def write_whole_folder(path: Path, *, known: Collection[str] = ()) -> Iterator[P
         raise
 
 
-def write_json(path: Path, values: Any, *, indent: int | None = 1) -> None:
-    """Writes JSON in one piece over what is there; see `format_json`."""
-    with write_whole(path, overwrite=True) as partial:
-        partial.write_text(format_json(values, indent=indent) + "\n", encoding="utf-8")
-
-
-def format_json(values: Any, *, indent: int | None = None) -> str:
-    """Values as JSON text that any reader takes.
-
-    A number that is not finite becomes null, wherever it stands. Characters stay as
-    they are, but for the parts of a file's name that are no UTF-8: these are escaped.
-    """
-    options: dict[str, Any] = {"indent": indent, "ensure_ascii": False}
-    try:
-        text = json.dumps(values, allow_nan=False, **options)
-    except (ValueError, TypeError):  # hardly ever, and the look takes 20 times as long
-        text = json.dumps(_finite(values), allow_nan=False, **options)
-    # Lone surrogates, as Python reads such names, come out as JSON's own escapes.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    return (
-        [_finite(part) for part in value] if isinstance(value, list | tuple) else value
-    )
-
-
-@contextmanager
-def lock_output(path: Path, *, lock: Path | None = None) -> Iterator[None]:
-    """Holds an output, a file or a folder, that no other process writes meanwhile.
-
-    What dead processes left of it goes first: their partial files beside it, and inside
-    where it is a folder; a replacement that was cut short is finished or undone. The
-    lock of a dead process is no obstacle.
-
-    Args:
-        path: the output; it need not exist.
-        lock: the lock's own place; a hidden name beside ``path`` if None.
-
-    Raises:
-        OutputBusyError: another process, or another call of this one, holds it.
-        OSError: the lock's folder cannot be made or written to.
-    """
-    path = path.resolve()
-    lock = lock or hidden_path(path, ".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held, holder = filelock.FileLock(lock), _read_holder(lock)
-    try:
-        held.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 5)
-    except filelock.Timeout:
-        raise OutputBusyError(
-            f"{path}: another process{holder or _read_holder(lock)} is writing it; "
-            "wait for its end, or name another output"
-        ) from None
-    try:
-        with suppress(OSError):  # Windows lets nobody write to a locked file
-            lock.write_text(_name_process(), "utf-8", "backslashreplace")
-        _clear_leftovers(path)
-        yield
-    finally:
-        try:
-            _remove_lock(lock)
-        except BaseException:  # a signal, just now
-            _remove_lock(lock)
-            raise
-        finally:
-            held.release()
-
-
-def _remove_lock(lock: Path) -> None:
-    with suppress(OSError):  # on Windows releasing does
-        lock.unlink()
-
-
-def _name_process() -> str:
-    program = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
-    return f" ({program}, {os.getpid()} on {platform.node()})"
-
-
-def _read_holder(lock: Path) -> str:
-    try:
-        return lock.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _clear_leftovers(path: Path) -> None:
-    finish_replacing(path)
-    leftovers = list[Path]()
-    stem, suffix = map(re.escape, _split_name(path))
-    own = re.compile(
-        rf"\.{stem}\.\d+-[0-9a-f]{{8}}\.partial{suffix}({re.escape(BESIDE)})?",
-        re.DOTALL,
-    )
-    # What is written beside an output is called after it.
-    beside = re.compile(rf"\.{re.escape(_shorten(path.name))}\.(\d+)-.*", re.DOTALL)
-    for near in _list(path.parent):
-        found = _PARTIAL.fullmatch(near.name) and beside.fullmatch(near.name)
-        if own.fullmatch(near.name) or (found and not _is_alive(int(found[1]))):
-            leftovers.append(near)
-    _remove(leftovers)
-    # What lies inside may be another output's, which the lock says nothing about.
-    clear_partials(path)
-
-
-def clear_partials(folder: Path) -> None:
-    """Removes what dead processes left in a folder under hidden names of partials."""
-    _remove(
-        path
-        for path in _list(folder)
-        if (found := _PARTIAL.fullmatch(path.name)) and not _is_alive(int(found[1]))
-    )
-
-
-def _remove(leftovers: Iterable[Path]) -> None:
-    for leftover in leftovers:
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                leftover.unlink()
-
-
-def _list(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # Windows removes no file that is open
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
-
-
 def check_known(folder: Path, known: Collection[str]) -> None:
     """Checks that a folder may be removed: that this program wrote all that is in it.
 
@@ -286,10 +131,15 @@ def check_known(folder: Path, known: Collection[str]) -> None:
         )
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none."""
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
 def _find_foreign(folder: Path, inside: str, known: list[list[str]]) -> Iterator[str]:
-    for path in sorted(_list(folder)):
+    for path in sorted(list_folder(folder)):
         here = [names for names in known if fnmatchcase(path.name, names[0])]
-        if _PARTIAL.fullmatch(path.name) or path.name in _DESKTOPS:
+        if read_partial(path.name) or path.name in _DESKTOPS:
             continue
         if path.is_dir() and not path.is_symlink():
             deeper = [names[1:] for names in here if len(names) > 1]
@@ -359,29 +209,44 @@ def hidden_path(path: Path, ending: str) -> Path:
 
     A long name is cut: disks take 255 bytes.
     """
-    return path.with_name(f".{_shorten(path.name)}{ending}")
+    return path.with_name(f".{shorten(path.name)}{ending}")
 
 
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """A name, or its beginning and a sum where it is long, for hidden names."""
     data = os.fsencode(name)
     if len(data) <= _LONGEST:
         return name
     return f"{data[: _LONGEST - 9].decode('utf-8', 'ignore')}~{zlib.crc32(data):08x}"
 
 
-def _split_name(path: Path) -> tuple[str, str]:
+def split_name(path: Path) -> tuple[str, str]:
     """First part and suffix of the hidden names of a path."""
     suffix = path.suffix if len(os.fsencode(path.suffix)) < 20 else ""
-    return _shorten(path.name.removesuffix(suffix)), suffix
+    return shorten(path.name.removesuffix(suffix)), suffix
 
 
 def partial_path(path: Path) -> Path:
     """A hidden name beside ``path`` that is nobody else's; a fresh one of a partial."""
-    stem, suffix = _split_name(path)
-    if (found := _PARTIAL_STEM.fullmatch(stem)) is not None:
-        stem = found[1]  # known by the output's name, for who clears up
+    stem, suffix = split_name(path)
+    if (found := read_partial(stem)) is not None and not found.suffix:
+        stem = found.stem  # known by the output's name, for who clears up
     own = f"{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f".{stem}.{own}.partial{suffix}")
+
+
+class PartialName(NamedTuple):
+    """What a name that `partial_path` gave says."""
+
+    stem: str
+    process: int
+    suffix: str
+
+
+def read_partial(name: str) -> PartialName | None:
+    """What a partial's hidden name says; None for any other name."""
+    found = _PARTIAL.fullmatch(name)
+    return found and PartialName(found[1], int(found[2]), found[3] or "")
 
 
 def _aside_path(path: Path) -> Path:
@@ -443,51 +308,6 @@ def get_cache_dir() -> Path:
         "deepfake-jax"
     )
     return Path(folder).expanduser().absolute()
-
-
-def parse_object(text: bytes | str) -> dict[str, Any] | None:
-    """A JSON object; None where a text is anything else."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, or one that is nested for ever
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A file's JSON object; empty where there is no file, or it is anything else."""
-    try:
-        return parse_object(path.read_bytes()) or {}
-    except OSError:
-        return {}
-
-
-def encode_line(values: dict[str, Any]) -> str:
-    """Values as a line of JSON that ends with their checksum."""
-    values = {key: value for key, value in values.items() if key != "check"}
-    try:
-        check = _check_values(values, allow_nan=False)
-    except (ValueError, TypeError):
-        values = _finite(values)
-        check = _check_values(values)
-    return format_json({**values, "check": check}) + "\n"
-
-
-def line_check(values: dict[str, Any]) -> str:
-    """CRC-32 of a line's values without ``check``, in hexadecimal."""
-    return _check_values({k: value for k, value in values.items() if k != "check"})
-
-
-def _check_values(values: dict[str, Any], *, allow_nan: bool = True) -> str:
-    text = json.dumps(values, ensure_ascii=False, sort_keys=True, allow_nan=allow_nan)
-    return f"{zlib.crc32(text.encode('utf-8', 'backslashreplace')):08x}"
-
-
-def parse_checked(line: bytes) -> dict[str, Any] | None:
-    """A line's values; None if it is damaged or was cut off."""
-    values = parse_object(line) if line.endswith(b"\n") else None
-    whole = values is not None and values.get("check") == line_check(values)
-    return values if whole else None
 
 
 def file_crc(path: Path) -> str:

@@ -19,8 +19,8 @@ ROOMS: Sequence[str] = (
     "benchmarks", "studio", "cli",
 )  # fmt: skip
 GROUND: frozenset[str] = frozenset(
-    "types files version pipeline progress train_config extract_config "
-    "convert_config".split()
+    "types files json_files output_lock version pipeline progress train_config "
+    "extract_config convert_config".split()
 )
 _JAX = ("jax", "jaxlib", "flax", "optax", "orbax")
 # What a room's modules must not reach, by whatever way.

@@ -12,18 +12,15 @@ import pytest
 
 from deepfake_jax.files import (
     ForeignFilesError,
-    OutputBusyError,
     check_known,
-    encode_line,
     hidden_path,
-    lock_output,
-    parse_checked,
     remove_known,
     replace_folder,
-    write_json,
     write_whole,
     write_whole_folder,
 )
+from deepfake_jax.json_files import encode_line, parse_checked, write_json
+from deepfake_jax.output_lock import OutputBusyError, lock_output
 
 KNOWN = ("faces.jsonl", "*.png", "person_*/*.png")
 DEAD = 2**22 + 1  # no process has such a number
@@ -95,7 +92,8 @@ def hold(path: Path) -> subprocess.Popen:
     """Another process that holds an output, with a partial file, until it is ended."""
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from deepfake_jax.files import lock_output, write_whole\n"
+        "from deepfake_jax.files import write_whole\n"
+        "from deepfake_jax.output_lock import lock_output\n"
         "path = Path(sys.argv[1])\n"
         "with lock_output(path), write_whole(path, overwrite=True) as partial:\n"
         "    partial.write_text('half'); print('held', flush=True); time.sleep(60)\n"

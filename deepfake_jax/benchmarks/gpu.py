@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from deepfake_jax.benchmarks.report import format_number
-from deepfake_jax.files import format_json, get_cache_dir, write_whole
+from deepfake_jax.files import get_cache_dir, write_whole
+from deepfake_jax.json_files import format_json
 
 ROWS_NAME, TABLE_NAME = "gpu.jsonl", "gpu.md"
 Part = Literal[

@@ -35,7 +35,7 @@ from deepfake_jax.benchmarks.machine import describe_machine
 from deepfake_jax.benchmarks.quality_curve import SWAPS
 from deepfake_jax.benchmarks.train import write_drawn_set
 from deepfake_jax.evaluation.evaluate import evaluate
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.runs.run_folder import PREVIEW_NAME
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import load_run

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.files import format_json, write_whole
+from deepfake_jax.files import write_whole
+from deepfake_jax.json_files import format_json
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.runs.metrics_file import read_lines
 from deepfake_jax.types import DIRECTIONS

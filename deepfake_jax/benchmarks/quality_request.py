@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets
-from deepfake_jax.files import write_json
+from deepfake_jax.json_files import write_json
 from deepfake_jax.progress import count
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.train_config import TrainConfig, config_to_dict

@@ -25,16 +25,12 @@ from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
-from deepfake_jax.files import (
-    check_known,
-    hidden_path,
-    lock_output,
-    remove_known,
-    write_json,
-)
+from deepfake_jax.files import check_known, hidden_path, remove_known
 from deepfake_jax.imaging.picture_grid import put_text
+from deepfake_jax.json_files import write_json
 from deepfake_jax.media.sources import parse_part
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.provenance.facts import NOTICE
 from deepfake_jax.runs import run_folder

@@ -46,7 +46,7 @@ from deepfake_jax.cli.studio_commands import Studio
 from deepfake_jax.cli.swap_commands import Convert, Join, Preview
 from deepfake_jax.cli.trust_benchmarks import Provenance
 from deepfake_jax.cli.trust_commands import Verify
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.version import own_version
 

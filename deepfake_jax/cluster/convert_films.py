@@ -18,7 +18,7 @@ from deepfake_jax.cluster.pools import open_pool
 from deepfake_jax.cluster.worker import do_step
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import lock_output
+from deepfake_jax.output_lock import lock_output
 
 SLURM = "slurm"  # in place of a share: what the variables of a Slurm array say
 

@@ -13,8 +13,8 @@ from deepfake_jax.cluster.looks import Look
 from deepfake_jax.cluster.pools import open_pool
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
-from deepfake_jax.files import lock_output
 from deepfake_jax.media.sources import list_sources
+from deepfake_jax.output_lock import lock_output
 
 _log = logging.getLogger("deepfake_jax")
 

@@ -11,7 +11,8 @@ from deepfake_jax.conversion.conversion_job import make_job
 from deepfake_jax.conversion.film_parts import FilmPart
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import format_json, hidden_path
+from deepfake_jax.files import hidden_path
+from deepfake_jax.json_files import format_json
 from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.frame_index import FrameIndex
 from deepfake_jax.media.media_probe import VideoInfo

@@ -33,17 +33,13 @@ from deepfake_jax.conversion.loaded_swapper import LoadedSwapper, load_swapper
 from deepfake_jax.conversion.marking import make_marks, make_pixel_marks
 from deepfake_jax.conversion.placement import ROW, Placement
 from deepfake_jax.conversion.search import Conversion, ConvertError
-from deepfake_jax.files import (
-    OutputBusyError,
-    hash_file,
-    lock_output,
-    write_json,
-    write_whole,
-)
+from deepfake_jax.files import hash_file, write_whole
+from deepfake_jax.json_files import write_json
 from deepfake_jax.media.frame_index import FrameIndex, read_index
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.video_packets import PartJoiner, read_notes
+from deepfake_jax.output_lock import OutputBusyError, lock_output
 from deepfake_jax.provenance.facts import write_sidecar
 from deepfake_jax.version import own_version
 

@@ -8,7 +8,8 @@ from deepfake_jax.cluster.film_plan import Film, check_film
 from deepfake_jax.cluster.looks import Look
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import hidden_path, write_json
+from deepfake_jax.files import hidden_path
+from deepfake_jax.json_files import write_json
 from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.file_kinds import find_kind
 from deepfake_jax.media.sources import SourceError, list_folder

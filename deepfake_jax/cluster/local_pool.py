@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepfake_jax.cluster.job import Outcome, Step
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 
 _PATIENCE = 5.0  # seconds that a worker has to end by itself
 

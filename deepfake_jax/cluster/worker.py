@@ -17,7 +17,7 @@ from deepfake_jax.cluster.films import FilmSteps
 from deepfake_jax.cluster.job import Outcome, Step
 from deepfake_jax.cluster.job_file import read_job
 from deepfake_jax.cluster.looks import Look
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 
 
 def do_step(

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import check_known, read_object
+from deepfake_jax.files import check_known
+from deepfake_jax.json_files import read_object
 from deepfake_jax.media.animation_writer import SUFFIXES
 from deepfake_jax.media.file_kinds import find_kind, is_picture
 from deepfake_jax.media.outputs import check_output

@@ -20,7 +20,6 @@ from deepfake_jax.conversion.saved_faces import FaceLog
 from deepfake_jax.conversion.search import Conversion, ConvertError, ConvertResult
 from deepfake_jax.conversion.swap_stream import swap_stream, write_shown
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.files import lock_output
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import VideoInfo, probe_video
 from deepfake_jax.media.outputs import open_writer
@@ -28,6 +27,7 @@ from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import Source, parse_part
 from deepfake_jax.media.timed_frames import picture_frame
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.progress import Progress
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, write_sidecar
 from deepfake_jax.provenance.signing_keys import SigningKey

@@ -26,7 +26,6 @@ from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.conversion.steady_looks import steady_looks
 from deepfake_jax.convert_config import BLENDS, COLORS, MASKS, ConvertConfig
-from deepfake_jax.files import lock_output
 from deepfake_jax.imaging.affine import affine_scale, face_middle, similarity
 from deepfake_jax.imaging.align import warp_face
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
@@ -37,6 +36,7 @@ from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.sources import Source, SourceError, holds_picture, parse_time
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.progress import count
 from deepfake_jax.types import Face, Frame
 

@@ -20,9 +20,10 @@ import numpy as np
 from deepfake_jax.conversion.compose import FinishedFace
 from deepfake_jax.conversion.frame_swapper import SwappedFrame
 from deepfake_jax.conversion.marking import Marks
-from deepfake_jax.files import check_known, lock_output, write_whole_folder
+from deepfake_jax.files import check_known, write_whole_folder
 from deepfake_jax.imaging.affine import compose_affine, invert_affine, resize_affine
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE
 
 _RECORD = "faces.jsonl"

@@ -18,8 +18,10 @@ from deepfake_jax.export.comparison import (
 )
 from deepfake_jax.export.dfm import Program
 from deepfake_jax.export.onnx_swap import Swap
-from deepfake_jax.files import lock_output, write_json, write_whole
+from deepfake_jax.files import write_whole
+from deepfake_jax.json_files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Side
 

@@ -15,7 +15,7 @@ import onnx
 from deepfake_jax.export.dfm import INPUT, OUTPUTS, Program, add_dfm
 from deepfake_jax.export.onnx_graph import Graph
 from deepfake_jax.export.onnx_swap import Swap, add_swap
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.runs.exported_run import CARD
 from deepfake_jax.version import own_version
 

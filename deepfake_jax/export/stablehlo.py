@@ -24,7 +24,7 @@ from jax import export
 from jaxtyping import Array, Float32
 
 from deepfake_jax.export.onnx_swap import Swap
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.models.network import Network, Params, SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.types import Side

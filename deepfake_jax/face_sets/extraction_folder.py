@@ -23,14 +23,9 @@ from deepfake_jax.face_sets.set_files import (
 )
 from deepfake_jax.face_sets.wanted_people import NothingKept
 from deepfake_jax.faces.search_journal import JOURNAL_NAME, SearchJournal, count_frames
-from deepfake_jax.files import (
-    ForeignFilesError,
-    clear_partials,
-    hidden_path,
-    lock_output,
-    replace_folder,
-)
+from deepfake_jax.files import ForeignFilesError, hidden_path, replace_folder
 from deepfake_jax.media.sources import Source
+from deepfake_jax.output_lock import clear_partials, lock_output
 from deepfake_jax.progress import count
 
 _log = logging.getLogger("deepfake_jax")

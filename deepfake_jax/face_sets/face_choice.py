@@ -26,10 +26,11 @@ from deepfake_jax.faces.identity import (
     mean_embedding,
 )
 from deepfake_jax.faces.pinned_files import AssetError
-from deepfake_jax.files import lock_output, remove_known
+from deepfake_jax.files import remove_known
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.media.pictures import read_picture
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.types import spread
 
 BY_HAND = f"{QUERY_MARK}by hand"

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_jax.files import encode_line, line_check
+from deepfake_jax.json_files import encode_line, line_check
 
 FACE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.png")
 

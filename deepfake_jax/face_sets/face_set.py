@@ -30,8 +30,9 @@ from deepfake_jax.face_sets.face_record import (
     read_lines,
     was_edited,
 )
-from deepfake_jax.files import encode_line, file_crc, write_whole
+from deepfake_jax.files import file_crc, write_whole
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.json_files import encode_line
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.progress import count
 from deepfake_jax.train_config import MEMORY_LIMIT_MB

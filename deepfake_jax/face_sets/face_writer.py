@@ -18,11 +18,12 @@ from deepfake_jax.face_sets.face_set import DROPPED_NAME, RECORD_NAME
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.footage_search import SearchedFrame
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.files import file_crc, parse_checked
+from deepfake_jax.files import file_crc
 from deepfake_jax.imaging.affine import affine_scale, round_hundredths
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.png import encode_png
 from deepfake_jax.imaging.region import warp_region
+from deepfake_jax.json_files import parse_checked
 from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch

@@ -24,8 +24,9 @@ from deepfake_jax.face_sets.face_set import (
     write_record,
 )
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER, SHEETS
-from deepfake_jax.files import file_crc, line_check, parse_object
+from deepfake_jax.files import file_crc
 from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.json_files import line_check, parse_object
 from deepfake_jax.media.pictures import PictureError, list_pictures, read_picture
 
 _NO_FACES = (SHEETS, PEOPLE_SHEET)  # how pictures begin that are none of a set

@@ -24,7 +24,8 @@ from deepfake_jax.face_sets.face_queries import check_key, parse_query, read_key
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import list_sets
 from deepfake_jax.face_sets.repair import check_set, list_damaged_sets, repair_set
-from deepfake_jax.files import file_crc, lock_output
+from deepfake_jax.files import file_crc
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.progress import count
 
 _log = logging.getLogger("deepfake_jax")

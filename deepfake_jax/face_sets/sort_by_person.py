@@ -20,7 +20,7 @@ from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
 from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER
 from deepfake_jax.faces.identity import mean_embedding
 from deepfake_jax.faces.people import People
-from deepfake_jax.files import encode_line
+from deepfake_jax.json_files import encode_line
 from deepfake_jax.media.pictures import write_picture
 from deepfake_jax.progress import count
 from deepfake_jax.types import spread

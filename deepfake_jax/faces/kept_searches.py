@@ -34,13 +34,9 @@ import numpy as np
 from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.packed_frames import KeptFrame, pack_frames, unpack_frames
 from deepfake_jax.faces.steady_tracks import TrackedFace
-from deepfake_jax.files import (
-    clear_partials,
-    get_cache_dir,
-    hash_once,
-    partial_path,
-)
+from deepfake_jax.files import get_cache_dir, hash_once, partial_path
 from deepfake_jax.media.sources import Source
+from deepfake_jax.output_lock import clear_partials
 from deepfake_jax.version import find_version
 
 _log = logging.getLogger("deepfake_jax")

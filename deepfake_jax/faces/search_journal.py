@@ -15,7 +15,7 @@ import numpy as np
 
 from deepfake_jax.faces.steady_tracks import FoundFace, FrameFaces
 from deepfake_jax.faces.track_views import TrackEmbedding
-from deepfake_jax.files import encode_line, parse_checked
+from deepfake_jax.json_files import encode_line, parse_checked
 
 JOURNAL_NAME = "journal.jsonl"
 

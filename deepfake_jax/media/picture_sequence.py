@@ -8,7 +8,8 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from deepfake_jax.files import partial_path, read_object, write_json
+from deepfake_jax.files import partial_path
+from deepfake_jax.json_files import read_object, write_json
 from deepfake_jax.media.frame_writer import FrameWriter, OutputSpec
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import (

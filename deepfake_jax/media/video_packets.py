@@ -20,7 +20,8 @@ from typing import Any
 import av
 from av import Packet, VideoFrame
 
-from deepfake_jax.files import format_json, write_whole
+from deepfake_jax.files import write_whole
+from deepfake_jax.json_files import format_json
 from deepfake_jax.media.encoder_choices import CONTAINERS
 from deepfake_jax.media.frame_writer import OutputSpec, abandon
 from deepfake_jax.media.opened_videos import VideoError

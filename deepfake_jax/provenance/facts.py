@@ -6,7 +6,7 @@ The same facts go into the file's metadata and into a JSON sidecar beside it.
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_json
+from deepfake_jax.json_files import write_json
 
 # IPTC's code for a picture or video partly made by a trained model, the value that
 # newsrooms and platforms look for (IPTC NewsCodes, Digital Source Type).

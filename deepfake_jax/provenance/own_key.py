@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deepfake_jax.files import clear_partials, write_whole
+from deepfake_jax.files import write_whole
+from deepfake_jax.output_lock import clear_partials
 from deepfake_jax.provenance.signing_keys import (
     SigningError,
     SigningKey,

@@ -28,12 +28,11 @@ from deepfake_jax.files import (
     check_known,
     finish_replacing,
     hash_file,
-    line_check,
     remove_known,
     sync_path,
-    write_json,
     write_whole_folder,
 )
+from deepfake_jax.json_files import line_check, write_json
 from deepfake_jax.runs.run_facts import RunFacts
 
 MANIFEST_NAME = "manifest.json"

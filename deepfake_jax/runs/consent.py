@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import format_json, write_json
+from deepfake_jax.json_files import format_json, write_json
 
 CONSENT_NAME = "consent.json"
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
+from deepfake_jax.json_files import read_checked, write_checked
 from deepfake_jax.progress import count
-from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.run_folder import BEST
 
 HELD_NAME = "holdout.json"  # in a run's folder

@@ -9,7 +9,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import encode_line, line_check, parse_object, write_whole
+from deepfake_jax.files import write_whole
+from deepfake_jax.json_files import encode_line, line_check, parse_object
 
 DAMAGED_NAME = "metrics.damaged.jsonl"  # beside the file
 _log = logging.getLogger("deepfake_jax")

@@ -16,8 +16,8 @@ import numpy as np
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, read_record
 from deepfake_jax.faces.identity import SAME_PERSON
+from deepfake_jax.json_files import read_checked, write_checked
 from deepfake_jax.progress import count
-from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.checkpoint import read_facts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.types import DIRECTIONS, Side

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet
-from deepfake_jax.files import hash_file, read_object, write_json
+from deepfake_jax.files import hash_file
+from deepfake_jax.json_files import read_object, write_json
 from deepfake_jax.runs.consent import sum_up_consent
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.types import Side

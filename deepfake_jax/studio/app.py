@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from deepfake_jax.face_sets.face_queries import QueryError
 from deepfake_jax.face_sets.face_record import FaceSetError
-from deepfake_jax.files import OutputBusyError
+from deepfake_jax.output_lock import OutputBusyError
 from deepfake_jax.studio import face_routes, media_routes, project_routes
 from deepfake_jax.studio.asked import Studio
 from deepfake_jax.studio.guard import Door, Guard

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_json
+from deepfake_jax.json_files import write_json
 from deepfake_jax.progress import VARIABLE
 from deepfake_jax.studio.texts import RequestError
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.files import write_json
+from deepfake_jax.json_files import write_json
 from deepfake_jax.studio.roots import Roots
 from deepfake_jax.studio.texts import RequestError, find_text
 from deepfake_jax.types import SIDES, Side

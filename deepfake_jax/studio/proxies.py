@@ -8,7 +8,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.progress import Progress
 from deepfake_jax.studio.projects import Project
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deepfake_jax.files import encode_line
+from deepfake_jax.json_files import encode_line
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_facts import RunFacts

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepfake_jax.files import get_cache_dir, write_json
+from deepfake_jax.files import get_cache_dir
+from deepfake_jax.json_files import write_json
 from deepfake_jax.kernels.library import find_kernels
 from deepfake_jax.models.conv import conv
 from deepfake_jax.models.conv_winograd import multiplies_bfloat16

@@ -19,8 +19,8 @@ from jaxtyping import Float64, Int64, UInt8
 from deepfake_jax.evaluation.held_out import Gauge
 from deepfake_jax.face_sets.face_arrays import ShiftedFaces
 from deepfake_jax.face_sets.face_set import FaceSet, load_faces
-from deepfake_jax.files import lock_output
 from deepfake_jax.models.network import Network
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.consent import record_consent
 from deepfake_jax.runs.held_out import Split

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deepfake_jax.json_files import read_checked, write_checked
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.checkpoint import list_checkpoints, save_best
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
 from deepfake_jax.runs.trained_run import TrainedRun, load_run, read_trained

@@ -25,8 +25,8 @@ from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.face_sets.face_set import read_record, write_record
 from deepfake_jax.faces.detection import make_detector
-from deepfake_jax.files import format_json
 from deepfake_jax.imaging.align import frame_to_face_matrix, warp_face
+from deepfake_jax.json_files import format_json
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.runs.held_out import HELD_NAME
 from deepfake_jax.runs.trained_run import TrainedRun, load_run

@@ -13,7 +13,7 @@ from footage import tiny_config, write_face_set, write_pan
 from deepfake_jax.benchmarks.report import to_json
 from deepfake_jax.cli.main import parse_command, run_command
 from deepfake_jax.cli.run_commands import Train
-from deepfake_jax.files import format_json
+from deepfake_jax.json_files import format_json
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.train_config import ConfigError, TrainConfig, config_to_yaml
 

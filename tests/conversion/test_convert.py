@@ -25,12 +25,7 @@ from deepfake_jax.conversion.search import Conversion
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.detection import make_detector
 from deepfake_jax.faces.identity import make_embedder
-from deepfake_jax.files import (
-    ForeignFilesError,
-    OutputBusyError,
-    hash_file,
-    lock_output,
-)
+from deepfake_jax.files import ForeignFilesError, hash_file
 from deepfake_jax.imaging.blend import face_box
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.pictures import (
@@ -41,6 +36,7 @@ from deepfake_jax.media.sources import Source, SourceError
 from deepfake_jax.media.timed_frames import picture_frame
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.output_lock import OutputBusyError, lock_output
 from deepfake_jax.provenance.facts import sidecar_path
 from deepfake_jax.runs.run_folder import RunError
 from deepfake_jax.runs.trained_run import TrainedRun

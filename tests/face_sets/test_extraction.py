@@ -14,13 +14,14 @@ from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import load_faces
-from deepfake_jax.files import ForeignFilesError, OutputBusyError, lock_output
+from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pictures import PictureError, write_picture
 from deepfake_jax.media.sources import SourceError
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.output_lock import OutputBusyError, lock_output
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -17,7 +17,7 @@ from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.extraction import ExtractError, extract_faces
 from deepfake_jax.face_sets.face_writer import UNSORTED_NAME
 from deepfake_jax.faces.search_journal import JOURNAL_NAME
-from deepfake_jax.files import parse_checked
+from deepfake_jax.json_files import parse_checked
 
 pytestmark = pytest.mark.usefixtures("detector_weights")
 

@@ -14,8 +14,8 @@ from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import load_faces, read_record, write_record
 from deepfake_jax.face_sets.repair import check_set
 from deepfake_jax.face_sets.review import review_faces
-from deepfake_jax.files import OutputBusyError, lock_output
 from deepfake_jax.media.pictures import read_picture, write_picture
+from deepfake_jax.output_lock import OutputBusyError, lock_output
 from deepfake_jax.types import spread
 
 

@@ -17,10 +17,15 @@ from deepfake_jax.face_sets.face_set import (
     read_record,
     write_record,
 )
-from deepfake_jax.files import encode_line, format_json, parse_checked
+from deepfake_jax.json_files import (
+    encode_line,
+    format_json,
+    parse_checked,
+    read_checked,
+    write_checked,
+)
 from deepfake_jax.media.sources import parse_time
 from deepfake_jax.media.truncation import check_whole
-from deepfake_jax.runs.checked_json import read_checked, write_checked
 from deepfake_jax.runs.metrics_file import read_metrics, truncate_metrics
 
 _many = settings(

@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from deepfake_jax.files import lock_output, write_whole
+from deepfake_jax.files import write_whole
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.outputs import open_writer
 from deepfake_jax.media.pictures import write_picture
+from deepfake_jax.output_lock import lock_output
 from deepfake_jax.provenance import own_key
 from deepfake_jax.provenance.credential_reader import find_mime, read_credential
 from deepfake_jax.provenance.credentials import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from networks import NO_FACTS
 
-from deepfake_jax.files import line_check
+from deepfake_jax.json_files import line_check
 from deepfake_jax.runs.checkpoint import (
     Checkpoint,
     CheckpointError,

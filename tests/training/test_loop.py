@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from footage import tiny_config, write_face_set
 
-from deepfake_jax.files import OutputBusyError
 from deepfake_jax.media.pictures import read_picture
+from deepfake_jax.output_lock import OutputBusyError
 from deepfake_jax.runs.checkpoint import (
     checkpoint_path,
     list_checkpoints,
