@@ -24,6 +24,7 @@ from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.train_config import ModelConfig, TrainConfig
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import find_devices
+from deepfake_jax.training.host_memory import keep_freed_memory
 from deepfake_jax.training.state import SHAPE_NUMBERS, TrainState, init_state
 from deepfake_jax.training.step import Step
 from deepfake_jax.types import SIDES, Crops
@@ -96,6 +97,7 @@ class StepRunner:
         """
         self.config, self.devices = config, devices
         place = find_devices(devices)
+        keep_freed_memory(config.model)
         place.rows(config.batch_size)
         state: Any = init_state(jax.random.key(config.seed), config)
         batch = place.put_batches([draw_batch(config)])

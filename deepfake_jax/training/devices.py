@@ -24,7 +24,7 @@ from jaxtyping import Int, Shaped
 from deepfake_jax.train_config import ConfigError
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.device_cuts import cut_pairs
-from deepfake_jax.training.host_memory import keep_freed_memory
+from deepfake_jax.training.host_memory import use_one_heap
 from deepfake_jax.training.step import (
     Device,
     Step,
@@ -262,7 +262,7 @@ def find_devices(count: int | None = None) -> Devices:
     Raises:
         ConfigError: there are not so many.
     """
-    keep_freed_memory()
+    use_one_heap()
     processes = jax.process_count()
     groups = [jax.local_devices(process_index=index) for index in range(processes)]
     local = len(groups[jax.process_index()])

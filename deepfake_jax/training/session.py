@@ -38,6 +38,7 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import Devices, find_devices
+from deepfake_jax.training.host_memory import keep_freed_memory
 from deepfake_jax.training.init_run import load_parameters, start_with
 from deepfake_jax.training.mesh_guide import make_mesh_guide
 from deepfake_jax.training.precision import settle_precision
@@ -145,6 +146,7 @@ def start_session(
     with ExitStack() as stack:
         try:
             config = _settle(run, config)
+            keep_freed_memory(config.model)
             sets: dict[Side, FaceSet] = {
                 side: load_faces(
                     folders[side],

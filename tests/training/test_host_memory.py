@@ -9,8 +9,10 @@ import pytest
 CODE = """
 import resource, threading
 import numpy as np
-from deepfake_jax.training.host_memory import keep_freed_memory
-kept = keep_freed_memory()
+from deepfake_jax.train_config import ModelConfig
+from deepfake_jax.training.host_memory import keep_freed_memory, use_one_heap
+model = ModelConfig(width={width}, precision="{precision}")
+kept = use_one_heap() and 1 + keep_freed_memory(model)
 def use():
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -26,11 +28,18 @@ print(int(kept), *faults)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
-def test_memory_is_used_again_by_all_threads():
-    command = (sys.executable, "-c", CODE)
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("width", "precision", "again"),
+    [(8, "float32", True), (128, "bfloat16", True), (128, "float32", False)],
+)
+def test_memory_is_used_again_by_all_threads(width: int, precision: str, again: bool):
+    code = CODE.format(width=width, precision=precision)
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, text=True, check=True
+    )
     kept, first, *later = map(int, done.stdout.split())
     if not kept:
         pytest.skip("JAX has plug-ins for other devices here")
+    assert kept == 1 + again
     # 48,828 pages of 4 KB.
-    assert first > 10 * max(later), (first, later)
+    assert (first > 10 * max(later)) == again, (first, later)
