@@ -161,9 +161,10 @@ class ConvertConfig(SearchConfig):
     cover: bool = True
     """Cover the eyes, brows and mouth of the source wholly where the mask shows them,
     whatever --erode and --feather would take of them."""
-    guard: bool = False
-    """Keep the original where the swap disagrees wildly with it, as where a hand or
-    microphone is before the mouth."""
+    guard: bool = True
+    """Keep hands, microphones and whatever else is before the face: where the run, when
+    it draws the person's own face, does not draw what the frame shows. It does nothing
+    where the run does not know the face well."""
     color: Annotated[str, AfterValidator(partial(_check, COLORS)), Doc(_COLOR)] = (
         "border"
     )

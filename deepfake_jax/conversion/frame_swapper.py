@@ -23,6 +23,7 @@ from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
+from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.media.frame_parts import face_region
@@ -130,6 +131,8 @@ class FrameSwapper:
         shift: grey levels to add to a crop for the network, RGB.
         identity: whose faces it swaps; None where nobody knows.
         other: likewise whose faces it draws.
+        redraw: from crops to the same person's, as the run draws them; what stands
+            before a face is missing there. None where there is no such network.
     """
 
     def __init__(
@@ -141,10 +144,11 @@ class FrameSwapper:
         shift: Float64[np.ndarray, "3"] | None = None,
         identity: Embedding | None = None,
         other: Embedding | None = None,
+        redraw: Callable[[Crops], Crops] | None = None,
     ):
         self.config, self.crop_size = config, crop_size
         self.identity, self.other = identity, other
-        self._network, self._shift = network, shift
+        self._network, self._shift, self._redraw = network, shift, redraw
         self._masks = mask_options(config)
         self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
         self._told: set[str] = set()
@@ -158,6 +162,7 @@ class FrameSwapper:
             shift=self._shift,
             identity=self.identity,
             other=self.other,
+            redraw=self._redraw,
         )
 
     def with_network(
@@ -200,9 +205,12 @@ class FrameSwapper:
         crops = self._shrink(np.stack([cut.seen for cut in cuts]))
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
         news = self._network(shifted)
+        redrawn: list[_Pair | None] = [None] * len(cuts)
+        if self.config.guard and self._redraw is not None:
+            redrawn = list(zip(shifted, self._redraw(shifted), strict=True))
         return [
-            self._measure(cut, crop, new)
-            for cut, crop, new in zip(cuts, crops, news, strict=True)
+            self._measure(cut, crop, new, pair)
+            for cut, crop, new, pair in zip(cuts, crops, news, redrawn, strict=True)
         ]
 
     def _shrink(self, crops: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
@@ -210,19 +218,23 @@ class FrameSwapper:
             return crops
         return crop_faces(crops, self.crop_size, coverage=1.0)
 
-    def _measure(self, cut: _Cut, crop: Face, new: Face) -> SwappedFace:
+    def _measure(
+        self, cut: _Cut, crop: Face, new: Face, redrawn: _Pair | None
+    ) -> SwappedFace:
         """What is pasted for a cut, and what is to be known of it.
 
         Args:
             cut: the face.
-            crop: as the network saw it.
+            crop: as it lies in the frame.
             new: the network's answer.
+            redrawn: as the network saw it, and how it draws it without what stands
+                before it; None shows the swap there, too.
         """
         old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
         if _is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
-        mask, cover = self._draw(cut.placed, old, new)
+        mask, cover = self._draw(cut.placed, old, redrawn)
         weights = self._look.weigh(mask, len(old))
         colors = measure_pair(old, new, self.config.color, mask=weights)
         return SwappedFace(
@@ -241,7 +253,7 @@ class FrameSwapper:
         )
 
     def _draw(
-        self, placed: PlacedFace, old: Face, new: Face
+        self, placed: PlacedFace, old: Face, redrawn: _Pair | None
     ) -> tuple[Mask, Mask | None]:
         """A face's mask, and what it has to cover."""
         size = self._look.mask_size
@@ -251,9 +263,13 @@ class FrameSwapper:
             if reason not in self._told:
                 self._told.add(reason)
                 _log.warning("%s", reason)
-        if not self.config.guard:
+        if redrawn is None:
             return drawn.mask, drawn.cover
-        free = _resize_mask(occlusion_mask(old, new), size)
+        features = None if landmarks is None else features_mask(landmarks, size)
+        free = occlusion_mask(
+            *redrawn, mask=drawn.mask, redrawn=True, features=features
+        )
+        free = _resize_mask(free, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 

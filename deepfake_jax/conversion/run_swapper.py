@@ -17,11 +17,13 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
         side: np.asarray(vector, np.float32)
         for side, vector in trained.facts.identities.items()
     }
+    model, params = trained.model, trained.params
     return FrameSwapper(
-        make_swapper(trained.model, trained.params, to=config.to),
+        make_swapper(model, params, to=config.to),
         trained.model.crop_size,
         config,
         shift=trained.facts.shift if origin == "a" else None,
         identity=identities.get(origin),
         other=identities.get(config.to),
+        redraw=make_swapper(model, params, to=origin, source=origin),
     )

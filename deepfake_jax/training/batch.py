@@ -28,6 +28,8 @@ class Pair:
         weight: [n], how much a face counts in the moments of codes, 1 on average, see
             `overlap_weights`; None where all count alike.
         swapped: [n, h, w, 3], the targets as a teacher swaps them; None without one.
+        occluder: [n, k], what stands before the warped pictures, see `occluders`; None
+            where nothing does.
     """
 
     warped: Any
@@ -36,6 +38,7 @@ class Pair:
     mask: Any = None
     weight: Any = None
     swapped: Any = None
+    occluder: Any = None
 
 
 Batch = dict[Side, Pair]
@@ -50,12 +53,14 @@ class Cut:
         grids: [n, 2, 5, 5, 2], where in the faces, see `augment.draw_cuts`.
         shape: as of a pair.
         weight: likewise.
+        occluder: likewise.
     """
 
     chosen: Any
     grids: Any
     shape: Any = None
     weight: Any = None
+    occluder: Any = None
 
 
 Cuts = dict[Side, Cut]

@@ -20,6 +20,7 @@ from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.batch import Batch, Cut, Cuts, Pair
 from deepfake_jax.training.device_cuts import pack_cuts
 from deepfake_jax.training.face_masks import cut_masks
+from deepfake_jax.training.occluders import draw_occluders
 from deepfake_jax.types import SIDES, Side
 
 
@@ -51,7 +52,9 @@ def make_batch(
         mask = None
         if masks is not None:
             mask = cut_masks(masks[side], cut.chosen, cut.grids[:, 1], crop_size)
-        batch[side] = Pair(warped, target, cut.shape, mask, cut.weight)
+        batch[side] = Pair(
+            *(warped, target, cut.shape, mask, cut.weight), occluder=cut.occluder
+        )
     return batch
 
 
@@ -118,7 +121,11 @@ def make_cuts(
         if weights is not None:
             chance = 1 / len(usable) if chances is None else chances[side][drawn]
             weight = (weights[side][chosen] / chance)[share].astype(np.float32)
-        cuts[side] = Cut(chosen[share], grids, shape, weight)
+        occluder = None
+        if augment.occluders:
+            drawn = draw_occluders(rng, batch_size, share=augment.occluders)
+            occluder = drawn[share]
+        cuts[side] = Cut(chosen[share], grids, shape, weight, occluder)
     return cuts
 
 
@@ -126,6 +133,7 @@ def _amounts_at(augment: AugmentConfig, step: int) -> dict[str, float]:
     """What `draw_cuts` is given at a step: the warp fades, the rest stays."""
     amounts = asdict(augment)
     steps = amounts.pop("warp_steps")
+    amounts.pop("occluders")
     if steps:
         amounts["warp_scale"] *= max(0.0, 1 - step / steps)
     return amounts

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from deepfake_jax.training.batch import Batch, Cut, Cuts, Pair
+from deepfake_jax.training.occluders import NUMBERS
 from deepfake_jax.training.warp_grid import GRID, interpolate_grid
 from deepfake_jax.types import Side
 
@@ -33,6 +34,7 @@ def cut_pairs(
     *,
     crop_size: int,
     weighted: bool = False,
+    occluded: bool = False,
 ) -> Batch:
     """The batch of one step, or of several; pure, to be compiled.
 
@@ -43,14 +45,16 @@ def cut_pairs(
             front the batch has one, too.
         crop_size: side of the pictures in pixels.
         weighted: whether the cuts have weights.
+        occluded: whether they have occluders.
     """
     if packed.ndim > _PACKED_AXES:
-        one = partial(cut_pairs, faces, masks, crop_size=crop_size, weighted=weighted)
+        options = {"weighted": weighted, "occluded": occluded}
+        one = partial(cut_pairs, faces, masks, crop_size=crop_size, **options)
         return jax.vmap(one)(packed)
     batch: Batch = {}
     for number, side in enumerate(faces):
         own = None if masks is None else masks[side]
-        cut = _unpack(packed[:, number], weighted=weighted)
+        cut = _unpack(packed[:, number], weighted=weighted, occluded=occluded)
         batch[side] = _cut_side(faces[side], own, cut, crop_size=crop_size)
     return batch
 
@@ -62,19 +66,21 @@ def pack_cuts(cuts: Cuts) -> Float32[np.ndarray, "n 2 k"]:
 
 def _pack(cut: Cut) -> Float32[np.ndarray, "n k"]:
     n = len(cut.chosen)
-    parts = [cut.chosen, cut.grids, cut.weight, cut.shape]
+    parts = [cut.chosen, cut.grids, cut.weight, cut.occluder, cut.shape]
     rows = [np.reshape(part, (n, -1)) for part in parts if part is not None]
     return np.concatenate(rows, axis=1, dtype=np.float32, casting="same_kind")
 
 
-def _unpack(rows: Float[Array, "n k"], *, weighted: bool) -> Cut:
+def _unpack(rows: Float[Array, "n k"], *, weighted: bool, occluded: bool) -> Cut:
     chosen, grids, rest = jnp.split(rows, [1, 1 + 2 * GRID**2 * 2], axis=1)
-    weight, shape = jnp.split(rest, [int(weighted)], axis=1)
+    weight, rest = jnp.split(rest, [int(weighted)], axis=1)
+    occluder, shape = jnp.split(rest, [NUMBERS * int(occluded)], axis=1)
     return Cut(
         chosen[:, 0].astype(jnp.int32),
         grids.reshape(-1, 2, GRID, GRID, 2),
         shape if shape.shape[1] else None,
         weight[:, 0] if weighted else None,
+        occluder if occluded else None,
     )
 
 
@@ -91,7 +97,8 @@ def _cut_side(
     if masks is not None:
         places = (places[:, 1] + 0.5) * (masks.shape[1] / faces.shape[1]) - 0.5
         mask = _sample(masks, cut.chosen, places[:, None], replicate=False)[:, 0]
-    return Pair(pictures[:, 0], pictures[:, 1], cut.shape, mask, cut.weight)
+    warped, target = pictures[:, 0], pictures[:, 1]
+    return Pair(*(warped, target, cut.shape, mask, cut.weight), occluder=cut.occluder)
 
 
 def _find_places(

@@ -184,7 +184,14 @@ class Devices:
         return min(known.get("bytes_limit", 0) for known in stats)
 
     def cut(
-        self, faces: Any, masks: Any, packed: Any, *, crop_size: int, weighted: bool
+        self,
+        faces: Any,
+        masks: Any,
+        packed: Any,
+        *,
+        crop_size: int,
+        weighted: bool,
+        occluded: bool,
     ) -> Batch:
         """Cuts the pairs of one dispatch on the devices, without waiting.
 
@@ -194,9 +201,12 @@ class Devices:
             packed: of `load_cuts`, from `put_batches`.
             crop_size: side of the pairs' pictures in pixels.
             weighted: whether pairs have weights.
+            occluded: whether they have occluders.
         """
         devices = None if self.single else self.local
-        return _compile_cut(crop_size, weighted, devices)(faces, masks, packed)
+        return _compile_cut(crop_size, weighted, occluded, devices)(
+            faces, masks, packed
+        )
 
     def put_batches(self, batches: Sequence[Any]) -> Any:
         """Puts the batches or cuts of one dispatch on the devices, without waiting.
@@ -247,9 +257,12 @@ class Devices:
 
 @cache
 def _compile_cut(
-    crop_size: int, weighted: bool, devices: tuple[Device, ...] | None
+    crop_size: int,
+    weighted: bool,
+    occluded: bool,
+    devices: tuple[Device, ...] | None,
 ) -> Callable[..., Batch]:
-    cut = partial(cut_pairs, crop_size=crop_size, weighted=weighted)
+    cut = partial(cut_pairs, crop_size=crop_size, weighted=weighted, occluded=occluded)
     return jax.jit(cut) if devices is None else jax.pmap(cut, devices=devices)
 
 

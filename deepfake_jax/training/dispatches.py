@@ -51,9 +51,12 @@ def feed_devices(
                 group = [next(parts) for _ in range(steps)]
             batch = devices.put_batches(group)
             if laid is not None:
-                size = crop_size_at(step, **_sizes(session))
-                weighted = session.weights is not None
-                batch = devices.cut(*laid, batch, crop_size=size, weighted=weighted)
+                batch = devices.cut(
+                    *(*laid, batch),
+                    crop_size=crop_size_at(step, **_sizes(session)),
+                    weighted=session.weights is not None,
+                    occluded=session.config.augment.occluders > 0,
+                )
             yield Dispatch(steps, batch, devices.put_vote(vote()))
             step += steps
 

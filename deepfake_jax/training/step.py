@@ -25,8 +25,9 @@ from jaxtyping import Array
 
 from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
-from deepfake_jax.training.batch import Batch
+from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.objective import Metrics, Moments, draw_swaps, sum_losses
+from deepfake_jax.training.occluders import paste_occluders
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import Side
 
@@ -71,6 +72,7 @@ def train_step(
         update was left out, else 0.
     """
     batch = jax.tree.map(lambda leaf: to_float(jnp.asarray(leaf)), batch)
+    batch = {side: _hide_faces(pair) for side, pair in batch.items()}
     if teacher is not None:
         batch = draw_swaps(teacher, batch)
     gradient = jax.grad(sum_losses, has_aux=True)
@@ -97,6 +99,12 @@ def train_step(
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
     metrics |= {"grad_norm": grad_norm, "skipped": 1 - finite.astype(jnp.int32)}
     return replace(kept, step=state.step + 1), metrics
+
+
+def _hide_faces(pair: Pair) -> Pair:
+    if pair.occluder is None:
+        return pair
+    return replace(pair, warped=paste_occluders(pair.warped, pair.occluder))
 
 
 def _update_ema(state: TrainState) -> SwapParams | None:

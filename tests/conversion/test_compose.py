@@ -84,6 +84,27 @@ def test_classic_mask_takes_a_network_of_any_size(size: int):
     assert np.abs(result[105:135, 145:175].astype(int) - 200).max() <= 1
 
 
+@pytest.mark.parametrize("guard", [True, False])
+def test_what_the_run_does_not_draw_before_the_persons_face_stays(guard: bool):
+    smooth = np.full((240, 320, 3), 90, np.uint8)
+    smooth[:, 160:] = 110
+    hand = smooth.copy()
+    hand[110:140, 150:180] = 250
+    config = replace(PLAIN, guard=guard)
+    swapper = FrameSwapper(
+        lambda faces: np.full_like(faces, 200),
+        64,
+        config,
+        redraw=lambda faces: np.minimum(faces, 110),
+    )
+    (swapped,) = swapper.swap([(picture_frame(hand), [place(100, 60, 120)])])
+    result = compose_frame(swapped, config)
+    assert isinstance(result, np.ndarray)
+    assert (np.abs(result[115:135, 155:175] - 250.0).max() < 3) == guard
+    # Where nothing is before the face, the swap.
+    assert np.abs(result[92:97, 130:190] - 200.0).max() < 8
+
+
 def test_without_faces_there_is_nothing_to_show():
     (swapped,) = paint(200, PLAIN).swap([(make_native(), [])])
     assert compose_frame(swapped, PLAIN) is swapped.timed.native

@@ -79,6 +79,44 @@ def test_large_occluder_does_not_become_the_norm(face: np.ndarray):
     assert mask[:60][HULL[:60] > 0.5].mean() > 0.95
 
 
+def test_a_hand_of_the_faces_color_is_seen_beside_the_face_without_it(
+    draw_face: Callable[..., np.ndarray], rng: np.random.Generator
+):
+    clean = crop(draw_face(rng))
+    redrawn = np.clip(clean + rng.normal(0, 4, clean.shape), 0, 255).astype(np.uint8)
+    held, around = disc(0.55, 0.7, 0.12), disc(0.55, 0.7, 0.24)
+    skin = np.median(clean[HULL > 0.5], axis=0) * 0.8
+    old = np.where(held[..., None], skin.astype(np.uint8), clean)
+    mask = occlusion_mask(old, redrawn, mask=HULL, redrawn=True)
+    assert mask[held].mean() < 0.25
+    assert mask[~around].mean() > 0.98
+
+
+def test_a_face_that_is_not_known_hides_nothing(face: np.ndarray):
+    old = crop(face)
+    rows = np.arange(SIDE)[:, None, None]
+    stripes = 40 * np.sign(np.sin(rows / 5)) * np.ones((SIDE, SIDE, 3))
+    other = np.clip(old + stripes, 0, 255).astype(np.uint8)
+    hand = np.where(disc(0.5, 0.6, 0.15)[..., None], np.uint8(10), old)
+    assert np.all(occlusion_mask(hand, other, mask=HULL, redrawn=True) == 1)
+    assert occlusion_mask(hand, old, mask=HULL, redrawn=True).min() < 0.05
+
+
+def test_an_expression_that_was_missed_is_no_hand(face: np.ndarray):
+    redrawn = crop(face)
+    mouth, lips = disc(0.5, 0.72, 0.06), disc(0.5, 0.72, 0.15)
+    old = np.where(mouth[..., None], np.uint8(5), redrawn)
+    features = lips.astype(np.float32)
+    hidden = occlusion_mask(old, redrawn, mask=HULL, redrawn=True)
+    assert hidden[mouth].mean() < 0.2
+    shown = occlusion_mask(old, redrawn, mask=HULL, redrawn=True, features=features)
+    assert np.all(shown == 1)
+    # A hand before the mouth reaches beyond it.
+    hand = np.where(disc(0.5, 0.72, 0.25)[..., None], np.uint8(5), redrawn)
+    shown = occlusion_mask(hand, redrawn, mask=HULL, redrawn=True, features=features)
+    assert shown[mouth].mean() < 0.05
+
+
 def test_mask_that_shows_nothing_hides_nothing(face: np.ndarray):
     old = crop(face)
     blank = np.zeros((SIDE, SIDE), np.float32)

@@ -1,5 +1,6 @@
 """Pairs that a device cuts are those that OpenCV cuts, from the same draws."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,19 +62,21 @@ def test_pictures_and_masks_are_those_of_opencv(faces, masks, crop_size) -> None
             assert own.std() > 50  # and there is something to compare
 
 
-def test_shapes_and_weights_come_along(faces) -> None:
+def test_shapes_weights_and_occluders_come_along(faces) -> None:
     rng = np.random.default_rng(2)
     landmarks = {side: rng.uniform(60, 190, (5, 68, 2)) for side in SIDES}
     weights = {side: np.arange(1, 6) / 15 for side in SIDES}
     options = OPTIONS | {"crop_size": 64, "landmarks": landmarks, "weights": weights}
+    options["augment"] = replace(AUGMENT, occluders=0.5)
     expected = make_batch(faces, step=1, **options)
     sizes = {side: own.shape[:2] for side, own in faces.items()}
     packed = next(load_cuts(sizes, first_step=1, **options))
-    cut = jax.jit(cut_pairs, static_argnames=("crop_size", "weighted"))
-    got = cut(faces, None, packed, crop_size=64, weighted=True)
+    cut = jax.jit(cut_pairs, static_argnames=("crop_size", "weighted", "occluded"))
+    got = cut(faces, None, packed, crop_size=64, weighted=True, occluded=True)
     for side in SIDES:
         np.testing.assert_allclose(got[side].shape, expected[side].shape, rtol=1e-6)
         np.testing.assert_allclose(got[side].weight, expected[side].weight, rtol=1e-6)
+        np.testing.assert_array_equal(got[side].occluder, expected[side].occluder)
 
 
 def test_a_runs_devices_cut_all_steps_of_a_dispatch(faces, masks) -> None:
@@ -84,7 +87,12 @@ def test_a_runs_devices_cut_all_steps_of_a_dispatch(faces, masks) -> None:
     place = find_devices(1)
     own, covers = place.put_state((faces, masks))
     stacked, second = (
-        place.cut(own, covers, place.put_batches(part), crop_size=64, weighted=False)
+        place.cut(
+            *(own, covers, place.put_batches(part)),
+            crop_size=64,
+            weighted=False,
+            occluded=False,
+        )
         for part in (group, group[1:])
     )
     jax.tree.map(
