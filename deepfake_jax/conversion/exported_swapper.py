@@ -35,6 +35,7 @@ def make_exported_swapper(exported: ExportedRun, config: ConvertConfig) -> Frame
         shift=shift if shift.any() else None,
         identity=_read_vector(card["source_identity"]),
         other=_read_vector(card["target_identity"]),
+        redraw=exported.redraw if exported.redraws else None,
     )
 
 

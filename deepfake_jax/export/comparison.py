@@ -24,7 +24,7 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.media.pictures import PictureError, read_picture
 from deepfake_jax.models.network import SwapParams
-from deepfake_jax.models.swap_faces import encode_swap
+from deepfake_jax.models.swap_faces import encode_swap, swap_faces
 from deepfake_jax.runs.recorded_sets import find_set
 from deepfake_jax.types import spread
 
@@ -106,9 +106,17 @@ def compare_onnx(session: Any, swap: Swap, examples: Examples, shift: Any) -> fl
     pictures = shift_color(examples.faces, np.asarray(shift, np.float64))
     crops = crop_faces(pictures, swap.model.crop_size).astype(np.float32) / 255
     drawn, mask = run_jax(swap, crops)
-    found = session.run(None, {"faces": crops})
-    apart = _measure(found[0], drawn)
-    return apart if mask is None else max(apart, _measure(found[1][..., 0], mask))
+    own = swap_faces(
+        *(swap.model, swap.params, jnp.asarray(crops)),
+        to=swap.source,
+        source=swap.source,
+    )
+    wanted = {"swapped": drawn, "redrawn": np.asarray(own)}
+    if mask is not None:
+        wanted["mask"] = mask[..., None]
+    found = session.run(list(wanted), {"faces": crops})
+    parts = zip(found, wanted.values(), strict=True)
+    return max(_measure(part, right) for part, right in parts)
 
 
 def compare_dfm(

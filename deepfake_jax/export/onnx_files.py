@@ -1,9 +1,10 @@
 """Files of ONNX of a swap: of our own crops, and the .dfm of other programs.
 
 Our own file, format "onnx", takes what `swap_faces` takes: ``faces`` (n, size, size,
-3), RGB in [0, 1]. It gives ``swapped`` (n, size, size, 3) and, of a network that draws
-one, ``mask`` (n, size, size, 1). What `runs.exported_run` needs beside that is in the
-card, under `CARD`.
+3), RGB in [0, 1]. It gives ``swapped`` (n, size, size, 3), of a network that draws one
+``mask`` (n, size, size, 1), and ``redrawn``, the same faces as their own decoder draws
+them: what is not there stands before the face. Only what is asked for is computed. What
+`runs.exported_run` needs beside that is in the card, under `CARD`.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import onnx
 
 from deepfake_jax.export.dfm import INPUT, OUTPUTS, Program, add_dfm
 from deepfake_jax.export.onnx_graph import Graph
-from deepfake_jax.export.onnx_swap import Swap, add_swap
+from deepfake_jax.export.onnx_swap import Swap, add_both
 from deepfake_jax.json_files import format_json
 from deepfake_jax.runs.exported_run import CARD
 from deepfake_jax.version import own_version
@@ -34,9 +35,13 @@ def make_onnx(swap: Swap, card: Mapping[str, Any], *, half: bool) -> onnx.ModelP
     graph, size = Graph(half=half), swap.model.crop_size
     inputs: dict[str, list[int | str]] = {"faces": ["n", size, size, 3]}
     crops = graph.apply("Transpose", "faces", perm=[0, 3, 1, 2])
-    drawn = add_swap(graph, swap, crops)
+    drawn, own = add_both(graph, swap, crops)
     outputs: dict[str, list[int | str]] = {}
-    for name, value, channels in (("swapped", drawn.crops, 3), ("mask", drawn.mask, 1)):
+    for name, value, channels in (
+        ("swapped", drawn.crops, 3),
+        ("mask", drawn.mask, 1),
+        ("redrawn", own.crops, 3),
+    ):
         if value is not None:
             graph.give(graph.apply("Transpose", value, perm=[0, 2, 3, 1]), name)
             outputs[name] = ["n", size, size, channels]

@@ -51,12 +51,28 @@ def add_swap(graph: Graph, swap: Swap, crops: str) -> DrawnNames:
         swap: the run's network and direction.
         crops: a value of the graph.
     """
+    return _add_drawn(graph, swap, _add_vectors(graph, swap, crops), swap.to)
+
+
+def add_both(graph: Graph, swap: Swap, crops: str) -> tuple[DrawnNames, DrawnNames]:
+    """As `add_swap`, and what the source's own decoder draws."""
+    vectors = _add_vectors(graph, swap, crops)
+    swapped, own = (
+        _add_drawn(graph, swap, vectors, side) for side in (swap.to, swap.source)
+    )
+    return swapped, own
+
+
+def _add_vectors(graph: Graph, swap: Swap, crops: str) -> str:
+    return add_compress(graph, swap.config, swap.params.network.encoder, crops)
+
+
+def _add_drawn(graph: Graph, swap: Swap, vectors: str, side: Side) -> DrawnNames:
     network = swap.params.network
-    vectors = add_compress(graph, swap.config, network.encoder, crops)
-    if swap.model.align_codes:
+    if swap.model.align_codes and side == swap.to:
         vectors = _add_move(graph, vectors, swap)
     code = add_widen(graph, swap.config, network.encoder, vectors)
-    decoder = network.decoders[swap.to]
+    decoder = network.decoders[side]
     return add_decoder(graph, decoder, code, masked=swap.model.masked)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 CARD = "card"  # the key of the model's card, JSON, in the file
+_REDRAWN = "redrawn"  # an output of the file
 _BATCH = 32  # faces at once
 
 
@@ -35,16 +36,31 @@ class ExportedRun:
 
     def swap(self, faces: UInt8[np.ndarray, "k h w 3"]) -> UInt8[np.ndarray, "k h w 3"]:
         """Swaps crops, as `Swapper` does; both agree within a grey level."""
-        pieces = [
-            self._draw(faces[i : i + _BATCH]) for i in range(0, len(faces), _BATCH)
-        ]
-        return np.concatenate(pieces) if pieces else np.empty(faces.shape, np.uint8)
+        return self._draw(faces, "swapped")
 
-    def _draw(
+    @property
+    def redraws(self) -> bool:
+        """Whether the file has what `redraw` needs; those of old have not."""
+        return _REDRAWN in [output.name for output in self.session.get_outputs()]
+
+    def redraw(
         self, faces: UInt8[np.ndarray, "k h w 3"]
     ) -> UInt8[np.ndarray, "k h w 3"]:
+        """The same person's faces, as the network draws them."""
+        return self._draw(faces, _REDRAWN)
+
+    def _draw(
+        self, faces: UInt8[np.ndarray, "k h w 3"], output: str
+    ) -> UInt8[np.ndarray, "k h w 3"]:
+        starts = range(0, len(faces), _BATCH)
+        pieces = [self._draw_batch(faces[i : i + _BATCH], output) for i in starts]
+        return np.concatenate(pieces) if pieces else np.empty(faces.shape, np.uint8)
+
+    def _draw_batch(
+        self, faces: UInt8[np.ndarray, "k h w 3"], output: str
+    ) -> UInt8[np.ndarray, "k h w 3"]:
         scaled = faces.astype(np.float32) * np.float32(1 / 255)
-        (drawn,) = self.session.run(["swapped"], {"faces": scaled})
+        (drawn,) = self.session.run([output], {"faces": scaled})
         return np.rint(np.clip(drawn, 0, 1) * np.float32(255)).astype(np.uint8)
 
 
