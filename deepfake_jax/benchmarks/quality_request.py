@@ -4,14 +4,13 @@
 call goes on with it, and another one is refused.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets.face_set import RECORD_NAME, FaceSet, list_sets
-from deepfake_jax.json_files import write_json
+from deepfake_jax.json_files import parse_object, write_json
 from deepfake_jax.progress import count
 from deepfake_jax.runs.held_out import FEWEST_HELD, hold_out
 from deepfake_jax.train_config import TrainConfig, config_to_dict
@@ -47,13 +46,10 @@ def claim_folder(
     if out.exists() and not out.is_dir():
         raise QualityError(f"--out {out} is a file; name a folder")
     if path.is_file():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            odd = [n for n in request | known if known.get(n) != request.get(n)]
-        except (ValueError, TypeError) as error:  # no JSON, or no object
-            raise QualityError(
-                f"{path} is damaged ({error}); name a new --out"
-            ) from None
+        known = parse_object(path.read_bytes())
+        if known is None:
+            raise QualityError(f"{path} is damaged; name a new --out")
+        odd = [n for n in request | known if known.get(n) != request.get(n)]
         if odd:
             raise QualityError(
                 f"{out} holds a measurement with other {', '.join(odd)}; name a new "

@@ -1,6 +1,5 @@
 """What a file's metadata says of how it was made, whoever wrote it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import av
 from av.error import FFmpegError
 from PIL import ExifTags
 
+from deepfake_jax.json_files import parse_object
 from deepfake_jax.media.file_kinds import find_format, find_kind
 from deepfake_jax.media.opened_pictures import PictureError
 from deepfake_jax.media.pictures import read_extras
@@ -59,12 +59,8 @@ def _read_picture(path: Path) -> tuple[bytes, dict[str, str]]:
         return b"", {}
     tags = dict(extras.texts)
     said = str(extras.exif.get(ExifTags.Base.ImageDescription, ""))
-    try:
-        values = json.loads(said)
-    except ValueError:
-        values = {}
-    if isinstance(values, dict):
-        tags |= {str(name): str(value) for name, value in values.items()}
+    values = parse_object(said) or {}
+    tags |= {name: str(value) for name, value in values.items()}
     return extras.xmp, tags
 
 

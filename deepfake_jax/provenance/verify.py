@@ -4,12 +4,12 @@ Works on files of any program. Nothing is fetched and nothing is sent: a credent
 that lies somewhere in the net is not looked up.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deepfake_jax.json_files import read_object
 from deepfake_jax.media.file_kinds import VIDEO_SUFFIXES, find_trouble, is_picture
 from deepfake_jax.media.picture_sequence import TIMES_FILE
 from deepfake_jax.media.pictures import list_pictures
@@ -187,11 +187,8 @@ def _read_sidecar(path: Path, given: Path, credential: CredentialFound) -> Sidec
     if given != path:
         places.append(sidecar_path(given.resolve()))
     for place in places:
-        try:
-            facts = json.loads(place.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if not isinstance(facts, dict) or facts.get("tool") != TOOL:
+        facts = read_object(place)
+        if facts.get("tool") != TOOL:
             continue
         pictures = facts.get("source_sha256")
         if isinstance(pictures, dict) and path.name not in pictures:

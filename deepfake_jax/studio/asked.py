@@ -1,6 +1,5 @@
 """What requests have in common: the project they name, and their fields."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from deepfake_jax.json_files import parse_object
 from deepfake_jax.studio.face_grid import FaceGrids
 from deepfake_jax.studio.jobs import Jobs
 from deepfake_jax.studio.projects import Project, read_project
@@ -49,12 +49,10 @@ async def read_fields(request: Request) -> dict[str, Any]:
         RequestError: its body is no JSON object, or too long.
     """
     try:
-        values = json.loads(await request.body())
+        values = parse_object(await request.body())
     except ClientDisconnect:
         raise RequestError("too_long", status=413) from None
-    except (ValueError, RecursionError):
-        raise RequestError("no_json", status=400) from None
-    if not isinstance(values, dict):
+    if values is None:
         raise RequestError("no_json", status=400)
     return values
 

@@ -8,7 +8,6 @@ is.
 """
 
 import fcntl
-import json
 import os
 import secrets
 import signal
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.json_files import write_json
+from deepfake_jax.json_files import parse_object, read_object, write_json
 from deepfake_jax.progress import VARIABLE
 from deepfake_jax.studio.texts import RequestError
 
@@ -121,7 +120,7 @@ class Jobs:
             RequestError: there is no such job.
         """
         folder = _find_job(cache, name)
-        job = _read_json(folder / "job.json")
+        job = read_object(folder / "job.json")
         self._reap()
         if not is_alive(folder):
             return
@@ -178,7 +177,7 @@ def is_alive(folder: Path) -> bool:
 
 
 def _describe(folder: Path) -> dict[str, Any] | None:
-    job = _read_json(folder / "job.json")
+    job = read_object(folder / "job.json")
     if not job:
         return None
     alive = is_alive(folder)  # first: what it says last is then there
@@ -223,11 +222,9 @@ def _find_error(words: list[str]) -> str:
 
 def _find_progress(log: list[str]) -> dict[str, Any] | None:
     for line in reversed(log):
-        if line.startswith('{"progress"'):
-            try:
-                return json.loads(line)
-            except ValueError:  # it is being written
-                continue
+        # The last may be being written.
+        if line.startswith('{"progress"') and (found := parse_object(line)):
+            return found
     return None
 
 
@@ -238,11 +235,7 @@ def _read_result(path: Path) -> dict[str, Any] | None:
 
 def _parse_last(lines: list[str]) -> dict[str, Any] | None:
     filled = [line for line in lines if line.strip()]
-    try:
-        values = json.loads(filled[-1]) if filled else None
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
+    return parse_object(filled[-1]) if filled else None
 
 
 def _read_tail(path: Path) -> list[str]:
@@ -256,14 +249,6 @@ def _read_tail(path: Path) -> list[str]:
         return []
     lines = text.splitlines()
     return lines[1:] if length > _TAIL else lines
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _find_job(cache: Path, name: Any) -> Path:

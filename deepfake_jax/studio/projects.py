@@ -6,7 +6,6 @@ holds who confirmed that the people in it agreed, and when. Beside them are
 hidden, what can be made again: ``.studio``.
 """
 
-import json
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.json_files import write_json
+from deepfake_jax.json_files import read_object, write_json
 from deepfake_jax.studio.roots import Roots
 from deepfake_jax.studio.texts import RequestError, find_text
 from deepfake_jax.types import SIDES, Side
@@ -114,11 +113,8 @@ def read_project(folder: Path) -> Project:
     Raises:
         RequestError: it has none, or one that cannot be read.
     """
-    try:
-        values = json.loads((folder / PROJECT_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise RequestError("no_project", status=404, name=folder.name) from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    values = read_object(folder / PROJECT_NAME)
+    if values.get("format") != FORMAT:
         raise RequestError("no_project", status=404, name=folder.name)
     footage, chosen = (
         each if isinstance(each := values.get(key), dict) else {}
@@ -165,12 +161,8 @@ def find_projects(roots: Roots) -> list[dict[str, str]]:
 
 def read_consent(project: Project) -> dict[str, Any] | None:
     """What was confirmed of a project, None before."""
-    try:
-        consent = json.loads((project.folder / CONSENT_NAME).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    agreed = isinstance(consent, dict) and consent.get("confirmed") is True
-    return consent if agreed else None
+    consent = read_object(project.folder / CONSENT_NAME)
+    return consent if consent.get("confirmed") is True else None
 
 
 def write_consent(project: Project, who: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from deepfake_jax.json_files import read_object
 from deepfake_jax.studio.projects import Project, check_name
 from deepfake_jax.studio.roots import count_footage, is_film, is_footage
 from deepfake_jax.studio.texts import RequestError
@@ -46,10 +47,6 @@ def find_result(project: Project, name: Any) -> Path:
 
 def _describe(path: Path) -> dict[str, Any]:
     sidecar = path.with_name(f"{path.name}.json")
-    try:
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        facts = None
     whole = path.is_dir()
     parts = [p for p in path.iterdir() if p.is_file()] if whole else [path]
     return {
@@ -58,7 +55,7 @@ def _describe(path: Path) -> dict[str, Any]:
         "kind": "folder" if whole else "video" if is_film(path) else "picture",
         "size": sum(part.stat().st_size for part in parts),
         "made": path.stat().st_mtime,
-        "sidecar": facts if isinstance(facts, dict) else None,
+        "sidecar": read_object(sidecar) or None,
     }
 
 

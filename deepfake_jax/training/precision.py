@@ -7,7 +7,6 @@ that, here or elsewhere.
 """
 
 import hashlib
-import json
 import logging
 import os
 import statistics
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepfake_jax.files import get_cache_dir
-from deepfake_jax.json_files import write_json
+from deepfake_jax.json_files import read_object, write_json
 from deepfake_jax.kernels.library import find_kernels
 from deepfake_jax.models.conv import conv
 from deepfake_jax.models.conv_winograd import multiplies_bfloat16
@@ -169,14 +168,8 @@ def _time(run: Callable[[], Any]) -> float:
 
 def _read_kept(path: Path) -> dict[str, float]:
     """What was measured, by machine; nothing where the file cannot be used."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(kept, dict):
-        return {}
     return {
         name: float(value)
-        for name, value in kept.items()
+        for name, value in read_object(path).items()
         if isinstance(value, int | float) and value > 0
     }
