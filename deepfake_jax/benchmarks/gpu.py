@@ -1,4 +1,4 @@
-"""A GPU in one go: every figure that matters, the most important first.
+"""A device in one go: every figure that matters, the most important first.
 
 A process of its own does the parts (`gpu_parts`), and this one imports no JAX: it notes
 each row as it comes, starts anew after a crash or where nothing is heard, and ends it
@@ -35,11 +35,14 @@ Part = Literal[
     "more_steps",
     "train",
     "swap",
+    "loader",
+    "layers",
 ]
 PART_NAMES: tuple[Part, ...] = get_args(Part)
 _MOST_TRAINING = 3.0  # minutes
 _TRAINING_SHARE = 0.35  # of the whole time, at most
-_SILENCE = 300.0  # seconds without a row after which a part is given up
+# A part is given up after so many seconds without a row, or a share of the whole time.
+_SILENCE, _SILENT_SHARE = 300.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,12 @@ def measure_gpu(
         "faces": {side: str(path) for side, path in (faces or {}).items()},
         "peer_python": str(peer_python or _find_torch()),
     }
+    silence = max(_SILENCE, _SILENT_SHARE * 60 * minutes)
     left, failed = list[str](parts), dict[str, str]()
     rows: list[dict[str, Any]] = []
     while left and time.time() < end:
         # Rows of the parts before the training end in time for it.
-        for row in _run(plan, tuple(left), end, failed):
+        for row in _run(plan, tuple(left), end, silence, failed):
             if "what" in row:
                 rows.append(row)
                 _note(out, rows)
@@ -115,7 +119,11 @@ def _find_torch() -> str:
 
 
 def _run(
-    plan: dict[str, Any], parts: Sequence[str], end: float, failed: dict[str, str]
+    plan: dict[str, Any],
+    parts: Sequence[str],
+    end: float,
+    silence: float,
+    failed: dict[str, str],
 ) -> Iterator[dict[str, Any]]:
     """The rows of one process; what its last part died of goes into `failed`."""
     # The peer needs a part of the memory, of which XLA would reserve most.
@@ -136,7 +144,7 @@ def _run(
     reader.start()
     part = parts[0]
     try:
-        while line := lines.get(timeout=max(0.1, min(_SILENCE, end - time.time()))):
+        while line := lines.get(timeout=max(0.1, min(silence, end - time.time()))):
             row = json.loads(line)
             part = row["part"]
             yield row

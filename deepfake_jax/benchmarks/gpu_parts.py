@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -28,16 +27,18 @@ from deepfake_jax.benchmarks.gpu_timings import (
     find_losses,
     time_dispatch,
     time_step,
+    time_swapper,
     time_training,
     weigh_step,
 )
+from deepfake_jax.benchmarks.layers import measure_layers
+from deepfake_jax.benchmarks.loader import measure_loader
 from deepfake_jax.benchmarks.machine import describe_machine
 from deepfake_jax.benchmarks.quality_curve import SWAPS
 from deepfake_jax.benchmarks.train import write_drawn_set
 from deepfake_jax.evaluation.evaluate import evaluate
 from deepfake_jax.json_files import format_json
 from deepfake_jax.runs.run_folder import PREVIEW_NAME
-from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import (
     TrainConfig,
@@ -58,7 +59,6 @@ _PEER_FORMS = (
     "bfloat16-eager-contiguous",
     "float32-eager-channels_last",
 )
-_CROPS = 512
 
 
 @dataclass(frozen=True)
@@ -256,18 +256,7 @@ def time_swaps(plan: Plan) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         if not run.is_dir():
             run = _train_briefly(plan, Path(name))
-        trained = load_run(run)
-    model = trained.model
-    swapper = make_swapper(model, trained.params, to="b", source="a")
-    shape = (_CROPS, model.crop_size, model.crop_size, 3)
-    crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        swapper(crops)
-        times.append(time.perf_counter() - start)
-    rate = _CROPS / statistics.median(times[1:])
-    yield {"what": f"{_CROPS} crops of {model.crop_size} px", "faces_per_second": rate}
+        yield time_swapper(load_run(run))
 
 
 def _train_briefly(plan: Plan, folder: Path) -> Path:
@@ -276,6 +265,28 @@ def _train_briefly(plan: Plan, folder: Path) -> Path:
     config = replace(plan.config("original-fast", 2), steps=2, minutes=None)
     train(folder / "a", folder / "b", folder / "run", config, devices=1)
     return folder / "run"
+
+
+def time_loader(plan: Plan) -> Iterator[Row]:
+    """The loader alone, beside the classic augmentation."""
+    size = plan.batch_sizes[0]
+    found = asdict(measure_loader(batch_size=size, rounds=count_steps(7)))
+    names = "faces_per_second faces_per_second_per_core ratio cores_for_a_3_ms_step"
+    yield {"what": f"batch {size}", **{name: found[name] for name in names.split()}}
+
+
+def time_layers(plan: Plan) -> Iterator[Row]:
+    """Every convolution of `original` in bfloat16, in every form, milliseconds."""
+    if jax.default_backend() == "cpu":
+        told = "takes minutes on a CPU (benchmark layers)"
+        yield {"what": "original", "left_out": told}
+        return
+    found = measure_layers(plan.config("original", precision="bfloat16"))
+    for layer, forms in found.milliseconds.items():
+        row: Row = {"what": layer, "chosen": found.chosen[layer]}
+        for form, (value, gradients) in forms.items():
+            row |= {form: value, f"{form}, gradients": gradients}
+        yield row
 
 
 def _try(what: str, measure: Callable[[], Row]) -> Row:
@@ -298,6 +309,8 @@ PARTS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "more_steps": time_more_steps,
     "train": train_and_judge,
     "swap": time_swaps,
+    "loader": time_loader,
+    "layers": time_layers,
 }
 
 

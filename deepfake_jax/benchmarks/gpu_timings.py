@@ -9,12 +9,15 @@ import numpy as np
 
 from deepfake_jax.benchmarks.step import draw_batch, measure_step
 from deepfake_jax.benchmarks.train import measure_train
+from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.devices import AXIS
 from deepfake_jax.training.state import init_state
 from deepfake_jax.training.step import graph_options, jit_step, pmap_step
 
 Row = dict[str, Any]
+_CROPS = 512
 _COMPARED = 10  # steps of which the losses are compared with a CPU's
 
 
@@ -90,3 +93,18 @@ def weigh_step(config: TrainConfig) -> Row:
         "temporary_mb": found.temp_size_in_bytes / 1e6,
         "arguments_mb": found.argument_size_in_bytes / 1e6,
     }
+
+
+def time_swapper(trained: TrainedRun) -> Row:
+    """Swaps of a clip's crops."""
+    model = trained.model
+    swapper = make_swapper(model, trained.params, to="b", source="a")
+    shape = (_CROPS, model.crop_size, model.crop_size, 3)
+    crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        swapper(crops)
+        times.append(time.perf_counter() - start)
+    rate = _CROPS / statistics.median(times[1:])
+    return {"what": f"{_CROPS} crops of {model.crop_size} px", "faces_per_second": rate}

@@ -217,8 +217,9 @@ class Gpu(Benchmark):
     PyTorch's; the step of each preset by precision and batch size, with its share of
     the device's peak; the real loop with the loader; several steps a dispatch; memory
     with and without --remat; a training on real faces with the figures of `evaluate`;
-    swaps. OUT/gpu.jsonl and OUT/gpu.md have each row as soon as it is there. What has
-    no time is left out. scripts/pack_gpu.py packs what a bare machine lacks.
+    swaps; the loader; every convolution. OUT/gpu.jsonl and OUT/gpu.md have each row as
+    soon as it is there. What has no time is left out. scripts/pack_gpu.py packs what a
+    bare machine lacks.
     """
 
     out: Path
@@ -266,42 +267,18 @@ class Gpu(Benchmark):
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class All(SizedBenchmark):
-    """Measure the whole table of a device: step, loader, train, and the peer.
+class All(Gpu):
+    """Measure any device's whole table, however long it takes.
 
     Example:
-        deepfake-jax benchmark all --out h100.json --peer-python ../torch/bin/python
+        deepfake-jax benchmark all --out device --peer-python ../torch/bin/python
 
-    The one command to run where a GPU can be had for a short time. Each part runs in a
-    process of its own; one that fails is reported and the others still run. The peer
-    is left out where torch cannot be imported.
+    Parts of `gpu` without its hurry: the step of each preset, the real loop, the
+    loader, every convolution, and PyTorch where a Python has it. OUT/gpu.jsonl and
+    OUT/gpu.md have each row as soon as it is there.
     """
 
-    out: Path | None = None
-    """File for every result as JSON, one a line, as they come."""
-    steps: Positive | None = None
-    """Steps timed; by default 100 on an accelerator and 5 on a CPU."""
-    peer_python: Path | None = None
-    """A Python that has torch; this one by default."""
-
-    def execute(self) -> Any:
-        """Runs every part: a `TableResult`."""
-        from deepfake_jax.benchmarks.whole_table import plan_parts, run_parts
-
-        flags = ["--preset", self.preset]
-        for setting in self.set:
-            flags += ["--set", setting]
-        if self.batch_size is not None:
-            flags += ["--batch-size", str(self.batch_size)]
-        parts = plan_parts(flags, steps=self.steps, python=self.peer_python)
-        return run_parts(parts, out=self.out)
-
-    def text(self, result: Any) -> str:
-        """A line a figure, and what failed."""
-        from deepfake_jax.benchmarks.whole_table import format_table
-
-        return format_table(result)
-
-    def failed(self, result: Any) -> bool:
-        """Whether no part could be measured."""
-        return not result.results
+    minutes: Annotated[float, Field(gt=0)] = 1440.0
+    """Time for all of it, at most."""
+    parts: tuple[Part, ...] = ("device", "step", "loop", "loader", "layers", "peer")
+    """Only these parts, in this order."""

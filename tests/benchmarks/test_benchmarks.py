@@ -42,8 +42,7 @@ from deepfake_jax.benchmarks.step import (
     train_flops_per_image,
 )
 from deepfake_jax.benchmarks.train import write_drawn_set
-from deepfake_jax.benchmarks.whole_table import format_table, plan_parts, run_parts
-from deepfake_jax.cli.main import parse_command, run_command
+from deepfake_jax.cli.main import run_command
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import METRICS_NAME
 from deepfake_jax.train_config import ModelConfig, config_from_dict, load_preset
@@ -369,36 +368,6 @@ def test_forms_of_a_layer_give_its_values():
 
 
 # The table
-
-
-def test_plan_has_every_part_and_its_flags_parse(tmp_path: Path):
-    flags = ["--preset", "lite", *TINY_FLAGS]
-    parts = plan_parts(flags, steps=7, python=tmp_path / "python")
-    kinds = ["step", "step", "train", "train", "loader", "ratio"]
-    assert [name.split()[0] for name in parts] == kinds
-    for name, args in parts.items():
-        what: Any = parse_command(["benchmark", *args])
-        assert type(what).__name__.lower() == name.split()[0]
-        if name != "loader":
-            assert (what.preset, what.batch_size, what.steps) == ("lite", 2, 7)
-        if "bfloat16" in name:
-            assert what.precision == "bfloat16"
-
-
-def test_table_has_every_result_and_what_failed(tmp_path: Path):
-    parts = {
-        "step float32": ["step", "--preset", "none"],
-        "loader": ["loader", "--rounds", "1", "--seconds", "0.1"],
-        "ratio": ["ratio", "--peer-python", str(tmp_path / "python")],
-    }
-    table = run_parts(parts, out=tmp_path / "out.jsonl")
-    assert list(table.results) == ["loader"]
-    assert "status 2" in table.failed["step float32"]
-    assert "cannot import torch" in table.failed["ratio"]
-    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"part": "loader", **table.results["loader"]}
-    text = format_table(table)
-    assert "faces per second per core" in text and "left out" in text
 
 
 def test_numbers_are_short():

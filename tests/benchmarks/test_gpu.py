@@ -32,6 +32,17 @@ def test_half_a_minute_on_a_cpu(tmp_path: Path, capsys):
     assert "## correctness" in (out / "gpu.md").read_text()
 
 
+def test_the_whole_table_of_a_device(tmp_path: Path, monkeypatch, capsys):
+    parts = ["device", "loader", "layers"]
+    flags = ["--set", "model.width=8", "--batch-sizes", "2", "--parts", *parts]
+    args = ["benchmark", "all", "--out", str(tmp_path / "all"), *flags]
+    assert run_command(args) == 0
+    table = capsys.readouterr().out
+    assert "faces per second per core" in table and "left out" in table
+    assert (tmp_path / "all" / "gpu.md").read_text().strip() == table.strip()
+    assert "failed" not in table
+
+
 def test_a_part_that_dies_leaves_the_others(tmp_path: Path):
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nexit 3\n")
