@@ -5,11 +5,14 @@ that convert by exported runs do without.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.runs.exported_run import ExportedRun, ExportedRunError, load_exported
 
 
 class LoadedSwapper(NamedTuple):
@@ -41,12 +44,9 @@ def load_swapper(run: str | Path, config: ConvertConfig) -> LoadedSwapper:
     """
     run = Path(run)
     if config.backend == "onnx":
-        from deepfake_jax.conversion.exported_swapper import make_exported_swapper
-        from deepfake_jax.runs.exported_run import load_exported
-
         exported = load_exported(run)
         card = exported.card
-        swapper = make_exported_swapper(exported, config)
+        swapper = _swap_by_exported(exported, config)
         return LoadedSwapper(swapper, card["model_sha256"], card["model_step"])
     if run.is_file():
         raise ConvertError(f"--run {run} is a file; if it was exported: --backend onnx")
@@ -64,3 +64,37 @@ def load_swapper(run: str | Path, config: ConvertConfig) -> LoadedSwapper:
     trained = load_run(run, checkpoint=config.checkpoint)
     swapper = make_frame_swapper(trained, config)
     return LoadedSwapper(swapper, trained.model_hash, trained.step)
+
+
+def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwapper:
+    """The swapper of a file, which has one direction.
+
+    Raises:
+        ExportedRunError: the config asks for what the file does not have.
+    """
+    card = exported.card
+    has = card["direction"][-1]
+    if config.to != has:
+        raise ExportedRunError(
+            f"--to {config.to}, but this file draws {has.upper()}; give --to {has}, or "
+            f"export the run with --to {config.to}"
+        )
+    if config.checkpoint != card["checkpoint"]:
+        raise ExportedRunError(
+            f"--checkpoint {config.checkpoint}, but this file is of the "
+            f"{card['checkpoint']} one; leave it out, or export that one"
+        )
+    shift = np.asarray(card["color_shift"], np.float64)
+    return FrameSwapper(
+        exported.swap,
+        card["crop_size"],
+        config,
+        shift=shift if shift.any() else None,
+        identity=_read_vector(card["source_identity"]),
+        other=_read_vector(card["target_identity"]),
+        redraw=exported.redraw if exported.redraws else None,
+    )
+
+
+def _read_vector(numbers: list[float]) -> Any:
+    return np.asarray(numbers, np.float32) if numbers else None

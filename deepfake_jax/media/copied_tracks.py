@@ -26,13 +26,13 @@ from deepfake_jax.media.file_metadata import pick_names
 from deepfake_jax.media.frame_writer import SoundMode
 from deepfake_jax.media.media_probe import VideoInfo
 from deepfake_jax.media.opened_videos import open_source
-from deepfake_jax.media.sound_encoder import SoundEncoder
-from deepfake_jax.media.source_clock import SourceClock, read_packets
-from deepfake_jax.media.subtitle_text import (
+from deepfake_jax.media.recoded_tracks import (
     SUBTITLE_HEADER,
+    SoundEncoder,
     choose_text_codec,
     recode_packet,
 )
+from deepfake_jax.media.source_clock import SourceClock, read_packets
 from deepfake_jax.media.track_times import TrackTimes
 
 _log = logging.getLogger("deepfake_jax")

@@ -23,8 +23,7 @@ from typing import Any
 import c2pa
 
 from deepfake_jax.files import BESIDE, partial_path, sync_path
-from deepfake_jax.media.xmp import make_xmp
-from deepfake_jax.media.xmp_in_films import insert_xmp
+from deepfake_jax.media.xmp import insert_xmp, make_xmp
 from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, TOOL
 from deepfake_jax.provenance.hashed_files import hash_pieces, sign_hash
 from deepfake_jax.provenance.manifest import Statement, make_manifest

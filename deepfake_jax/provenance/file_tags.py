@@ -12,8 +12,7 @@ from deepfake_jax.json_files import parse_object
 from deepfake_jax.media.file_kinds import find_format, find_kind
 from deepfake_jax.media.opened_pictures import PictureError
 from deepfake_jax.media.pictures import read_extras
-from deepfake_jax.media.xmp import read_source_type
-from deepfake_jax.media.xmp_in_films import read_film_xmp
+from deepfake_jax.media.xmp import read_film_xmp, read_source_type
 from deepfake_jax.provenance.credential_reader import SYNTHETIC
 
 _KEYS = ("synthetic", "digital_source_type", "tool", "credential", "watermark")

@@ -18,7 +18,7 @@ from deepfake_jax.runs.run_folder import LOSSES_NAME, METRICS_NAME, PREVIEW_NAME
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.training.clock import Clock, Every
 from deepfake_jax.training.history import History
-from deepfake_jax.training.progress_scores import is_judgement
+from deepfake_jax.training.judging import is_judgement
 from deepfake_jax.training.session import Session
 from deepfake_jax.training.state import TrainState
 from deepfake_jax.types import Side, other_side, spread

@@ -32,7 +32,7 @@ from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.outputs import check_output, choose_output, open_writer
 from deepfake_jax.media.pictures import read_picture
-from deepfake_jax.media.subtitle_text import SUBTITLE_HEADER, read_text
+from deepfake_jax.media.recoded_tracks import SUBTITLE_HEADER, read_text
 from deepfake_jax.media.video_reader import read_frames
 from deepfake_jax.types import Frame
 

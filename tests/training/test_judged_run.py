@@ -30,8 +30,8 @@ from deepfake_jax.runs.run_folder import (
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.dispatches import steps_of_dispatch
+from deepfake_jax.training.judging import is_judgement
 from deepfake_jax.training.loop import TrainResult, train
-from deepfake_jax.training.progress_scores import is_judgement
 from deepfake_jax.training.session import load_parameters, start_with
 from deepfake_jax.training.state import init_state
 

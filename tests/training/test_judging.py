@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepfake_jax.evaluation.held_out import ERROR_WEIGHT, score_figures
-from deepfake_jax.training.progress_scores import Scores, find_plateau, is_judgement
+from deepfake_jax.training.judging import Scores, find_plateau, is_judgement
 
 
 def judgement(step: int, score: float, interval: int = 10, **more: Any) -> dict:
