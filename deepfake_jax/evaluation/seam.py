@@ -24,13 +24,11 @@ _SMOOTH = 3.0  # samples along the contour, deviation: an edge is long, texture 
 _STEEP = 0.5  # share of the mask's steepest change at which it still is its border
 
 
-def seam_error(
-    source: Frame, result: Frame, mask: Mask, *, step_share: float = STEP_SHARE
-) -> float:
+def seam_error(source: Frame, result: Frame, mask: Mask) -> float:
     """The color step across a mask's border that is not in the source, in Delta E.
 
     Along the normals of the contour where the mask is a half, the pictures are sampled
-    every `step_share` of the mask's size (the root of its area). A step is the
+    every `STEP_SHARE` of the mask's size (the root of its area). A step is the
     difference in Lab of the samples on either side of a third, as a vector, smoothed
     along the contour, because texture is no seam. It counts as far as the result shows
     it and the source has it not: the shorter of the result's step and of its difference
@@ -42,7 +40,6 @@ def seam_error(
         source: the face's box of the frame as it was.
         result: the same box with the face pasted.
         mask: its opacity there; borders that lie on the box's edge do not count.
-        step_share: half the width that a step is measured over.
 
     Returns:
         Root mean square over the contour, Delta E (CIE 1976), 0 or more; lower is
@@ -54,7 +51,7 @@ def seam_error(
     check_same_size(source, result, mask)
     inside = (mask > 0.5).astype(np.uint8)
     size = float(np.sqrt(np.count_nonzero(inside)))
-    step = max(step_share * size, _MIN_STEP)
+    step = max(STEP_SHARE * size, _MIN_STEP)
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     squares = []
     for contour in contours:

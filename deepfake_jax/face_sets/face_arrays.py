@@ -47,15 +47,6 @@ def allocate_pictures(
         return np.asarray(np.memmap(file, np.uint8, mode="r+", shape=shape))
 
 
-def is_mapped(faces: Any) -> bool:
-    """Whether an array lies in a mapped file."""
-    while faces is not None:
-        if isinstance(faces, np.memmap):
-            return True
-        faces = getattr(faces, "base", None)
-    return False
-
-
 # Without room, writing to a mapping ends the process by a signal; this raises instead.
 def _reserve(file: IO[bytes], size: int) -> None:
     if hasattr(os, "posix_fallocate"):

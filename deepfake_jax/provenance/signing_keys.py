@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -164,15 +163,6 @@ def check_dates(certificate: x509.Certificate, name: str) -> None:
             f"{name} is valid from {first:%Y-%m-%d} on, which is later than this "
             "machine's clock; check both"
         )
-
-
-def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a certificate was signed by another one's key."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _are_one(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:

@@ -25,7 +25,6 @@ from deepfake_jax.training.rare_faces import weigh_rare
 from deepfake_jax.training.teacher import TeacherRun
 from deepfake_jax.types import Side
 
-_MEASURED = 64  # faces a side whose detail is measured
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
 _SMALL_SETS = (
     (5, "a likeness in that pose and light; other ones come out wrong"),

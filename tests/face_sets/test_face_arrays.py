@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +16,6 @@ from footage import write_face_set
 from deepfake_jax.face_sets.face_arrays import (
     ShiftedFaces,
     allocate_pictures,
-    is_mapped,
     shift_color,
 )
 from deepfake_jax.face_sets.face_set import load_faces
@@ -27,6 +27,15 @@ from deepfake_jax.training.data import make_batch
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DEEPFAKE_JAX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def is_mapped(faces: Any) -> bool:
+    """Whether an array lies in a mapped file."""
+    while faces is not None:
+        if isinstance(faces, np.memmap):
+            return True
+        faces = getattr(faces, "base", None)
+    return False
 
 
 def test_limit_decides(cache: Path):
