@@ -174,8 +174,8 @@ def measure_ratio(
             for name, rate in found.items():
                 rates.setdefault(name, []).append(rate)
     forms = [form for form in forms if form not in failed]
-    best = pick_best(rates, forms)
-    best_float32 = pick_best(rates, [f for f in forms if f.startswith("float32")])
+    best = choose_best(rates, forms)
+    best_float32 = choose_best(rates, [f for f in forms if f.startswith("float32")])
     float32 = compare(rates["ours-float32"], rates.get(best_float32 or ""))
     bfloat16 = compare(rates["ours-bfloat16"], rates.get(best or ""))
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -258,7 +258,7 @@ def keep_best(rates: dict[str, float]) -> list[str]:
     ]
 
 
-def pick_best(rates: dict[str, list[float]], forms: list[str]) -> str | None:
+def choose_best(rates: dict[str, list[float]], forms: list[str]) -> str | None:
     """The form with the highest median, None of none."""
     return max(forms, key=lambda form: statistics.median(rates[form]), default=None)
 

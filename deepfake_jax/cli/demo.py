@@ -273,7 +273,7 @@ def draw_comparison(rows: Sequence[tuple[Path, str, str]], *, title: str) -> Fra
 
 def _draw_row(path: Path, start: str, end: str) -> Frame:
     frames = []
-    for frame in _pick_frames(path, _COLUMNS, *parse_part(start, end)):
+    for frame in _choose_frames(path, _COLUMNS, *parse_part(start, end)):
         scale = _COLUMN_WIDTH / frame.shape[1]
         size = _COLUMN_WIDTH, round(frame.shape[0] * scale)
         how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
@@ -281,7 +281,7 @@ def _draw_row(path: Path, start: str, end: str) -> Frame:
     return np.concatenate(frames, axis=1)
 
 
-def _pick_frames(
+def _choose_frames(
     path: Path, count: int, start: float | None, end: float | None
 ) -> Iterator[Frame]:
     """Frames spread evenly over a part, which is read twice to spare memory."""

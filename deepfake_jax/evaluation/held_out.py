@@ -15,7 +15,7 @@ from deepfake_jax.evaluation.judge import draw_crops, evaluate_faces
 from deepfake_jax.evaluation.real_faces import Judge, RealFaces, prepare_sets
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
-from deepfake_jax.faces.pinned_files import AssetError, find_asset, select_asset
+from deepfake_jax.faces.pinned_files import AssetError, choose_asset, find_asset
 from deepfake_jax.faces.weights import WEIGHTS
 from deepfake_jax.models.autoencoder import Autoencoder
 from deepfake_jax.models.network import SwapParams
@@ -136,7 +136,7 @@ def find_motion_reader() -> MotionReader | None:
 
 def _are_here(what: str, *names: str) -> bool:
     try:
-        found = [find_asset(select_asset(WEIGHTS, name)) for name in names]
+        found = [find_asset(choose_asset(WEIGHTS, name)) for name in names]
     except AssetError as error:
         _log.warning("%s is not measured: %s", what, error)
         return False

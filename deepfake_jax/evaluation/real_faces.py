@@ -172,7 +172,7 @@ def prepare_sets(
     real: dict[Side, RealFaces] = {}
     for side, faces in sets.items():
         pick = partial(
-            pick_sample,
+            choose_sample,
             faces,
             most_faces=most_faces,
             shift=shift if side == "a" else np.zeros(3),
@@ -223,7 +223,7 @@ def watch_faces(
     return np.stack(found), np.stack(gazes)
 
 
-def pick_sample(
+def choose_sample(
     faces: FaceSet,
     among: Int64[np.ndarray, "n"],
     most_faces: int,

@@ -74,10 +74,10 @@ def fetch_named(table: Sequence[Asset], name: str) -> Path:
         ValueError: there is none.
         AssetError: it is neither here nor can it be fetched.
     """
-    return fetch_asset(select_asset(table, name), table=table)
+    return fetch_asset(choose_asset(table, name), table=table)
 
 
-def select_asset(table: Sequence[Asset], name: str) -> Asset:
+def choose_asset(table: Sequence[Asset], name: str) -> Asset:
     """The asset of ``table`` that is called ``name``.
 
     Raises:

@@ -22,7 +22,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
-from deepfake_jax.media.file_metadata import pick_names
+from deepfake_jax.media.file_metadata import choose_names
 from deepfake_jax.media.frame_writer import SoundMode
 from deepfake_jax.media.media_probe import VideoInfo
 from deepfake_jax.media.opened_videos import open_source
@@ -223,7 +223,7 @@ class TrackCopy:
             self._keep(stream, _Track(copy, codec, recoded))
 
     def _keep(self, stream: Stream, track: _Track) -> None:
-        track.copy.metadata.update(pick_names(stream))
+        track.copy.metadata.update(choose_names(stream))
         track.copy.disposition = stream.disposition
         self._tracks[stream.index] = track
 

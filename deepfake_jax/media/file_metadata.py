@@ -9,7 +9,7 @@ from av.stream import Disposition, Stream
 
 from deepfake_jax.media.hdr10 import HDR10_ENCODERS
 from deepfake_jax.media.media_probe import VideoInfo
-from deepfake_jax.media.opened_videos import open_source, pick_video_stream
+from deepfake_jax.media.opened_videos import choose_video_stream, open_source
 
 # Of the container, not of what it holds; the output has its own.
 _NOT_KEPT = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -79,10 +79,10 @@ def read_extras(info: VideoInfo) -> Extras:
     """Read names, chapters and attachments of a source.
 
     Raises:
-        VideoError: as `open_source` and `pick_video_stream`.
+        VideoError: as `open_source` and `choose_video_stream`.
     """
     with open_source(info.path) as container:
-        stream = pick_video_stream(info.path, container)
+        stream = choose_video_stream(info.path, container)
         chapters = [
             Chapter(
                 start=chapter["start"] * (chapter["time_base"] or 0) - info.origin,
@@ -100,7 +100,7 @@ def read_extras(info: VideoInfo) -> Extras:
                 for name, text in container.metadata.items()
                 if name.lower() not in _NOT_KEPT
             },
-            video_metadata=pick_names(stream),
+            video_metadata=choose_names(stream),
             video_disposition=int(stream.disposition),
             chapters=tuple(chapters),
             attachments=(
@@ -177,7 +177,7 @@ def list_losses(
     return lost
 
 
-def pick_names(stream: Stream) -> dict[str, str]:
+def choose_names(stream: Stream) -> dict[str, str]:
     """Pick what a stream's copy keeps of its metadata: language and names.
 
     The rest describes the old coding (statistics, duration) or, like the rotation, has

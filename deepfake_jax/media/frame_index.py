@@ -16,7 +16,11 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from deepfake_jax.media.media_probe import VideoInfo
-from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video_stream
+from deepfake_jax.media.opened_videos import (
+    VideoError,
+    choose_video_stream,
+    open_source,
+)
 from deepfake_jax.media.source_clock import SourceClock, read_packets
 from deepfake_jax.media.truncation import check_whole
 
@@ -68,7 +72,7 @@ def read_index(info: VideoInfo) -> FrameIndex:
         return FrameIndex(distrust=f"the file is damaged ({whole})")
     try:
         with open_source(info.path) as container:
-            stream = pick_video_stream(info.path, container)
+            stream = choose_video_stream(info.path, container)
             return _read(container, stream, info)
     except FFmpegError as error:
         raise VideoError(f"{info.path}: cannot be read ({error})") from error

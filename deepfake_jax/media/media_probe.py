@@ -19,7 +19,11 @@ from deepfake_jax.media.file_kinds import (
 )
 from deepfake_jax.media.frame_decoder import decode_frames
 from deepfake_jax.media.opened_pictures import PictureError
-from deepfake_jax.media.opened_videos import VideoError, open_source, pick_video_stream
+from deepfake_jax.media.opened_videos import (
+    VideoError,
+    choose_video_stream,
+    open_source,
+)
 from deepfake_jax.media.pixel_formats import (
     ColorTags,
     is_transparent,
@@ -111,7 +115,7 @@ def probe_video(path: Path) -> VideoInfo:
     if find_kind(path) == "animation":
         return _describe_animation(path)
     with open_source(path) as container:
-        return _describe(path, container, pick_video_stream(path, container))
+        return _describe(path, container, choose_video_stream(path, container))
 
 
 def frame_step(frame_rate: Fraction, time_base: Fraction) -> int:

@@ -74,7 +74,7 @@ def open_source(path: Path) -> InputContainer:
         raise VideoError(f"{path}: {fix}") from error
 
 
-def pick_video_stream(path: Path, container: InputContainer) -> VideoStream:
+def choose_video_stream(path: Path, container: InputContainer) -> VideoStream:
     """Pick the stream to work on: the default one, never a cover picture.
 
     Raises:

@@ -52,7 +52,7 @@ def add_encoder(
     options = make_options(codec, spec.crf)
     if spec.like is not None:
         add_hdr10(options, codec, spec.like.side_data)
-    pixel_format = _pick_format(codec, spec)
+    pixel_format = _choose_format(codec, spec)
     height, width = _pad_size(codec, spec, pixel_format)
     stream = container.add_stream(
         codec, rate=rate, options=options, width=width, height=height
@@ -79,7 +79,7 @@ def add_encoder(
     return stream, tags
 
 
-def _pick_format(codec: str, spec: OutputSpec) -> str:
+def _choose_format(codec: str, spec: OutputSpec) -> str:
     offered = list_formats(codec)
     if not spec.pixel_format:
         like = spec.like.pixel_format if spec.like else None

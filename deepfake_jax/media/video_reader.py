@@ -27,8 +27,8 @@ from deepfake_jax.media.media_probe import (
 from deepfake_jax.media.opened_videos import (
     TruncatedVideoError,
     VideoError,
+    choose_video_stream,
     open_source,
-    pick_video_stream,
 )
 from deepfake_jax.media.pictures import PictureError
 from deepfake_jax.media.rotation import RotationReader, turn_upright
@@ -184,7 +184,7 @@ def _read_all(
         return
     problems: list[str] = []
     with open_source(info.path) as container:
-        stream = pick_video_stream(info.path, container)
+        stream = choose_video_stream(info.path, container)
         counted, declared = stream.frames > 0, own_duration(container, stream)
         if index is not None:
             container.seek(index.stamps[key], stream=stream)

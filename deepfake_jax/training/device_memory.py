@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deepfake_jax.training.history import TrainingError
+from deepfake_jax.training.processes import TrainingError
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def draw_rows(
     """Some faces of each side: real, by their own decoder, by the other's."""
     rows = []
     for side, faces in sets.items():
-        crops = crop_faces(pick_examples(faces, _PREVIEW_FACES), model.crop_size)
+        crops = crop_faces(choose_examples(faces, _PREVIEW_FACES), model.crop_size)
         rows.append((f"{side.upper()}, real", crops))
         for to in (side, other_side(side)):
             swapper = make_swapper(model, params, to=to, source=side)
@@ -78,7 +78,7 @@ def draw_rows(
     return rows
 
 
-def pick_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
+def choose_examples(faces: UInt8[Any, "n h w 3"], count: int) -> UInt8[Any, "m h w 3"]:
     """Up to `count` faces spread evenly over a set."""
     return faces[spread(len(faces), count)]
 

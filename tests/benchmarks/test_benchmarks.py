@@ -14,11 +14,11 @@ import pytest
 from deepfake_jax.benchmarks.against_pytorch import (
     Peer,
     PeerError,
+    choose_best,
     compare,
     find_peer_script,
     keep_best,
     measure_ratio,
-    pick_best,
 )
 from deepfake_jax.benchmarks.layers import (
     list_forms,
@@ -272,8 +272,8 @@ def test_forms_that_may_be_the_best_in_float32_or_of_all_go_on():
 def test_ratio_is_the_median_of_rounds():
     assert compare([2.0, 9.0, 4.0], [1.0, 3.0, 8.0]) == (2.0, 0.5, 3.0)
     assert compare([2.0], None) == (None, None, None)
-    assert pick_best({"a": [1.0, 9.0, 1.0], "b": [2.0] * 3}, ["a", "b"]) == "b"
-    assert pick_best({}, []) is None
+    assert choose_best({"a": [1.0, 9.0, 1.0], "b": [2.0] * 3}, ["a", "b"]) == "b"
+    assert choose_best({}, []) is None
 
 
 # Stands in for an installation of PyTorch, which the project does not depend on.

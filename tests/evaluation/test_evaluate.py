@@ -21,8 +21,8 @@ from deepfake_jax.evaluation.real_faces import (
     Judge,
     RealFaces,
     Sample,
+    choose_sample,
     load_judge,
-    pick_sample,
     prepare,
     prepare_sets,
     put_back,
@@ -199,7 +199,7 @@ def test_sample_is_even_over_the_set_and_colored(
 ):
     faces = write_people(tmp_path / "a", people[0])
     shift = np.array([9.0, 0.0, -9.0])
-    picked = pick_sample(faces, np.arange(3), 2, shift=shift)
+    picked = choose_sample(faces, np.arange(3), 2, shift=shift)
     expected = np.clip(faces.faces[[0, 2]] + shift, 0, 255)
     np.testing.assert_array_equal(picked.faces, expected)
     np.testing.assert_allclose(picked.landmarks[1], people[0].landmarks[2], atol=1e-9)

@@ -16,7 +16,7 @@ from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.recorded_placement import read_placement
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.following import make_motion_reader
-from deepfake_jax.evaluation.real_faces import Judge, pick_sample, prepare
+from deepfake_jax.evaluation.real_faces import Judge, choose_sample, prepare
 from deepfake_jax.face_sets.face_set import (
     RECORD_NAME,
     FaceSetError,
@@ -174,7 +174,7 @@ def test_motion_is_read_of_all_faces_of_a_mixed_set(portrait, tmp_path):
         if count == 5:
             thin_out(tmp_path / "faces", {0: 5})
         faces = load_faces(tmp_path / "faces")
-        sample = pick_sample(faces, np.array([0]), 1, shift=np.zeros(3))
+        sample = choose_sample(faces, np.array([0]), 1, shift=np.zeros(3))
         moved.append(prepare(judge, sample, 64).motion)
     assert moved[0].keys() == moved[1].keys() and moved[0]
     # Windows placed by five points stand a little elsewhere.

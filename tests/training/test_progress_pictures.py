@@ -10,7 +10,7 @@ from PIL import Image
 from deepfake_jax.imaging.picture_grid import draw_preview, put_text
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.training.progress_pictures import (
-    pick_examples,
+    choose_examples,
     plot_losses,
     smooth_curve,
 )
@@ -27,7 +27,7 @@ def make_metrics(n: int) -> list[dict[str, float]]:
 def test_examples_are_spread_over_the_set(count: int):
     faces = np.arange(10, dtype=np.uint8)[:, None, None, None]
     faces = np.broadcast_to(faces, (10, 4, 4, 3))
-    chosen = pick_examples(faces, count)[:, 0, 0, 0].tolist()
+    chosen = choose_examples(faces, count)[:, 0, 0, 0].tolist()
     assert len(chosen) == min(count, 10)
     assert chosen == sorted(set(chosen)) and chosen[0] == 0
     if count > 1:
