@@ -7,8 +7,6 @@ import numpy as np
 
 from deepfake_jax.types import Mask
 
-_EXPONENT = 2.5  # 2 is an ellipse, larger ones tend to a rectangle
-
 
 def rectangle_mask(face_size: int, *, inset: float = 1 / 15) -> Mask:
     """A box of ones, `inset` of the side away from every edge.
@@ -24,15 +22,22 @@ def rectangle_mask(face_size: int, *, inset: float = 1 / 15) -> Mask:
     return mask
 
 
-def oval_mask(face_size: int, *, width: float = 0.94, height: float = 0.94) -> Mask:
+def oval_mask(
+    face_size: int,
+    *,
+    width: float = 0.94,
+    height: float = 0.94,
+    exponent: float = 2.5,
+) -> Mask:
     """A centred superellipse of ones: the outline of an aligned face, brow to chin.
 
     Args:
         face_size: side of the mask in pixels.
         width: of the figure, as a share of the side.
         height: likewise.
+        exponent: 2 is an ellipse, larger ones tend to a rectangle.
     """
     line = (np.arange(face_size) + 0.5) / face_size * 2 - 1
-    radius = np.abs(line / width) ** _EXPONENT
-    distance = radius[None, :] + np.abs(line[:, None] / height) ** _EXPONENT
+    radius = np.abs(line / width) ** exponent
+    distance = radius[None, :] + np.abs(line[:, None] / height) ** exponent
     return (distance <= 1).astype(np.float32)
