@@ -16,7 +16,6 @@ from jaxtyping import Array, Float32, Float64
 from deepfake_jax.models.subpixels import shrink
 
 Weights = Float32[Array, "n h w"]
-_BANDS = 2  # of a Laplacian pyramid, from the finest on
 
 
 def mae(
@@ -132,17 +131,19 @@ def laplacian(
     output: Float32[Array, "n h w c"],
     target: Float32[Array, "n h w c"],
     *,
+    bands: int = 2,
     weights: Weights | None = None,
 ) -> Float32[Array, ""]:
-    """Sum of mean absolute errors of the two finest bands of a Laplacian pyramid.
+    """Sum of mean absolute errors of the finest bands of a Laplacian pyramid.
 
     Fine detail is a small share of a picture's error, and a network that leaves it out
     loses little. Here it counts by itself, and only in its right place: energy alone
     can be had by any pattern.
 
     Args:
-        output: the network's pictures, square, of a side that halves twice.
+        output: the network's pictures, square, of a side that halves `bands` times.
         target: the true ones.
+        bands: how many, from the finest on.
         weights: of pixels.
 
     Reference:
@@ -153,7 +154,7 @@ def laplacian(
     # A pyramid is linear: that of the difference is the difference of the pyramids.
     apart = output - target
     total = jnp.zeros((), jnp.float32)
-    for _ in range(_BANDS):
+    for _ in range(bands):
         down, up = (jnp.asarray(m, jnp.float32) for m in _pyramid(apart.shape[1]))
         smaller = _separably(down, apart)
         total = total + _mean(jnp.abs(apart - _separably(up, smaller)), weights)
