@@ -217,7 +217,7 @@ def classic_options() -> ConvertConfig:
     The mask is a box inset by a fifteenth, blurred 15 px wide with sigma 10 at 160 px;
     the mean color of the whole square is shifted. Faces lie where the detector finds
     them in each frame by itself, without the mesh and without steadying; by its five
-    points instead of its box, because runs are trained on aligned faces.
+    landmarks instead of its box, because runs are trained on aligned faces.
     """
     return ConvertConfig(
         mask="classic",

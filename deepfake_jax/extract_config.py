@@ -15,8 +15,8 @@ class SearchConfig:
     """
 
     landmarks: Literal["mesh", "dlib", "none"] = "mesh"
-    """mesh (468 points), dlib (the classic 68; needs the extra dlib, and its model is
-    not for commercial use), or none (the detector's five points)."""
+    """mesh (468 of them), dlib (the classic 68; needs the extra dlib, and its model is
+    not for commercial use), or none (the detector's five)."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least confidence of the detector for a face to be followed."""
     steady: bool = True

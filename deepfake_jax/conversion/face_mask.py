@@ -122,7 +122,7 @@ def draw_mask(
     Args:
         options: which.
         face: the frame's own face, uint8 RGB; only skin needs it.
-        landmarks: 68 points in pixels of the mask; None takes the mean face for the
+        landmarks: 68, in pixels of the mask; None takes the mean face for the
             masks that need them.
         mask_size: side of the mask.
 

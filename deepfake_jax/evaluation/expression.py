@@ -1,6 +1,6 @@
 """Whether a swapped face keeps the expression, the gaze and the pose of its source.
 
-Landmarks are 68 points (iBUG's order) in the pixels of one aligned face picture, the
+Landmarks are 68 (iBUG's order) in the pixels of one aligned face picture, the
 same for source and swap; distances are shares of the source's distance of the eyes.
 """
 
@@ -15,7 +15,7 @@ from deepfake_jax.imaging.head_pose import estimate_pose
 from deepfake_jax.imaging.region import Region
 from deepfake_jax.types import Face, Landmarks
 
-_INNER = slice(17, 68)  # the jaw's points slide along the outline, and are not redrawn
+_INNER = slice(17, 68)  # those of the jaw slide along the outline, and are not redrawn
 _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 _UPPER_LIP, _LOWER_LIP = [61, 62, 63], [67, 66, 65]  # inner edges, facing each other
 

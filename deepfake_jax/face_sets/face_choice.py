@@ -130,7 +130,7 @@ def _renumber(header: dict[str, Any], number: int) -> dict[str, Any]:
 def _measure_person(folder: Path, records: list[FaceRecord]) -> dict[str, Any]:
     """Whose faces these are, for a header; nothing where the network is not to be had.
 
-    Faces are aligned by their landmarks, so that where the five points lie in them is
+    Faces are aligned by their landmarks, so that where five of them lie in them is
     known well enough.
     """
     try:

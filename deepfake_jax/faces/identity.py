@@ -26,7 +26,7 @@ CropEmbedder = Callable[[Face], Embedding]
 
 
 def cut_embedding_crop(region: Region, five: Float64[np.ndarray, "5 2"]) -> Face:
-    """The picture of a face that SFace takes, aligned by five points of the frame."""
+    """The picture of a face that SFace takes, by five landmarks in the frame."""
     return warp_region(region, umeyama(five, ARCFACE_LANDMARKS), EMBEDDING_SIDE)
 
 

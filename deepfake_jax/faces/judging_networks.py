@@ -33,7 +33,7 @@ _MESH_OUTPUTS = (b"output_mesh_identity", b"conv_faceflag")
 
 
 def make_judging_mesh() -> Callable[[Face, Landmarks], Mesh]:
-    """Loads the mesh: an aligned face, and 68 or 5 landmarks near it, to 468 points.
+    """Loads the mesh: an aligned face, and 68 or 5 landmarks near it, to 468.
 
     Raises:
         AssetError: the weights cannot be had.

@@ -67,7 +67,7 @@ def make_fitting(
     """Loads what finds landmarks.
 
     Args:
-        source: the mesh, dlib's 68 points, or the detector's five.
+        source: the mesh, dlib's 68, or the detector's five.
         film: whether the frames are neighbours, so that faces can be followed.
         watch: takes in the network's time.
 
@@ -108,7 +108,7 @@ def _fit_closely(
     shape = _fit_within(landmark, region, detection)
     if shape.score == 0:  # a guess
         return shape
-    # The first window stands as the detector's rough points do; two looks more
+    # The first window stands as the detector's rough ones do; two looks more
     # bring the mesh within 1 px (of 256) of where it stays.
     for _ in range(2):
         again = landmark(region, window_of_landmarks(shape.landmarks))

@@ -1,4 +1,4 @@
-"""Frame and window to landmarks: a dense mesh, or dlib's 68 points.
+"""Frame and window to landmarks: a dense mesh, or dlib's 68.
 
 Both give the same thing: (68, 2) float64 landmarks in the frame's pixels, in iBUG's
 order, and a confidence in [0, 1]. The window that a source looks at is a matrix from
@@ -39,7 +39,7 @@ _WINDOW_MARGIN = 1.5
 # with its forehead, around its middle (shares of the side).
 _WINDOW_SIDE, _WINDOW_CENTRE = 0.9, (0.5, 0.465)
 
-# The mesh's vertices that stand for iBUG's 68 points, as the community maps them.
+# The mesh's vertices that stand for iBUG's 68, as the community maps them.
 MESH_TO_68 = np.array(
     [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454]
     + [389, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2]
@@ -59,7 +59,7 @@ class Shape:
         landmarks: 68 (or the detector's 5) of (x, y) in the frame's pixels, pixel
             centres at integers.
         score: how sure the source is that a face is there, in [0, 1].
-        mesh: all 468 points of a mesh; None from other sources.
+        mesh: all 468 of a mesh; None from other sources.
     """
 
     landmarks: Landmarks

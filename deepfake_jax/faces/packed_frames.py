@@ -80,11 +80,11 @@ def unpack_frames(
     content = zlib.decompress(payload)
     heads = np.frombuffer(content, _FRAME, counts[0])
     size = (len(content) - heads.nbytes) // max(1, counts[1])
-    landmarks = (size - _face_type(0).itemsize) // 8
-    rows = np.frombuffer(content, _face_type(landmarks), counts[1], heads.nbytes)
+    each = (size - _face_type(0).itemsize) // 8
+    rows = np.frombuffer(content, _face_type(each), counts[1], heads.nbytes)
     columns = {name: rows[name].tolist() for name in _PLAIN}
     boxes, matrices = rows["box"].copy(), rows["frame_to_face"].copy()
-    points = rows["landmarks"] / 100
+    landmarks = rows["landmarks"] / 100
     place = 0
     for index, time, count in heads.tolist():
         faces = [
@@ -94,7 +94,7 @@ def unpack_frames(
                 width=columns["width"][at],
                 score=columns["score"][at],
                 confidence=columns["confidence"][at],
-                landmarks=points[at],
+                landmarks=landmarks[at],
                 frame_to_face=matrices[at],
                 pose=Pose(*columns["pose"][at]),
                 filled=columns["filled"][at],

@@ -52,7 +52,7 @@ class FoundFace:
         track: number of its track.
         box: x, y, width, height.
         score: the detector's, of this frame or the last that it looked at.
-        landmarks: 68 or 5 points.
+        landmarks: 68 or 5.
         confidence: of the landmarks, in [0, 1].
     """
 

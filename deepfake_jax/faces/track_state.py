@@ -108,7 +108,7 @@ def strays(shape: Shape, detection: Detection) -> bool:
 
 
 def guess_shape(detection: Detection) -> Shape:
-    """The mean face where a detection has its five points, with no confidence."""
+    """The mean face where a detection has its five landmarks, with no confidence."""
     return Shape(landmarks=complete_landmarks(detection.landmarks), score=0.0)
 
 

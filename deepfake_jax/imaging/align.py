@@ -5,11 +5,11 @@ points counted in its own pixels. Matrices are 2x3 float64 and map column points
 ``out = matrix[:, :2] @ point + matrix[:, 2]``.
 
 The one template of the project is a mean face in a face picture, as shares of its
-side. Its 68 points are `MEAN_FACE`, of which the stable ones are used (nose and eye
-corners: they keep still while a face talks and blinks). A detector's five points (eyes,
+side. Its 68 landmarks are `MEAN_FACE`, of which the stable ones are used (nose and eye
+corners: they keep still while a face talks and blinks). A detector's five (eyes,
 nose tip, mouth corners) go to `TEMPLATE_LANDMARKS`, the template that ArcFace made
 common (Deng et al. 2019, section 4; 112 x 112 px), scaled so that the eyes stand
-`EYE_DISTANCE` of the side apart; the mean face lies where its own five points fit
+`EYE_DISTANCE` of the side apart; the mean face lies where its own five fit
 these. Brows, chin and cheeks then fit into the training crop, the central `COVERAGE` of
 the picture, with room for a mask's soft border. The rest is margin for random
 rotations, zooms, shifts and warps.
@@ -52,20 +52,20 @@ def frame_to_face_matrix(
     """The similarity from a frame to its aligned face.
 
     Args:
-        landmarks: 68 points, of which the stable ones are used, or five: image-left
+        landmarks: 68, of which the stable ones are used, or five: image-left
             eye, image-right eye, nose tip, image-left and image-right mouth corner; in
             the frame's pixels.
         face_size: side of the face picture in pixels.
 
     Raises:
-        ValueError: neither 5 nor 68 points, or all of them in one place.
+        ValueError: neither 5 nor 68, or all of them in one place.
     """
     landmarks = np.asarray(landmarks, np.float64)
     count = len(landmarks)
     if count not in (5, 68):
         raise ValueError(f"landmarks must be 5 or 68 points, got {count}")
     target = template_landmarks(face_size, count=count)
-    # Five points have two on the lips: without them, noise would decide the scale.
+    # Of five two lie on the lips: without them, noise would decide the scale.
     used = list(STABLE_LANDMARKS) if count == 68 else list(range(5))
     return umeyama(landmarks[used], target[used])
 

@@ -45,7 +45,7 @@ def estimate_pose(landmarks: Float[Any, "n 2"]) -> Pose:
     """The pose of a face by fitting the mean face to its landmarks.
 
     Args:
-        landmarks: 68 or 5 points in pixels.
+        landmarks: 68 or 5, in pixels.
 
     Reference:
         DeMenthon and Davis 1995, "Model-based object pose in 25 lines of code",
