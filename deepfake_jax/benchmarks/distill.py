@@ -37,8 +37,7 @@ class Contestant:
 
     Attributes:
         parameters: of encoder and both decoders.
-        size_mb: of all that a swap reads, 1e6 bytes: parameters in float32, and the
-            bank of codes and real faces.
+        size_mb: of all that a swap reads, in float32, 1e6 bytes.
         minutes: of training; None of the teacher.
         step: updates.
         identity_transfer: see `likeness.Likeness`.

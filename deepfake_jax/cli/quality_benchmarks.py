@@ -140,9 +140,8 @@ class Distill(PresetBenchmark):
     Trains OUT/student as `distill` does, then OUT/alone: the same network, as many
     steps, without a teacher. All three are judged as `evaluate` does on the faces that
     the teacher held out. Prints for each its identity transfer and the other figures of
-    swaps, its size in MB (what a swap reads: parameters in float32, and the bank of
-    codes and real faces) and the faces a second that it swaps. The same command goes on
-    with an interrupted measurement.
+    swaps, its size in MB (what a swap reads, in float32) and the faces a second that it
+    swaps. The same command goes on with an interrupted measurement.
     """
 
     teacher: Path

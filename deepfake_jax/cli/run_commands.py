@@ -129,10 +129,10 @@ class Distill(Command):
 
     The student learns the faces and, beside them, what the teacher draws of each as the
     other person. Its network is the preset's, as wide as a tenth of the teacher's
-    parameters allow. Its faces are turned and moved less than the preset's, and it
-    keeps at most 8 real faces of a side; --set decides otherwise. It holds out the
-    faces that the teacher did: compare both by `deepfake-jax evaluate`, or have all of
-    it done by `deepfake-jax benchmark distill`. To `convert` it is a run as any other.
+    parameters allow. Its faces are turned and moved less than the preset's; --set
+    decides otherwise. It holds out the faces that the teacher did: compare both by
+    `deepfake-jax evaluate`, or have all of it done by `deepfake-jax benchmark distill`.
+    To `convert` it is a run as any other.
     """
 
     teacher: Path

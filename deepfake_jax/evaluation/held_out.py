@@ -68,7 +68,7 @@ class Gauge:
         """Does what only the first measurement has to do, so that others can be timed.
 
         Args:
-            params: any of the network, with a bank if those to come have one.
+            params: any of the network.
         """
         _, real = self._prepared
         for to in SIDES:

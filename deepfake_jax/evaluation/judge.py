@@ -191,13 +191,8 @@ def _judge_swaps(
     judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side, to: Side
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
-    return _judge_drawn(judge, real[side], real[to], draw_crops(run, real, side, to))
-
-
-def _judge_drawn(
-    judge: Judge, source: RealFaces, target: RealFaces, swapped: Crops
-) -> SwapFigures:
-    """The figures of swapped crops of the source's."""
+    source, target = real[side], real[to]
+    swapped = draw_crops(run, real, side, to)
     shown = put_back(source.sample.faces, swapped)
     figures = SwapFigures()
     if target.detail > 0:  # else the real faces are flat

@@ -2,10 +2,9 @@
 
 ``config.yaml`` is the run's config, ``checkpoints/`` its states, ``metrics.jsonl`` its
 losses and the figures of held-out faces, ``holdout.json`` says which these are,
-``sets.json`` where the face sets lie, a student's ``teacher.json`` who taught it,
-``best/`` has the parameters of the best of those
-figures, ``preview.png`` and
-``loss.png`` are pictures.
+``sets.json`` where the face sets lie, ``card.json`` and ``consent.json`` what it is
+of, a student's ``teacher.json`` who taught it; ``best/`` has the parameters of the best
+of those figures, ``preview.png`` and ``loss.png`` are pictures.
 """
 
 import logging
@@ -152,14 +151,14 @@ def write_run_config(folder: Path, config: TrainConfig) -> None:
         path.write_text(config_to_yaml(config), encoding="utf-8")
 
 
-def _architecture(model: ModelConfig) -> str:
+def describe_network(model: ModelConfig) -> str:
     """What decides the parameters' shapes; precision does not."""
     return f"{model.name}, width {model.width}"
 
 
 def _describe_state(config: TrainConfig) -> str:
     """What decides the shapes of a whole state."""
-    told = _architecture(config.model)
+    told = describe_network(config.model)
     if config.model.align_codes:
         told += ", aligned codes"
         told += ", their shapes learned" * (config.loss.shape_weight > 0)

@@ -14,7 +14,7 @@ from deepfake_jax.runs.run_folder import (
     BEST,
     CHECKPOINTS,
     RunError,
-    _architecture,
+    describe_network,
     read_run_config,
 )
 from deepfake_jax.train_config import ModelConfig
@@ -35,12 +35,12 @@ def load_start(
         CheckpointError: every checkpoint of it is damaged.
     """
     trained, config = load_run(folder), read_run_config(Path(folder))
-    if config is None or _architecture(config.model) != _architecture(model):
-        other = "unknown" if config is None else _architecture(config.model)
+    wanted = describe_network(model)
+    other = "unknown" if config is None else describe_network(config.model)
+    if other != wanted:
         raise RunError(
-            f"--init {folder} has the network {other}, but the new run has "
-            f"{_architecture(model)}; both must be the same: give the same preset or "
-            "model settings"
+            f"--init {folder} has the network {other}, but the new run has {wanted}; "
+            "both must be the same: give the same preset or model settings"
         )
     network = replace(trained.params.network, readout=None)
     return network if decoders else replace(network, decoders={})
