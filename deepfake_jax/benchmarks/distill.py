@@ -46,7 +46,7 @@ class Contestant:
         following: likewise.
         sharpness: see `fidelity.sharpness`.
         faces_per_second: swapped as `convert` does, all but finding and pasting them.
-        a_to_b: all figures of A's faces as B; see `evaluate.SwapFigures`.
+        a_to_b: all figures of A's faces as B; see `judge.SwapFigures`.
         b_to_a: of B's faces as A.
     """
 

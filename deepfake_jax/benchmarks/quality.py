@@ -61,12 +61,12 @@ class QualityFigures:
         expression_error: likewise.
         minutes_to_retrieval: of training, to the first judgement from which on 95 % of
             the swaps of each direction are nearer to the target; None if there is none.
-        a: figures of A at the end; see `evaluate.SideFigures`.
+        a: figures of A at the end; see `judge.SideFigures`.
         b: of B.
-        a_to_b: of A's faces as B at the end; see `evaluate.SwapFigures`.
+        a_to_b: of A's faces as B at the end; see `judge.SwapFigures`.
         b_to_a: of B's faces as A.
         runs: the first five figures of each seed's run.
-        curve: all judgements; see `curve`.
+        curve: all judgements; see `quality_curve`.
         out: folder of the measurement.
         machine: where.
     """
@@ -110,7 +110,7 @@ def measure_quality(
         seeds: of the runs.
         persons: whose faces to extract; by default the person seen most.
         devices: to train on.
-        init: another run, whose encoder each run starts with; see `train.train`.
+        init: another run, whose encoder each run starts with; see `loop.train`.
 
     Raises:
         QualityError: the folder holds something else, too few faces could be held out,

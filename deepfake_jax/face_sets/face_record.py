@@ -15,7 +15,7 @@ Of a line's fields:
   side of the face picture itself, the face was enlarged;
 - ``filled``: the face was not found in this frame, but shortly before and after;
 - ``alignment``, ``sharpness``, ``occlusion``, ``yaw``, ``pitch``, ``roll``: see
-  `quality`;
+  `face_quality`;
 - ``check``: the CRC-32 of the line without it. A line edited by hand is still read.
 """
 

@@ -178,7 +178,7 @@ def load_faces(
     Args:
         folder: the face set.
         min_faces: fewest faces that will do.
-        memory_limit_mb: decoded faces beyond it go to a mapped file; see `mapped`.
+        memory_limit_mb: decoded faces beyond it go to a mapped file; see `face_arrays`.
 
     Raises:
         FaceSetError: as `read_record`; too few faces; a picture that is missing,

@@ -1,9 +1,9 @@
 """Masks drawn from 68 landmarks: the face, with the forehead, or only its features.
 
-Landmarks are in pixels of the mask (see `landmarks_in_mask`), in iBUG's order. Masks
-are float32 in [0, 1], height width. They follow the landmarks continuously: the border
-is shaded by its distance, so a landmark that moves by a hundredth of a pixel changes no
-value by more than a few hundredths.
+Landmarks are in pixels of the mask, in iBUG's order. Masks are float32 in [0, 1],
+height width. They follow the landmarks continuously: the border is shaded by its
+distance, so a landmark that moves by a hundredth of a pixel changes no value by more
+than a few hundredths.
 """
 
 from typing import Any

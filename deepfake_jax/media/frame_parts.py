@@ -110,7 +110,7 @@ def cut_region(timed: TimedFrame, box: Float[Any, "4"], *, tone: bool = True) ->
         timed: the frame.
         box: x, y, width and height in pixels; what is outside of the frame is left out.
         tone: whether an HDR part is tone-mapped, as the networks want it; without, its
-            pixels are in the frame's own transfer and can be pasted back (`patch`).
+            pixels are in the frame's own transfer and `paste_native` takes them.
     """
     height, width = timed.size
     if timed.native is None:

@@ -13,7 +13,7 @@ _TURNS = {
     (-1, 0, 0, -1): (180, "hflip,vflip"),
     (0, -1, 1, 0): (270, "transpose=cclock"),
     (-1, 0, 0, 1): (0, "hflip"),
-    # Alone it would only let the rows run backwards, which `planes` cannot view.
+    # Alone it would only let the rows run backwards, which `yuv_planes` cannot view.
     (1, 0, 0, -1): (0, "vflip,copy"),
     (0, 1, 1, 0): (90, "transpose=cclock_flip"),
     (0, -1, -1, 0): (270, "transpose=clock_flip"),

@@ -47,7 +47,7 @@ class TimedFrame:
         """RGB uint8, height width 3, contiguous; converted when first asked for.
 
         The exact conversion of a 1080p frame takes 15 to 30 ms, and whoever only looks
-        for faces needs no more than their surroundings (`region`).
+        for faces needs no more than their surroundings (`frame_parts`).
         """
         if self.picture is not None:
             return self.picture

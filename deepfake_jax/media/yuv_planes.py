@@ -2,9 +2,9 @@
 
 It is as exact as swscale's exact one (RMS of 0.4 levels of RGB, with chroma
 interpolated), which takes 3 to 6 times as long for a face's surroundings and stays in
-use for what is not planar YUV of 8 bits (`native`). A chroma sample lies in the middle
-of the pixels that it colors, as swscale takes it. Matrices are the numbers of ITU-T
-H.273; RGB is uint8, height width 3.
+use for what is not planar YUV of 8 bits (`pixel_formats`). A chroma sample lies in the
+middle of the pixels that it colors, as swscale takes it. Matrices are the numbers of
+ITU-T H.273; RGB is uint8, height width 3.
 """
 
 import functools

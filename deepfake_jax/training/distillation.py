@@ -48,7 +48,7 @@ def distill(
         run: the student's.
         config: the student's; the run's own if None, or for a new run `lite` with the
             widest network of a tenth of the teacher's parameters. For another preset
-            see `teacher.student_config`.
+            see `student_config`.
         a: face set of A; that which the teacher was trained on if None.
         b: face set of B; likewise.
         devices: as for `train`.
