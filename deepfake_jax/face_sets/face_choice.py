@@ -19,7 +19,7 @@ from deepfake_jax.face_sets.both_records import (
 )
 from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME
-from deepfake_jax.face_sets.set_files import PERSON_FOLDER, SHEETS
+from deepfake_jax.face_sets.set_files import PERSON_FOLDER, SHEETS, find_person
 from deepfake_jax.faces.identity import (
     cut_embedding_crop,
     make_crop_embedder,
@@ -85,7 +85,7 @@ def move_files(folder: Path, files: Collection[str], person: int | None) -> Path
     if not folder.name.startswith(PERSON_FOLDER):
         folder = _make_person(folder)
     others = folder.parent.glob(f"{PERSON_FOLDER}*/{RECORD_NAME}")
-    number = person or 1 + max(_number_of(path.parent) for path in others)
+    number = person or 1 + max(find_person(path.parent) or 0 for path in others)
     target = folder.parent / f"{PERSON_FOLDER}{number}"
     if target == folder:
         raise FaceSetError(f"{folder.name} is where these faces are; choose another")
@@ -154,8 +154,3 @@ def _make_person(folder: Path) -> Path:
         person = folder / f"{PERSON_FOLDER}1"
         aside.rename(person)
     return person
-
-
-def _number_of(folder: Path) -> int:
-    number = folder.name.removeprefix(PERSON_FOLDER)
-    return int(number) if number.isdecimal() else 0

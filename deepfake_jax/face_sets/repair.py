@@ -23,7 +23,12 @@ from deepfake_jax.face_sets.face_set import (
     make_header,
     write_record,
 )
-from deepfake_jax.face_sets.set_files import PEOPLE_SHEET, PERSON_FOLDER, SHEETS
+from deepfake_jax.face_sets.set_files import (
+    PEOPLE_SHEET,
+    PERSON_FOLDER,
+    SHEETS,
+    find_person,
+)
 from deepfake_jax.files import file_crc
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.json_files import line_check, parse_object
@@ -146,7 +151,7 @@ def repair_set(folder: Path) -> list[str]:
     header = header or left_header or make_header([], "repair")
     listed = {*records, *(record.file for record in left)}
     numbers = Counter(record.person for record in records.values())
-    most = max(numbers, key=lambda n: numbers[n], default=_person_of(folder))
+    most = max(numbers, key=lambda n: numbers[n], default=find_person(folder) or 1)
     person = header.get("person", most)
     for picture in _list_faces(folder):
         if picture.name in listed:
@@ -181,12 +186,6 @@ def _keep_old(path: Path) -> None:
         copy = path.with_name(f"{path.name}.before.{number}")
     if path.exists():
         shutil.copy2(path, copy)
-
-
-def _person_of(folder: Path) -> int:
-    """The person whose folder it is by its name, 1 if that does not tell."""
-    number = folder.name.removeprefix(PERSON_FOLDER)
-    return int(number) if number.isdecimal() and number != folder.name else 1
 
 
 def _salvage_lines(

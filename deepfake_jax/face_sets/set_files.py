@@ -57,6 +57,12 @@ def _list_files(record: Path) -> set[str]:
         return set()
 
 
+def find_person(folder: Path) -> int | None:
+    """The number of the person whose folder it is; None where its name tells none."""
+    number = folder.name.removeprefix(PERSON_FOLDER)
+    return int(number) if number.isdecimal() and number != folder.name else None
+
+
 def holds_sets(folder: Path) -> bool:
     """Whether a folder is a face set or holds several people's."""
     return all((path / RECORD_NAME).exists() for path in list_sets(folder))
