@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from deepfake_jax.benchmarks.gpu import PART_NAMES, measure_gpu
-from deepfake_jax.benchmarks.gpu_parts import PARTS
+from deepfake_jax.benchmarks.gpu_parts import PARTS, Plan
 from deepfake_jax.cli.main import run_command
 
 TINY = {"settings": ["model.width=8"], "batch_sizes": [2]}
@@ -13,6 +13,12 @@ TINY = {"settings": ["model.width=8"], "batch_sizes": [2]}
 
 def test_parts_have_one_order():
     assert tuple(PARTS) == PART_NAMES
+
+
+def test_the_first_batch_size_beats_set():
+    plan = Plan("out", 0.0, 0.0, settings=("batch_size=1",), batch_sizes=(2, 4))
+    assert plan.config("lite").batch_size == 2
+    assert plan.config("lite", 4).batch_size == 4
 
 
 def test_half_a_minute_on_a_cpu(tmp_path: Path, capsys):

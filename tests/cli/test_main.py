@@ -145,7 +145,6 @@ def test_settings_come_from_preset_then_set_then_flags(tmp_path):
         (["distill", "--teacher", "t"], "minutes=1", ["--minutes", "2"]),
         (["benchmark", "step"], "batch_size=1", ["--batch-size", "2"]),
         (["benchmark", "ratio"], "batch_size=1", ["--batch-size", "2"]),
-        (["benchmark", "all"], "batch_size=1", ["--batch-size", "2"]),
         (
             ["benchmark", "quality", "--a", "x", "--b", "y", "--out", "o"],
             "minutes=1",
