@@ -6,10 +6,12 @@ would, with all dependencies from the package index, which takes minutes.
 """
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -80,6 +82,19 @@ def test_both_hold_what_they_need_and_no_more(built: dict[str, Path]):
     for name in ("README.md", "CHANGELOG.md", "docs/index.md", "tests/conftest.py"):
         assert name in inside
     assert all(path.stat().st_size < MOST_BYTES for path in built.values())
+
+
+def test_what_converts_without_jax_needs_less_of_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    every = {*project["dependencies"], *project["optional-dependencies"]["onnx"]}
+    lines = (ROOT / "requirements-onnx.txt").read_text().splitlines()
+    own = {line for line in lines if line and not line.startswith("#")}
+    own = {line.replace("opencv-python-headless", "opencv-python") for line in own}
+    assert own < every
+    left = {re.split("[<>=]", line)[0] for line in every - own}
+    # What `tests/conversion/test_exported_swapper.py` does without; pip comes with it.
+    training = {"jax", "flax", "optax", "orbax-checkpoint"}
+    assert left == {*training, "matplotlib", "onnx", "pip"}
 
 
 def test_wheel_installs_into_a_fresh_environment(

@@ -20,8 +20,8 @@ class Export(Command):
     onnxruntime; dfm for facefusion (put it into .assets/models/custom), DeepFaceLive
     and what reads DeepFaceLab's; stablehlo, a zip file of jax.export programs for CPU,
     CUDA and TPU, for deployment: JAX reads it for six months. The file holds all that
-    a swap needs. It is compared with JAX on real faces before it appears, and OUT.json
-    says what it is.
+    a swap needs. It is compared with JAX on real faces before it appears, OUT.json says
+    what it is, and OUT.c2pa, its content credential, signs it.
     """
 
     run: Path
@@ -40,6 +40,12 @@ class Export(Command):
     """Of the weights in the file: float16 halves it. Arithmetic stays float32."""
     checkpoint: Literal["last", "best"] = "last"
     """Of the run: the last, or the best by its held-out faces."""
+    certificate: str = ""
+    """PEM file of the certificates that the file is signed with; as for convert."""
+    key: str = ""
+    """PEM file of the key that --certificate is for."""
+    timestamp: str = ""
+    """Address of a time-stamping authority (RFC 3161)."""
     overwrite: Switch = False
     """Replace a file that exists."""
 
@@ -56,6 +62,9 @@ class Export(Command):
             program=self.program,
             precision=self.precision,
             checkpoint=self.checkpoint,
+            certificate=self.certificate,
+            key_file=self.key,
+            timestamp=self.timestamp,
             overwrite=self.overwrite,
         )
 

@@ -23,12 +23,8 @@ from deepfake_jax.provenance.facts import (
 )
 from deepfake_jax.provenance.label import VisibleLabel
 from deepfake_jax.provenance.manifest import Statement
-from deepfake_jax.provenance.own_key import load_own_key
-from deepfake_jax.provenance.signing_keys import (
-    SigningError,
-    SigningKey,
-    read_signing_key,
-)
+from deepfake_jax.provenance.own_key import choose_key
+from deepfake_jax.provenance.signing_keys import SigningKey
 from deepfake_jax.provenance.watermark import TOOL_ID, Watermarker
 from deepfake_jax.runs.consent import sum_up_consent
 from deepfake_jax.types import Frame
@@ -178,27 +174,9 @@ def make_marks(
         consent=() if run is None else sum_up_consent(Path(run)),
         identifier=identifier,
     )
-    seal = Seal(statement, choose_key(config, signer), timestamp=config.timestamp)
+    key = signer or choose_key(config.certificate, config.key)
+    seal = Seal(statement, key, timestamp=config.timestamp)
     return Marks(facts, seal, pixels)
-
-
-def choose_key(config: ConvertConfig, signer: SigningKey | None = None) -> SigningKey:
-    """Who signs: the caller's key, that of the config's files, or the user's own.
-
-    Raises:
-        SigningError: one of the two files is not named, or they cannot be used.
-    """
-    if signer is not None:
-        return signer
-    if bool(config.certificate) != bool(config.key):
-        missing = "--key" if config.certificate else "--certificate"
-        raise SigningError(
-            f"{missing} is not given: a key and its certificate go together; name both "
-            "PEM files, or none to sign by your own key"
-        )
-    if config.certificate:
-        return read_signing_key(config.certificate, config.key)
-    return load_own_key()
 
 
 def write_swapped(

@@ -12,6 +12,7 @@ from deepfake_jax.face_sets.face_record import FaceSetError
 from deepfake_jax.face_sets.face_set import RECORD_NAME, read_record
 from deepfake_jax.files import hash_file
 from deepfake_jax.runs.recorded_sets import find_set
+from deepfake_jax.runs.run_card import read_card
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.types import SIDES, Side
 from deepfake_jax.version import own_version
@@ -51,6 +52,7 @@ def make_card(
         "direction": f"{swap.source}_to_{swap.to}",
         "face_sets": {side: _describe_set(run, side) for side in SIDES},
         "masked": swap.model.masked,
+        "run_card": read_card(run),
         # Grey levels that A's faces need; B's are seen as they are.
         "color_shift": list(facts.color_shift) if swap.source == "a" else [0.0] * 3,
     }

@@ -144,16 +144,16 @@ def compare_dfm(
         make_resampling(start, place.side, size, swap.model.crop_size)
         for start in (place.top, place.left)
     )
-    crops = np.einsum("yh,nhwc,xw->nyxc", rows.down, seen, columns.down)
+    crops = _resample(rows.down, seen, columns.down)
     crops = np.clip(crops + shift / 255, 0, 1)
     drawn, mask = run_jax(swap, crops.astype(np.float32))
     inside = (rows.inside[:, None] * columns.inside)[..., None]
-    face = np.einsum("hy,nyxc,wx->nhwc", rows.up, drawn, columns.up) * inside
+    face = _resample(rows.up, drawn, columns.up) * inside
     face = face + seen * (1 - inside)
     found = session.run(None, {INPUT: seen[..., ::-1]})
     apart = _measure(found[1][..., ::-1], face)
     if mask is not None:
-        wanted = np.einsum("hy,nyx,wx->nhw", rows.up, mask, columns.up)
+        wanted = _resample(rows.up, mask[..., None], columns.up)[..., 0]
         wanted = wanted * draw_edge(rows, columns, swap.model.crop_size)
         apart = max(apart, *(_measure(found[i][..., 0], wanted) for i in (0, 2)))
     return apart
@@ -164,6 +164,16 @@ def compare_program(program: Any, params: Any, swap: Swap, examples: Examples) -
     crops = crop_faces(examples.faces, swap.model.crop_size).astype(np.float32) / 255
     found = [np.asarray(program.call(params, crop[None])) for crop in crops]
     return _measure(np.concatenate(found), run_jax(swap, crops)[0])
+
+
+def _resample(
+    rows: Float32[np.ndarray, "y h"],
+    pictures: Float32[np.ndarray, "n h w c"],
+    columns: Float32[np.ndarray, "x w"],
+) -> Float32[np.ndarray, "n y x c"]:
+    """Pictures with other rows and columns; both at once would take minutes."""
+    pictures = np.einsum("yh,nhwc->nywc", rows, pictures, optimize=True)
+    return np.einsum("xw,nywc->nyxc", columns, pictures, optimize=True)
 
 
 def _measure(found: np.ndarray, wanted: np.ndarray) -> float:

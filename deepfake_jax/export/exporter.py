@@ -19,9 +19,13 @@ from deepfake_jax.export.comparison import (
 from deepfake_jax.export.dfm import Program
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.files import write_whole
-from deepfake_jax.json_files import write_json
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.output_lock import lock_output
+from deepfake_jax.provenance.credentials import Seal
+from deepfake_jax.provenance.facts import write_sidecar
+from deepfake_jax.provenance.manifest import Statement
+from deepfake_jax.provenance.own_key import choose_key
+from deepfake_jax.runs.consent import sum_up_consent
 from deepfake_jax.runs.trained_run import TrainedRun, load_run
 from deepfake_jax.types import Side
 
@@ -67,18 +71,25 @@ def export_run(
     program: Program = "facefusion",
     precision: Precision = "float32",
     checkpoint: Literal["last", "best"] = "last",
+    certificate: str = "",
+    key_file: str = "",
+    timestamp: str = "",
     overwrite: bool = False,
 ) -> ExportResult:
     """Writes one direction of a run as a file.
 
     Args:
         run: its folder.
-        out: the file; ``OUT.json`` beside it says what it is.
+        out: the file; ``OUT.json`` beside it says what it is, and ``OUT.c2pa`` is its
+            content credential.
         kind: "onnx", "dfm" or "stablehlo"; see `onnx_files`, `dfm` and `stablehlo`.
         to: whose faces appear.
         program: whose crops a .dfm is for.
         precision: of the weights in the file; arithmetic is float32.
         checkpoint: of the run.
+        certificate: PEM file of the signer's certificates; empty for the user's own.
+        key_file: PEM file of the key that they are for.
+        timestamp: address of a time-stamping authority; empty for none.
         overwrite: replace a file that exists.
 
     Raises:
@@ -86,6 +97,7 @@ def export_run(
             nothing was written.
         RunError, CheckpointError: the run cannot be used.
         ImportError: onnx or onnxruntime is missing.
+        SigningError: the file cannot be signed as asked.
         OutputBusyError: another process writes `out`.
     """
     out, run = Path(out), Path(run)
@@ -101,6 +113,9 @@ def export_run(
             program=program,
             precision=precision,
             checkpoint=checkpoint,
+            certificate=certificate,
+            key_file=key_file,
+            timestamp=timestamp,
             overwrite=overwrite,
         )
 
@@ -115,6 +130,9 @@ def export_trained(
     program: Program = "facefusion",
     precision: Precision = "float32",
     checkpoint: Literal["last", "best"] = "last",
+    certificate: str = "",
+    key_file: str = "",
+    timestamp: str = "",
     overwrite: bool = False,
 ) -> ExportResult:
     """`export_run` of a run that was read already, without its checks of `out`."""
@@ -122,6 +140,8 @@ def export_trained(
     swap = Swap(config, make_autoencoder(config), trained.params, to)
     card = make_card(trained, swap, run, kind=kind, precision=precision)
     card["checkpoint"] = checkpoint
+    statement = Statement(facts=card, consent=sum_up_consent(run), model=True)
+    seal = Seal(statement, choose_key(certificate, key_file), timestamp=timestamp)
     examples = gather_examples(run, swap)
     job = _Job(trained, swap, card, examples, program)
     with write_whole(out, overwrite=overwrite) as partial:
@@ -133,10 +153,12 @@ def export_trained(
                 "was written. This is a fault of the program; please report it with "
                 "the run's config.yaml"
             )
+        seal(partial, out)
     facts = {**card, "difference": difference, "compared_on": examples.origin}
     for name in ("source_identity", "target_identity"):
         facts.pop(name, None)
-    write_json(out.with_name(f"{out.name}.json"), facts, indent=2)
+    facts["credential"] = seal.statement.identifier
+    write_sidecar(out, facts)
     return ExportResult(
         out=str(out),
         format=kind,
@@ -220,13 +242,14 @@ def _check_output(
 ) -> None:
     if out.is_dir():
         raise ExportError(f"--out {out} is a folder; name a file, as {out}/run.{kind}")
-    if kind != "stablehlo" and out.suffix.lower() != f".{kind}":
+    if kind == "stablehlo" and precision != "float32":
+        raise ExportError("--precision float16 is for onnx and dfm; leave it out here")
+    suffixes = {"stablehlo": (".stablehlo", ".zip")}.get(kind, (f".{kind}",))
+    if out.suffix.lower() not in suffixes:
         raise ExportError(
             f"--out {out.name}: programs know a file of --format {kind} by its ending; "
             f"name it {out.stem}.{kind}"
         )
-    if kind == "stablehlo" and precision != "float32":
-        raise ExportError("--precision float16 is for onnx and dfm; leave it out here")
     if out.exists() and not overwrite:
         raise ExportError(f"{out} exists; give --overwrite to replace it")
     if kind != "stablehlo":

@@ -21,10 +21,12 @@ from deepfake_jax.provenance.manifest import CONSENT, WATERMARK
 from deepfake_jax.provenance.own_key import read_own_root
 
 Status = Literal["trusted", "valid", "expired", "tampered", "unreadable", "absent"]
+MODEL = "trainedAlgorithmicData"
 # Sources of which IPTC's last part of the address says that a machine made them.
 SYNTHETIC = (
     *("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"),
     *("compositeSynthetic", "algorithmicallyEnhanced", "algorithmicMedia"),
+    MODEL,
 )
 _MIMES = {
     "png": "image/png",
@@ -53,6 +55,7 @@ class CredentialFound:
             nothing proves that it was signed before), tampered (the file is not what
             was signed), unreadable (there is a part of one), or absent.
         synthetic: whether it says that a machine made the content or a part of it.
+        model: whether it says that the file itself is a model.
         own: whether this user's own key signed it.
         issuer: who is named as the signer's organisation.
         tool: the program that made it.
@@ -69,6 +72,7 @@ class CredentialFound:
 
     status: Status
     synthetic: bool = False
+    model: bool = False
     own: bool = False
     issuer: str = ""
     tool: str = ""
@@ -181,7 +185,8 @@ def _read_found(
     if fits is not None:
         state, found = find_state(store, fits=fits)
     codes = tuple(dict.fromkeys(found))
-    manifest = store["manifests"][store["active_manifest"]]
+    every = store["manifests"]
+    manifest = every[store["active_manifest"]]
     label = str(manifest.get("label") or store["active_manifest"])
     info = manifest.get("signature_info") or {}
     assertions = {
@@ -195,7 +200,8 @@ def _read_found(
     ours = name == "deepfake-jax"
     return CredentialFound(
         status=_judge(state, codes, own=is_own),
-        synthetic=any(_names_synthetic(store)),
+        synthetic=any(each in SYNTHETIC for each in _list_terms(*every.values())),
+        model=MODEL in _list_terms(manifest),
         own=is_own,
         issuer=issuer,
         tool=tool,
@@ -242,12 +248,11 @@ def _list_actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from (assertion.get("data") or {}).get("actions", [])
 
 
-def _names_synthetic(store: dict[str, Any]) -> Iterator[bool]:
-    """Whether each action, of the ingredients' manifests too, made something up."""
-    for manifest in store["manifests"].values():
+def _list_terms(*manifests: dict[str, Any]) -> Iterator[str]:
+    """What each action of manifests made, the last part of IPTC's or C2PA's address."""
+    for manifest in manifests:
         for action in _list_actions(manifest):
-            term = str(action.get("digitalSourceType", "")).rsplit("/", 1)[-1]
-            yield term in SYNTHETIC
+            yield str(action.get("digitalSourceType", "")).rsplit("/", 1)[-1]
 
 
 def _find_watermark(assertions: dict[str, Any]) -> str:

@@ -88,7 +88,8 @@ class Seal:
             SigningError: it could not be signed.
             OSError: the disk is full.
         """
-        insert_xmp(path, make_xmp(DIGITAL_SOURCE_TYPE, tool=TOOL))
+        if not self.statement.model:
+            insert_xmp(path, make_xmp(DIGITAL_SOURCE_TYPE, tool=TOOL))
         try:
             try:
                 self._write(path, place)
@@ -109,7 +110,7 @@ class Seal:
 
     def _write(self, path: Path, place: Path) -> None:
         mime = HOLDERS.get(place.suffix.lower())
-        if mime is None:
+        if mime is None or self.statement.model:
             self._put_beside(path)
         else:
             self._embed(path, mime)

@@ -14,6 +14,8 @@ DIGITAL_SOURCE_TYPE = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/"
     "compositeWithTrainedAlgorithmicMedia"
 )
+# C2PA's code for what training made that is no picture or sound: a model.
+MODEL_SOURCE_TYPE = "http://c2pa.org/digitalsourcetype/trainedAlgorithmicData"
 TOOL = "deepfake-jax"
 NOTICE = "Synthetic media: a face in it was swapped by deepfake-jax."
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import matplotlib
 import numpy as np
 from av import VideoFrame
 from jaxtyping import Float32
@@ -167,6 +166,14 @@ def _draw_tile(text: str, height: int, width: int) -> _Tile:
 
 
 def _find_font(*, bold: bool) -> Path:
-    # It comes with a package that is needed anyway, and knows Greek and Cyrillic.
+    # It comes with a package that is needed anyway but where runs are only exported
+    # ones, and knows Greek and Cyrillic.
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError(
+            "the visible label is drawn in a font of matplotlib, which is not "
+            "installed; pip install matplotlib"
+        ) from error
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepfake_jax.provenance.facts import DIGITAL_SOURCE_TYPE, TOOL
+from deepfake_jax.provenance.facts import (
+    DIGITAL_SOURCE_TYPE,
+    MODEL_SOURCE_TYPE,
+    TOOL,
+)
 
 WATERMARK = "org.deepfake-jax.watermark.1"
 CONSENT = "org.deepfake-jax.consent"
@@ -29,6 +33,7 @@ class Statement:
         watermark: what the pixels carry; None for nothing.
         label: the visible label; "" for none.
         consent: when which consent was recorded with the run.
+        model: whether the output is a model itself, and no footage.
         identifier: six hexadecimal digits that begin the name of each credential.
     """
 
@@ -37,6 +42,7 @@ class Statement:
     watermark: int | None = None
     label: str = ""
     consent: tuple[Mapping[str, str], ...] = ()
+    model: bool = False
     identifier: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
 
 
@@ -50,7 +56,10 @@ def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
         for name in ("model_sha256", "model_step", "direction", "source_sha256")
         if facts.get(name)
     }
-    actions = [_describe_opening(statement), _describe_edit(statement, agent, mark)]
+    if statement.model:
+        actions = [_describe_model(statement, agent)]
+    else:
+        actions = [_describe_opening(statement), _describe_edit(statement, agent, mark)]
     assertions: list[dict[str, Any]] = [
         {"label": "c2pa.actions.v2", "data": {"actions": actions}},
         {"label": SWAP, "data": {**swap, "watermark": mark}},
@@ -66,7 +75,7 @@ def make_manifest(statement: Statement, mime: str) -> dict[str, Any]:
     return {
         "label": f"urn:c2pa:{uuid.UUID(statement.identifier + rest)}",
         "claim_generator_info": [agent],
-        "title": "synthetic media",
+        "title": "a model of faces" if statement.model else "synthetic media",
         "format": mime,
         "assertions": assertions,
     }
@@ -76,6 +85,17 @@ def _describe_opening(statement: Statement) -> dict[str, Any]:
     if statement.source is None or not statement.source.is_file():
         return {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
     return {"action": "c2pa.opened", "parameters": {"ingredientIds": ["source"]}}
+
+
+def _describe_model(statement: Statement, agent: Mapping[str, str]) -> dict[str, Any]:
+    facts = statement.facts
+    return {
+        "action": "c2pa.created",
+        "digitalSourceType": MODEL_SOURCE_TYPE,
+        "softwareAgent": agent,
+        "description": "A model that swaps faces; what it draws is synthetic media.",
+        "parameters": {name: facts[name] for name in ("direction", "model_sha256")},
+    }
 
 
 def _describe_edit(

@@ -27,6 +27,7 @@ from deepfake_jax.provenance.signing_keys import (
     check_dates,
     make_signing_key,
     parse_private_key,
+    read_signing_key,
 )
 
 KEY_NAME = "signing.pem"
@@ -46,6 +47,21 @@ def get_config_folder() -> Path:
         "deepfake-jax"
     )
     return Path(folder).expanduser().absolute()
+
+
+def choose_key(certificate: str, key_file: str) -> SigningKey:
+    """Who signs: that of two PEM files, or the user's own key where none is named.
+
+    Raises:
+        SigningError: one of the two files is not named, or they cannot be used.
+    """
+    if bool(certificate) != bool(key_file):
+        missing = "--key" if certificate else "--certificate"
+        raise SigningError(
+            f"{missing} is not given: a key and its certificate go together; name both "
+            "PEM files, or none to sign by your own key"
+        )
+    return read_signing_key(certificate, key_file) if certificate else load_own_key()
 
 
 def load_own_key() -> SigningKey:

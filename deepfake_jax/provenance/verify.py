@@ -166,7 +166,7 @@ def _verify(
         file=str(path),
         marked=marked,
         broken=broken,
-        verdict=_conclude(marked=marked, broken=broken),
+        verdict=_conclude(marked=marked, broken=broken, model=credential.model),
         credential=credential,
         watermark=watermark,
         metadata=metadata,
@@ -174,11 +174,13 @@ def _verify(
     )
 
 
-def _conclude(*, marked: bool, broken: bool) -> str:
+def _conclude(*, marked: bool, broken: bool, model: bool) -> str:
     if broken:
         return "changed after it was signed, or damaged" + (
             "; still marked as synthetic" if marked else ""
         )
+    if marked and model:
+        return "a model, marked as making synthetic media"
     return "marked as synthetic" if marked else "says nowhere that it is synthetic"
 
 

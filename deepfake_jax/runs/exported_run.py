@@ -69,9 +69,9 @@ def load_exported(path: Path) -> ExportedRun:
 
     Raises:
         ExportedRunError: no such file, none of this format, or a damaged one.
-        ImportError: onnx or onnxruntime is not installed; the text says how.
+        ImportError: onnxruntime is not installed; the text says how.
     """
-    onnx, onnxruntime = _import_onnx()
+    onnxruntime = _import_runtime()
     if path.is_dir():
         raise ExportedRunError(
             f"{path} is a run; export it first: deepfake-jax export --run {path} "
@@ -80,29 +80,38 @@ def load_exported(path: Path) -> ExportedRun:
     if not path.is_file():
         raise ExportedRunError(f"no exported run at {path}: no such file")
     try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's own kinds
-        raise ExportedRunError(f"{path} is no file of ONNX ({error})") from None
-    texts = {each.key: each.value for each in model.metadata_props}
-    card = json.loads(texts.get(CARD, "{}"))
+        session = onnxruntime.InferenceSession(
+            str(path), providers=onnxruntime.get_available_providers()
+        )
+    except Exception as error:  # onnxruntime's own kinds
+        raise ExportedRunError(
+            f"{path} is no file of ONNX, or a damaged one ({error}); export the run "
+            "again"
+        ) from None
+    card = read_card(session.get_modelmeta().custom_metadata_map)
     if card.get("format") != "onnx":
         kind = card.get("format", "another program's")
         raise ExportedRunError(
             f"{path} is {kind}, which convert cannot use: export the run with --format "
             "onnx"
         )
-    session = onnxruntime.InferenceSession(
-        str(path), providers=onnxruntime.get_available_providers()
-    )
     return ExportedRun(card, session)
 
 
-def _import_onnx() -> tuple[Any, Any]:
+def read_card(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The card among a file's texts; empty where there is none."""
     try:
-        import onnx
+        card = json.loads(texts.get(CARD, "{}"))
+    except ValueError:
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _import_runtime() -> Any:
+    try:
         import onnxruntime
     except ImportError as error:
         raise ImportError(
-            f"{error.name} is not installed; pip install 'deepfake-jax[onnx]'"
+            "onnxruntime is not installed; pip install 'deepfake-jax[onnx]'"
         ) from error
-    return onnx, onnxruntime
+    return onnxruntime

@@ -1,6 +1,7 @@
 """Conversion by an exported run, where JAX cannot be imported."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.timed_frames import picture_frame
+from deepfake_jax.provenance.verify import verify_files
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("detector_weights")
 
 WITHOUT_JAX = """
 import sys
-for name in ("jax", "jaxlib", "flax", "optax", "orbax"):
+for name in ("jax", "jaxlib", "flax", "optax", "orbax", "matplotlib", "onnx"):
     sys.modules[name] = None
 from deepfake_jax.cli.main import run_command
 sys.exit(run_command(sys.argv[1:]))
@@ -41,6 +43,13 @@ def test_a_picture_is_swapped_without_jax_as_with_it(portrait, tmp_path):
     trained, exported = make_run(), tmp_path / "run.onnx"
     result = export_trained(trained, tmp_path / "run", exported)
     assert result.difference < 1e-5 and result.compared_on == "drawn faces"
+    # It is signed and says what it is; whoever changes it is found out.
+    assert verify_files([exported]).files[0].credential.model
+    assert verify_files([exported]).marked
+    changed = tmp_path / "changed.onnx"
+    changed.write_bytes(exported.read_bytes() + b"x")
+    shutil.copy(f"{exported}.c2pa", f"{changed}.c2pa")
+    assert verify_files([changed]).files[0].broken
     source, out = tmp_path / "face.png", tmp_path / "out.png"
     write_picture(source, portrait)
     # A watermark is of its job.

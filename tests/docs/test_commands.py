@@ -52,7 +52,10 @@ def is_known(line: str) -> bool:
         return f"\n{words[1]}:" in targets
     if words[:4] == ["python", "-m", "pip", "install"]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-        (what,) = words[4:]
+        *flags, what = words[4:]
+        if flags == ["-r"]:
+            return (ROOT / what).is_file()
+        assert flags in ([], ["--no-deps"])
         extra = re.fullmatch(r"\.(?:\[(\w+)\])?", what)
         assert extra
         return (
