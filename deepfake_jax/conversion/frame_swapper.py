@@ -131,8 +131,9 @@ class FrameSwapper:
         shift: grey levels to add to a crop for the network, RGB.
         identity: whose faces it swaps; None where nobody knows.
         other: likewise whose faces it draws.
-        redraw: from crops to the same person's, as the run draws them; what stands
-            before a face is missing there. None where there is no such network.
+        double: from crops to the other person's, and beside these to the same
+            person's as the run draws them; what stands before a face is missing there.
+            None where there is no such network.
     """
 
     def __init__(
@@ -144,11 +145,11 @@ class FrameSwapper:
         shift: Float64[np.ndarray, "3"] | None = None,
         identity: Embedding | None = None,
         other: Embedding | None = None,
-        redraw: Callable[[Crops], Crops] | None = None,
+        double: Callable[[Crops], UInt8[np.ndarray, "2 n s s 3"]] | None = None,
     ):
         self.config, self.crop_size = config, crop_size
         self.identity, self.other = identity, other
-        self._network, self._shift, self._redraw = network, shift, redraw
+        self._network, self._shift, self._double = network, shift, double
         self._masks = mask_options(config)
         self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
         self._told: set[str] = set()
@@ -162,21 +163,22 @@ class FrameSwapper:
             shift=self._shift,
             identity=self.identity,
             other=self.other,
-            redraw=self._redraw,
+            double=self._double,
         )
 
     def with_network(
-        self, wrap: Callable[[Callable[[Crops], Crops]], Callable[[Crops], Crops]]
+        self, wrap: Callable[[Callable[[Crops], Any]], Callable[[Crops], Any]]
     ) -> "FrameSwapper":
         """The same with another network, made of this one's."""
         other = self.with_config(self.config)
         other._network = wrap(self._network)
+        other._double = None if self._double is None else wrap(self._double)
         return other
 
     def warm_up(self) -> None:
         """Compiles the network for a chunk of frames with a face each."""
         size = self.crop_size
-        self._network(np.zeros((CHUNK, size, size, 3), np.uint8))
+        self._redraw(np.zeros((CHUNK, size, size, 3), np.uint8))
 
     def swap(self, found: list[Found]) -> list[SwappedFrame]:
         """Swaps the faces of a few frames as one batch."""
@@ -204,14 +206,18 @@ class FrameSwapper:
     def _swap_cuts(self, cuts: list[_Cut]) -> list[SwappedFace]:
         crops = self._shrink(np.stack([cut.seen for cut in cuts]))
         shifted = crops if self._shift is None else shift_color(crops, self._shift)
-        news = self._network(shifted)
-        redrawn: list[_Pair | None] = [None] * len(cuts)
-        if self.config.guard and self._redraw is not None:
-            redrawn = list(zip(shifted, self._redraw(shifted), strict=True))
+        news, redrawn = self._redraw(shifted)
         return [
             self._measure(cut, crop, new, pair)
             for cut, crop, new, pair in zip(cuts, crops, news, redrawn, strict=True)
         ]
+
+    def _redraw(self, crops: Crops) -> tuple[Crops, list[_Pair | None]]:
+        """The other person's faces; and where it is asked for, crops and their own."""
+        if self._double is None or not self.config.guard:
+            return self._network(crops), [None] * len(crops)
+        news, owns = self._double(crops)
+        return news, list(zip(crops, owns, strict=True))
 
     def _shrink(self, crops: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
         if crops.shape[1] == self.crop_size:

@@ -92,7 +92,7 @@ def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwap
         shift=shift if shift.any() else None,
         identity=_read_vector(card["source_identity"]),
         other=_read_vector(card["target_identity"]),
-        redraw=exported.redraw if exported.redraws else None,
+        double=exported.swap_and_redraw if exported.redraws else None,
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.swapper import make_double_swapper, make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun
 from deepfake_jax.types import other_side
 
@@ -25,5 +25,5 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
         shift=trained.facts.shift if origin == "a" else None,
         identity=identities.get(origin),
         other=identities.get(config.to),
-        redraw=make_swapper(model, params, to=origin, source=origin),
+        double=make_double_swapper(model, params, to=config.to),
     )

@@ -10,6 +10,7 @@ bit.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -210,11 +211,11 @@ def find_newest(run: Path) -> int:
     return max(times, default=0)
 
 
-def _remember(network: Callable[[Crops], Crops]) -> Callable[[Crops], Crops]:
+def _remember(network: Callable[[Crops], Any]) -> Callable[[Crops], Any]:
     """A network that does not draw the same crops twice in a row."""
-    last: list[tuple[Crops, Crops]] = []
+    last: list[tuple[Crops, Any]] = []
 
-    def draw(crops: Crops) -> Crops:
+    def draw(crops: Crops) -> Any:
         if not (last and np.array_equal(last[0][0], crops)):
             last[:] = [(crops, network(crops))]
         return last[0][1]

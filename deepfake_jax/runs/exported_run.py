@@ -36,32 +36,30 @@ class ExportedRun:
 
     def swap(self, faces: UInt8[np.ndarray, "k h w 3"]) -> UInt8[np.ndarray, "k h w 3"]:
         """Swaps crops, as `Swapper` does; both agree within a grey level."""
-        return self._draw(faces, "swapped")
+        return self._draw(faces, "swapped")[0]
 
     @property
     def redraws(self) -> bool:
         """Whether the file has what `redraw` needs; those of old have not."""
         return _REDRAWN in [output.name for output in self.session.get_outputs()]
 
-    def redraw(
+    def swap_and_redraw(
         self, faces: UInt8[np.ndarray, "k h w 3"]
-    ) -> UInt8[np.ndarray, "k h w 3"]:
-        """The same person's faces, as the network draws them."""
-        return self._draw(faces, _REDRAWN)
+    ) -> UInt8[np.ndarray, "2 k h w 3"]:
+        """Swaps of crops, and the same person's faces as the network draws them."""
+        return self._draw(faces, "swapped", _REDRAWN)
 
     def _draw(
-        self, faces: UInt8[np.ndarray, "k h w 3"], output: str
-    ) -> UInt8[np.ndarray, "k h w 3"]:
-        starts = range(0, len(faces), _BATCH)
-        pieces = [self._draw_batch(faces[i : i + _BATCH], output) for i in starts]
-        return np.concatenate(pieces) if pieces else np.empty(faces.shape, np.uint8)
-
-    def _draw_batch(
-        self, faces: UInt8[np.ndarray, "k h w 3"], output: str
-    ) -> UInt8[np.ndarray, "k h w 3"]:
-        scaled = faces.astype(np.float32) * np.float32(1 / 255)
-        (drawn,) = self.session.run([output], {"faces": scaled})
-        return np.rint(np.clip(drawn, 0, 1) * np.float32(255)).astype(np.uint8)
+        self, faces: UInt8[np.ndarray, "k h w 3"], *outputs: str
+    ) -> UInt8[np.ndarray, "o k h w 3"]:
+        drawn = np.empty((len(outputs), *faces.shape), np.uint8)
+        for start in range(0, len(faces), _BATCH):
+            scaled = faces[start : start + _BATCH].astype(np.float32)
+            scaled *= np.float32(1 / 255)
+            found = self.session.run(outputs, {"faces": scaled})
+            levels = np.clip(np.stack(found), 0, 1) * np.float32(255)
+            drawn[:, start : start + _BATCH] = np.rint(levels)
+        return drawn
 
 
 def load_exported(path: Path) -> ExportedRun:

@@ -4,13 +4,13 @@ The network draws in compiled batches of a few sizes. Faces are uint8.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float32, UInt8
 
 from deepfake_jax.models.autoencoder import Autoencoder, to_float
 from deepfake_jax.models.network import Network, SwapParams
@@ -61,6 +61,44 @@ def make_swapper(
     return Swapper(model, _take_parts(params, source, to), redraws=source == to)
 
 
+def make_double_swapper(
+    model: Autoencoder, params: SwapParams, *, to: Side = "b"
+) -> Callable[[UInt8[np.ndarray, "k h w 3"]], UInt8[np.ndarray, "2 k h w 3"]]:
+    """What gives swaps of faces, and beside them the faces as their own person's.
+
+    The encoder works once for both: together they cost little more than swaps alone.
+    """
+    source = other_side(to)
+    own = jax.tree.map(jnp.asarray, params.network.decoders[source])
+    parts = _take_parts(params, source, to)
+    decoders = {_TARGET: parts.network.decoders[_TARGET], _SOURCE: own}
+    parts = replace(parts, network=replace(parts.network, decoders=decoders))
+    draw = partial(_draw_both, parts, model=model)
+    return lambda faces: np.moveaxis(_in_batches(draw, faces, drawn=(2,)), 1, 0)
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _draw_both(
+    params: SwapParams, faces: UInt8[Array, "n h w 3"], *, model: Autoencoder
+) -> UInt8[Array, "n 2 h w 3"]:
+    scaled, network = to_float(faces), params.network
+    if model.align_codes:
+        own = model.compress(network, scaled)
+        moved = model.move(params, own, source=_SOURCE, to=_TARGET)
+        codes = model.widen(network, moved), model.widen(network, own)
+    else:
+        codes = (model.encode(network, scaled),) * 2
+    drawn = [
+        model.decode(network, code, side)
+        for code, side in zip(codes, (_TARGET, _SOURCE), strict=True)
+    ]
+    return _to_uint8(jnp.stack(drawn, axis=1))
+
+
+def _to_uint8(faces: Float32[Array, "..."]) -> UInt8[Array, "..."]:
+    return jnp.round(jnp.clip(faces, 0, 1) * 255).astype(jnp.uint8)
+
+
 @partial(jax.jit, static_argnames=("model", "source"))
 def _draw(
     params: SwapParams,
@@ -71,7 +109,7 @@ def _draw(
 ) -> UInt8[Array, "n h w 3"]:
     scaled = to_float(faces)
     swapped = swap_faces(model, params, scaled, to=_TARGET, source=source)
-    return jnp.round(jnp.clip(swapped, 0, 1) * 255).astype(jnp.uint8)
+    return _to_uint8(swapped)
 
 
 def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
@@ -91,13 +129,24 @@ def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
 
 
 def _in_batches(
-    draw: Callable[..., Array], faces: UInt8[np.ndarray, "k h w 3"]
-) -> UInt8[np.ndarray, "k h w 3"]:
-    """Gives faces to a function in batches of `BATCH_SIZES`, filled up with zeros."""
+    draw: Callable[..., Array],
+    faces: UInt8[np.ndarray, "k h w 3"],
+    *,
+    drawn: tuple[int, ...] = (),
+) -> UInt8[np.ndarray, "k ..."]:
+    """Gives faces to a function in batches of `BATCH_SIZES`, filled up with zeros.
+
+    Args:
+        draw: the function, of a batch.
+        faces: any number.
+        drawn: how many pictures it gives of each, where not one.
+    """
     pieces = []
     for start in range(0, len(faces), BATCH_SIZES[-1]):
         here = faces[start : start + BATCH_SIZES[-1]]
         size = next(size for size in BATCH_SIZES if size >= len(here))
         padded = np.pad(here, [(0, size - len(here))] + [(0, 0)] * 3)
         pieces.append(np.asarray(draw(padded))[: len(here)])
-    return np.concatenate(pieces) if pieces else faces.copy()
+    if not pieces:
+        return np.empty((0, *drawn, *faces.shape[1:]), np.uint8)
+    return np.concatenate(pieces)

@@ -95,7 +95,9 @@ def test_what_the_run_does_not_draw_before_the_persons_face_stays(guard: bool):
         lambda faces: np.full_like(faces, 200),
         64,
         config,
-        redraw=lambda faces: np.minimum(faces, 110),
+        double=lambda faces: np.stack(
+            [np.full_like(faces, 200), np.minimum(faces, 110)]
+        ),
     )
     (swapped,) = swapper.swap([(picture_frame(hand), [place(100, 60, 120)])])
     result = compose_frame(swapped, config)

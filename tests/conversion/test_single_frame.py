@@ -81,8 +81,9 @@ def test_another_look_draws_nothing_anew(portrait, tmp_path, run, monkeypatch):
     one = single.swap(clip, run, LARGEST, time=0.04)
     assert single._swapper is not None
     swapper = single._swapper[1]
-    inner = swapper._network
-    monkeypatch.setattr(swapper, "_network", lambda x: (drawn.append(1), inner(x))[1])
+    inner = swapper._double
+    assert inner is not None
+    monkeypatch.setattr(swapper, "_double", lambda x: (drawn.append(1), inner(x))[1])
     monkeypatch.setattr(single, "_find", None)
     hull = replace(LARGEST, mask="hull", erode=0.2)
     other = single.swap(clip, run, hull, time=0.04)

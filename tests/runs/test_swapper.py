@@ -11,7 +11,7 @@ from networks import begin_params
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.network import CodeStatistics
 from deepfake_jax.models.swap_faces import swap_faces
-from deepfake_jax.runs.swapper import make_swapper
+from deepfake_jax.runs.swapper import make_double_swapper, make_swapper
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import DIRECTIONS, SIDES, Side
 
@@ -50,3 +50,15 @@ def test_swaps_are_the_networks_rounded(params, rng: np.random.Generator):
     own = make_swapper(MODEL, params, to="a", source="a")(crops)
     redrawn = swap_faces(MODEL, params, scaled, to="a", source="a")
     np.testing.assert_allclose(own / 255, redrawn, atol=0.6 / 255)
+
+
+def test_both_at_once_are_the_swaps_and_the_own_faces(params, rng: np.random.Generator):
+    crops = rng.integers(0, 256, (9, 64, 64, 3), np.uint8)
+    for source, to in DIRECTIONS:
+        both = make_double_swapper(MODEL, params, to=to)(crops)
+        for drawn, side in zip(both, (to, source), strict=True):
+            alone = make_swapper(MODEL, params, to=side, source=source)(crops)
+            # Other programs round at other places.
+            assert np.abs(drawn.astype(int) - alone).mean() < 0.02
+        assert np.abs(both[0].astype(int) - both[1]).mean() > 0.2
+    assert make_double_swapper(MODEL, params)(crops[:0]).shape == (2, 0, 64, 64, 3)
