@@ -92,7 +92,7 @@ def test_what_converts_without_jax_needs_less_of_the_same():
     own = {line.replace("opencv-python-headless", "opencv-python") for line in own}
     assert own < every
     left = {re.split("[<>=]", line)[0] for line in every - own}
-    # What `tests/conversion/test_exported_swapper.py` does without; pip comes with it.
+    # What `tests/conversion/test_loaded_swapper.py` does without; pip comes with it.
     training = {"jax", "flax", "optax", "orbax-checkpoint"}
     assert left == {*training, "matplotlib", "onnx", "pip"}
 

@@ -18,8 +18,9 @@ def plan_chunks(
 ) -> list[FilmPart]:
     """Cuts a video, or a part of it, into chunks.
 
-    They end at key frames where there is one in the second half of what a chunk may
-    have, so that little is decoded twice. A video whose index cannot be trusted is one
+    They are alike in length, so that no worker waits for the others, and end at key
+    frames where there is one in the second half of what a chunk is to have, so that
+    little is decoded twice. A video whose index cannot be trusted is one
     chunk: each would have to be decoded from the start.
 
     Args:
@@ -41,12 +42,11 @@ def plan_chunks(
         return [FilmPart(begin, end, begin, end)]
     cuts = [begin]
     while stop - cuts[-1] > most:
-        last = cuts[-1] + most
-        # What is left for the last one shall not be too little.
-        last = min(last, stop - _LEAST_FRAMES)
-        place = bisect_right(index.keys, last) - 1
-        key = index.keys[place]
-        cuts.append(key if key > cuts[-1] + most // 2 else last)
+        left = stop - cuts[-1]
+        length = -(-left // -(-left // most))
+        key = index.keys[bisect_right(index.keys, cuts[-1] + length) - 1]
+        near = key - cuts[-1] >= max(_LEAST_FRAMES, length // 2)
+        cuts.append(key if near else cuts[-1] + length)
     lasts: list[int | None] = [*cuts[1:], end]
     return [
         FilmPart(first, last, begin, end)

@@ -12,6 +12,7 @@ The search for faces is one step: what it finds in a frame hangs on the frames b
 import io
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -56,6 +57,14 @@ class FilmSteps:
     def __init__(self) -> None:
         self._swapper: tuple[Any, LoadedSwapper] | None = None
         self._read: tuple[Any, VideoInfo, FrameIndex, Placement] | None = None
+
+    def prepare(self, film: Film) -> None:
+        """Loads and compiles what a film needs, before there is a step to do.
+
+        What is wrong with it the step will say.
+        """
+        with suppress(Exception):
+            self._load(film).swapper.warm_up()
 
     def scan(self, film: Film, *, patient: bool = True) -> FilmPlan:
         """Searches the faces and plans the chunks.

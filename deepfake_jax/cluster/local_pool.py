@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 from deepfake_jax.cluster.job import Outcome, Step
 from deepfake_jax.json_files import format_json
 
-_PATIENCE = 5.0  # seconds that a worker has to end by itself
-
 
 class _Answer(NamedTuple):
     """What a worker said of a step: a line, or less if it died."""
@@ -27,8 +25,8 @@ class _Answer(NamedTuple):
 class LocalPool:
     """A `job.Pool` of processes; a context manager that ends them.
 
-    A process is started when there is a step for it, keeps what it has loaded, and is
-    replaced when it died.
+    They are started at once, so that all have loaded what they need when the first has
+    searched a video; each keeps what it has loaded, and is replaced when it died.
 
     Args:
         job: the job's file.
@@ -43,21 +41,17 @@ class LocalPool:
         self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
 
     def __enter__(self) -> "LocalPool":
-        """Starts nothing yet."""
+        """Starts the processes."""
+        self._free += [self._start() for _ in range(self._count)]
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends all workers, those at work at once."""
-        for process in (p for many in self.busy.values() for p in many):
+        """Ends all workers at once: what they have made is whole, or not there."""
+        processes = [*self._free, *(p for many in self.busy.values() for p in many)]
+        for process in processes:
             process.kill()
-        for process in self._free:
-            if process.stdin is not None:
-                process.stdin.close()
-        for process in [*self._free, *(p for m in self.busy.values() for p in m)]:
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        for process in processes:
+            process.wait()
 
     @property
     def idle(self) -> int:

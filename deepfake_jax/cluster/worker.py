@@ -54,6 +54,8 @@ def serve(job: Path) -> None:
     os.dup2(2, 1)
     logging.basicConfig(format="deepfake-jax: %(message)s", level=logging.WARNING)
     films, steps = read_job(job), FilmSteps()
+    if films and isinstance(films[0], Film):
+        steps.prepare(films[0])
     for line in sys.stdin:
         values: dict[str, Any] = json.loads(line)
         outcome = do_step(steps, films, Step(**values))

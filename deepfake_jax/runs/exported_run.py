@@ -77,9 +77,13 @@ def load_exported(path: Path) -> ExportedRun:
         )
     if not path.is_file():
         raise ExportedRunError(f"no exported run at {path}: no such file")
+    options = onnxruntime.SessionOptions()
+    # Its threads would turn while they wait, three times the work of the swap itself,
+    # in place of all that decodes, blends and encodes meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(
-            str(path), providers=onnxruntime.get_available_providers()
+            str(path), options, providers=onnxruntime.get_available_providers()
         )
     except Exception as error:  # onnxruntime's own kinds
         raise ExportedRunError(
