@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("detector_weights")
 # Lossless, so that pictures can be compared; and no process has to import JAX.
 CONFIG = ConvertConfig(person="largest", backend="onnx", encoder="ffv1")
 FRAMES, MOST = 76, 32
+KILLS = int(os.environ.get("DEEPFAKE_JAX_KILLS", "1"))  # of workers, at most 6
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +75,18 @@ def test_a_worker_is_killed_and_the_pictures_are_those_of_one(made, tmp_path):
     class Killing(LocalPool):
         def wait(self, seconds: float) -> Any:
             for step, many in self.busy.items():
-                if step.kind == "convert" and step.number == 1 and not killed:
+                # A step may lose three workers.
+                some = step.kind == "convert" and step.number != 0
+                if some and killed.count(step) < 3 and len(killed) < KILLS:
+                    time.sleep(0.1 * len(killed) / KILLS)
                     killed.append(step)
                     os.kill(many[0].pid, signal.SIGKILL)
             return super().wait(seconds)
 
     with Killing(write_job(films, out), 2) as pool:
         result = run_job(Schedule(films), pool, out=str(out))
-    assert killed and result.retries == 1 and not result.problems
+    print(f"{len(killed)} killed, {result.retries} steps begun again")
+    assert len(killed) == result.retries == KILLS and not result.problems
     assert result.films == 1 and result.frames == FRAMES
     assert_same(made["one"], out)
     assert not films[0].folder.exists()
@@ -178,4 +184,5 @@ def test_ray_nodes_may_die(made, tmp_path):
         pytest.skip(f"Ray could not start two nodes here: {done.stdout[-300:]}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "retries" in done.stdout
+    print(f"a node killed, {done.stdout.strip().splitlines()[-1]}")
     assert_same(made["one"], out)
