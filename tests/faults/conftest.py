@@ -42,4 +42,5 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     for name, counted in config.stash.get(_FIGURES, {}).items():
         terminalreporter.write_line(
             f"{name}: {counted.tried} tried, {len(counted.lost)} lost"
+            + "".join(f", {count} {what}" for what, count in counted.counts.items())
         )

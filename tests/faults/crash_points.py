@@ -1,12 +1,14 @@
 """A job ended at each of its operations on files, then done again."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from faults.jobs import Job, begin, copy_folder, list_hidden, read_results
 from faults.operations import DIED
+from faults.snapshots import sum_folder
 from faults.tries import Limits, Outcome, run
 
 
@@ -17,10 +19,12 @@ class Tally:
     Attributes:
         tried: how often.
         lost: each with how to do it again.
+        counts: of what else is worth a figure.
     """
 
     tried: int = 0
     lost: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, problem: str) -> None:
         """Counts a try; a problem is one that is not empty."""
@@ -76,11 +80,16 @@ def crash_at(whole: Undisturbed, limits: Limits, work: Path) -> str:
         ended = do(whole.job, folder, limits)
         if ended.status not in (DIED, 0, -25) and not ended.is_clear:
             return f"ended by itself ({ended.status}): {ended.text[-2000:]}"
-        if missing := [name for name in whole.job.keeps if not _is_there(folder, name)]:
-            return f"{missing} is gone"
-        return finish(whole, folder)
+        return look_at(whole, folder)
     finally:
         shutil.rmtree(folder)
+
+
+def look_at(whole: Undisturbed, folder: Path) -> str:
+    """Says what is wrong with what a job left when it ended too early."""
+    if missing := [name for name in whole.job.keeps if not _is_there(folder, name)]:
+        return f"{missing} is gone"
+    return finish(whole, folder)
 
 
 def _is_there(folder: Path, name: str) -> bool:
@@ -123,6 +132,30 @@ def try_crash_points(
         what = dict(enumerate(whole.operations, 1)).get(point, "?")
         told = f"{whole.job.name}, operation {point} ({what}): {problem}"
         tally.add(problem and told)
+
+
+def try_every_crash_point(whole: Undisturbed, work: Path, tally: Tally) -> None:
+    """Looks at what a job would leave if it ended at any of its operations.
+
+    What was left once already is looked at once: flushing changes no file.
+    """
+    folder, copies = copy_folder(whole.start, work / "try"), work / "copies"
+    copies.mkdir()
+    done = do(whole.job, folder, Limits(copies=copies))
+    assert done.is_clear, done.text
+    folder.rename(copies / "99999")  # what it left when it had done all
+    known: dict[str, str] = {}
+    what = dict(enumerate(done.operations, 1))
+    for place in sorted(copies.iterdir()):
+        total, point = sum_folder(place), int(place.name)
+        if total not in known:
+            place.rename(folder)
+            known[total] = look_at(whole, folder)
+            shutil.rmtree(folder)
+        told = f"{whole.job.name}, operation {point} ({what.get(point, 'the end')}): "
+        tally.add(known[total] and told + known[total])
+    tally.counts["different states"] += len(known)
+    shutil.rmtree(copies)
 
 
 def find_unflushed(operations: Sequence[str]) -> list[str]:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faults.snapshots import copy_before
+
 DIED = 113  # exit status of a process that was ended at an operation
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Audit event: which arguments are paths, and which the folders that they count from.
@@ -28,7 +30,13 @@ _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
 
 
 def watch(
-    folder: Path, log: Path, *, die_at: int | None, fail: int = 0, signal: int = 0
+    folder: Path,
+    log: Path,
+    *,
+    die_at: int | None,
+    fail: int = 0,
+    signal: int = 0,
+    copies: Path | None = None,
 ) -> None:
     """Notes operations of this process from now on, one a line of ``log``.
 
@@ -38,6 +46,7 @@ def watch(
         die_at: number, from 1, of the operation that the process does not live to do.
         fail: an error number: then the operation fails with it, and the process lives.
         signal: one that arrives there instead.
+        copies: a folder for what stood there before each operation.
     """
     root = f"{folder.resolve()}{os.sep}"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -52,6 +61,8 @@ def watch(
             names = " ".join(path.removeprefix(root) for path in paths)
             line = f"{what} {names}\n".encode("utf-8", "surrogateescape")
             os.write(descriptor, line)
+            if copies is not None:
+                copy_before(folder, copies, done[0])
             if done[0] != die_at:
                 return
             if signal:

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from faults.crash_points import Tally, Undisturbed, finish
+from faults.crash_points import Tally, Undisturbed, do, finish
 from faults.tries import Limits, start
 
 WAYS = {
@@ -47,6 +47,7 @@ def end_randomly(
             until = time.monotonic() + moment
             while running.is_alive and time.monotonic() < until:
                 time.sleep(0.005)
+            tally.counts["ends while it worked"] += running.is_alive
             running.signal(*WAYS[way])
             if way == "STOP":
                 time.sleep(stop_seconds)
@@ -57,6 +58,15 @@ def end_randomly(
                 return
         problem = finish(whole, folder)
         tally.add(problem and f"{told}: {problem}")
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(whole: Undisturbed, work: Path) -> float:
+    """How many seconds a job takes that has been compiled."""
+    folder = copy_to(whole, work)
+    try:
+        return do(whole.job, folder).seconds
     finally:
         shutil.rmtree(folder)
 

@@ -8,6 +8,7 @@ import datetime
 import os
 import random
 import zlib
+from collections.abc import Sequence
 
 from faults.jobs import JOBS, Job, find_jobs
 
@@ -26,11 +27,13 @@ def scale(count: float) -> int:
     return max(1, round(count * SCALE))
 
 
-def draw_jobs(rng: random.Random, count: int) -> list[Job]:
-    """Some jobs, slow ones among them; all of the long run, or those named."""
+def draw_jobs(
+    rng: random.Random, count: int, *, among: Sequence[Job] = JOBS
+) -> list[Job]:
+    """Some of these jobs; all there are in the long run, or those named."""
     if NAMES:
         return find_jobs(*NAMES)
-    return list(JOBS) if SCALE > 1 else rng.sample(JOBS, count)
+    return list(JOBS) if SCALE > 1 else rng.sample(among, count)
 
 
 def explain(lost: list[str]) -> str:

@@ -14,9 +14,10 @@ from faults.crash_points import (
     find_unflushed,
     finish,
     try_crash_points,
+    try_every_crash_point,
 )
 from faults.jobs import JOBS, find_jobs, list_hidden
-from faults.random_ends import copy_to, end_randomly
+from faults.random_ends import copy_to, end_randomly, measure
 from faults.seeds import SCALE, draw_jobs, explain, make_random, scale
 from faults.tries import Limits, run
 
@@ -24,6 +25,16 @@ _RECORDS = (".jsonl", ".json", ".yaml")
 
 
 def test_every_crash_point(undisturbed, tmp_path, tally):
+    """By copies of what stood there; of one job in the short run."""
+    rng = make_random("every crash point")
+    quick = [job for job in JOBS if job.name.startswith("faces")]
+    for job in draw_jobs(rng, 1, among=quick):
+        try_every_crash_point(undisturbed(job), tmp_path, tally)
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_crash_points(undisturbed, tmp_path, tally):
+    """By processes that die there."""
     rng = make_random("crash points")
     for job in draw_jobs(rng, 4):
         whole = undisturbed(job)
@@ -38,14 +49,11 @@ def test_random_ends(undisturbed, tmp_path, tally):
     rng = make_random("random ends")
     for job in draw_jobs(rng, 2):
         whole = undisturbed(job)
+        seconds = 1.1 * measure(whole, tmp_path)
         for _ in range(scale(1)):
+            stop = 60.0 if SCALE > 20 and rng.random() < 0.03 else 0.2
             end_randomly(
-                whole,
-                rng,
-                tmp_path,
-                tally,
-                seconds=4.0 if job.slow else 2.0,
-                stop_seconds=60.0 if SCALE > 20 else 0.2,
+                whole, rng, tmp_path, tally, seconds=seconds, stop_seconds=stop
             )
     assert not tally.lost, explain(tally.lost)
 

@@ -51,6 +51,7 @@ class Limits:
         files: how many may be open.
         memory: bytes that may be mapped.
         environment: variables.
+        copies: a folder for what stood there before each operation, see `snapshots`.
     """
 
     die_at: int | None = None
@@ -61,6 +62,7 @@ class Limits:
     files: int | None = None
     memory: int = _ADDRESSES
     environment: dict[str, str] = field(default_factory=dict)
+    copies: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def _work(
         die_at=limits.die_at,
         fail=limits.fail,
         signal=limits.signal,
+        copies=limits.copies,
     )
     peak = os.open(log.with_suffix(".peak"), os.O_WRONLY | os.O_CREAT, 0o600)
     _limit(limits)
