@@ -107,6 +107,8 @@ def _check_segment(file: BinaryIO, size: int) -> Wholeness:
         if kind == _SEGMENT:
             end = file.tell() + length
             return "cut" if end > size else _check_parts(file, end)
+        if length > size - file.tell():  # no system seeks to all that 56 bits can say
+            return "cut"
         file.seek(length, os.SEEK_CUR)
     return "cut"
 
@@ -117,7 +119,7 @@ def _check_parts(file: BinaryIO, end: int) -> Wholeness:
         length = _read_vint(file, keep_marker=False)
         if kind in _PARTS and length is None:
             return "unknown"  # a cluster of a live stream
-        if kind not in _PARTS or length is None:
+        if kind not in _PARTS or length is None or length > end - file.tell():
             return "torn"
         file.seek(length, os.SEEK_CUR)
     return "whole" if file.tell() == end else "torn"

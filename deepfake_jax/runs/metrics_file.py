@@ -1,8 +1,9 @@
 """A run's `metrics.jsonl`: read and cut; damaged lines are passed over and kept apart.
 
 A line has a ``step``, either both losses or the ``score`` and ``interval`` of a
-judgement of held-out faces, and its checksum as ``check``; those of earlier versions
-have none.
+judgement of held-out faces, its number in the file as ``line``, so that one that was
+taken out whole is missed, and its checksum as ``check``; those of earlier versions have
+neither.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Any
 from deepfake_jax.files import write_whole
 from deepfake_jax.json_files import encode_line, line_check, parse_object
 
+_NUMBER = "line"
 DAMAGED_NAME = "metrics.damaged.jsonl"  # beside the file
 _log = logging.getLogger("deepfake_jax")
 
@@ -22,8 +24,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file that are JSON objects with a ``step``."""
-    return [line for line in map(_parse, _split(path)) if line is not None]
+    """The lines of a file that are JSON objects with a ``step``, without numbers."""
+    lines = [line for line in map(_parse, _split(path)) if line is not None]
+    for line in lines:
+        line.pop(_NUMBER, None)
+    return lines
+
+
+def encode_metric(line: dict[str, Any], number: int) -> str:
+    """A line of the file, with its number from 1."""
+    return encode_line({**line, _NUMBER: number})
 
 
 def is_metric(line: dict[str, Any]) -> bool:
@@ -42,7 +52,7 @@ def truncate_metrics(path: Path, step: int, *, every: int = 0) -> None:
     """Drops the lines of a ``metrics.jsonl`` after a step.
 
     Damaged lines go to `DAMAGED_NAME`, and that is said; but for a last one that a
-    crash cut off.
+    crash cut off. Lines that are missing are said, too, and the rest counted anew.
 
     Args:
         path: the file.
@@ -51,7 +61,7 @@ def truncate_metrics(path: Path, step: int, *, every: int = 0) -> None:
             missing at the end are told then.
     """
     pieces = _split(path)
-    parsed = map(_parse, pieces)
+    parsed = list(map(_parse, pieces))
     good = [line is not None and is_metric(line) for line in parsed]
     damaged = [piece for piece, whole in zip(pieces, good, strict=True) if not whole]
     if damaged and damaged[-1] is pieces[-1] and not damaged[-1].endswith(b"\n"):
@@ -66,9 +76,14 @@ def truncate_metrics(path: Path, step: int, *, every: int = 0) -> None:
             len(damaged),
             aside.name,
         )
+    whole = [line for line, fine in zip(parsed, good, strict=True) if fine and line]
+    numbers = [n for line in whole if type(n := line.get(_NUMBER)) is int]
+    if (missing := max(numbers, default=0) - len(whole) - len(damaged)) > 0:
+        _log.warning("%s: %d lines between others are missing", path, missing)
     lines = [line for line in read_metrics(path) if line["step"] <= step]
     with write_whole(path, overwrite=True) as partial:
-        partial.write_text("".join(map(encode_line, lines)), encoding="utf-8")
+        text = "".join(map(encode_metric, lines, range(1, len(lines) + 1)))
+        partial.write_text(text, encoding="utf-8")
     if every:
         _tell_missing(path, [line["step"] for line in lines], step, every)
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deepfake_jax.json_files import encode_line
 from deepfake_jax.progress import Progress
 from deepfake_jax.runs.checkpoint import list_checkpoints
+from deepfake_jax.runs.metrics_file import encode_metric, read_lines
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.runs.run_folder import CHECKPOINTS, METRICS_NAME
 from deepfake_jax.training.clock import Clock
@@ -53,6 +53,7 @@ class History:
         self._pending: deque[tuple[int, Any]] = deque()
         self._added: deque[int] = deque(maxlen=2)
         self._votes: dict[int, int] = {}
+        self._lines: int | None = None  # of the file
         self._problem: tuple[int, TrainingError] | None = None
         self._progress: Progress | None = None
 
@@ -127,8 +128,12 @@ class History:
     def append(self, line: dict[str, Any]) -> None:
         """Writes a line of ``metrics.jsonl``, in the leader's process."""
         if self._devices.leads:
-            with (self._run / METRICS_NAME).open("a", encoding="utf-8") as file:
-                file.write(encode_line(line))
+            path = self._run / METRICS_NAME
+            if self._lines is None:
+                self._lines = len(read_lines(path))
+            self._lines += 1
+            with path.open("a", encoding="utf-8") as file:
+                file.write(encode_metric(line, self._lines))
 
     def update_progress(self, step: int) -> None:
         """Brings what `show_progress` shows up to a step."""

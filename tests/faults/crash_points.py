@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from faults.jobs import Job, begin, copy_folder, list_hidden, read_results
+from faults.jobs import Job, begin, copy_folder
 from faults.operations import DIED
+from faults.results import list_hidden, read_results
 from faults.snapshots import sum_folder
 from faults.tries import Limits, Outcome, run
 

@@ -1,36 +1,27 @@
-"""Commands on the smallest inputs, and what is compared of what they leave.
+"""Commands on the smallest inputs; `results` says what is compared of what they leave.
 
 A new command is one more `Job`: its words, what stands there before, and the names of
 its results.
 """
 
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import jax
 import numpy as np
-from faults.tries import run
+from faults.tries import Limits, run
 from footage import write_face_set, write_pan
 
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.media.pictures import read_picture, write_picture
-from deepfake_jax.media.sources import list_sources, read_source
-from deepfake_jax.runs.checkpoint import restore_checkpoint
 
 _SMALL = (
     *("--preset", "original", "--model.width", "8", "--batch-size", "2"),
     *("--log-every", "1", "--checkpoint-every", "2", "--devices", "1"),
     *("--holdout", "0", "--judge-every", "0"),
 )
-_TIMES = {"seconds", "images_per_second", "data_wait", "step_ms", "check"}
-_SETS = ("faces", "person_1", "person_2")
-_PICTURES = {"preview.png", "loss.png"}  # which show times, too
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,7 @@ class Job:
         slow: whether it compiles or trains, and takes seconds.
         keeps: results that must be there, old or new, whenever it is interrupted.
         environment: variables.
+        rare: whether only its own name draws it: it takes a minute each time.
     """
 
     name: str
@@ -56,6 +48,7 @@ class Job:
     slow: bool = False
     keeps: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    rare: bool = False
 
 
 def _train(steps: int, run: str = "run") -> tuple[str, ...]:
@@ -68,6 +61,7 @@ def _convert(source: str, out: str, *more: str) -> tuple[str, ...]:
     return ("convert", source, *words, *more)
 
 
+_OWN_CONFIG = (("DEEPFAKE_JAX_CONFIG", "config"),)
 _EXTRACT = ("extract", "in/pan.mp4", "--out", "faces")
 _TWO = ("extract", "in/two.png", "--out", "faces")
 _DROP = ("faces", "faces", "--drop", "frame>=2")
@@ -119,7 +113,7 @@ JOBS = (
         "key file",
         _convert("in/one.png", "x.png"),
         ("x.png", "x.png.json", "config/signing.pem"),
-        environment=(("DEEPFAKE_JAX_CONFIG", "config"),),
+        environment=_OWN_CONFIG,
     ),
     Job(
         "verify",
@@ -127,6 +121,7 @@ JOBS = (
         ("x.png", "x.png.json"),
         before=(_convert("in/one.png", "x.png"),),
         keeps=("x.png", "x.png.json"),
+        environment=_OWN_CONFIG,
     ),
     Job("convert video", _convert("in/pan.mp4", "x.mp4"), ("x.mp4", "x.mp4.json")),
     Job(
@@ -180,13 +175,52 @@ JOBS = (
         ("small",),
         slow=True,
     ),
+    Job(
+        "evaluate",
+        ("evaluate", "--run", "run"),
+        ("run",),
+        before=(_train(3),),
+        slow=True,
+        keeps=("run",),
+    ),
+    Job(
+        "demo",
+        ("demo", "--out", "demo", "--minutes", "0.05"),
+        ("demo",),
+        slow=True,
+        rare=True,
+    ),
+)
+# They read what others write at that time; see `pairs`.
+READERS = (
+    Job("evaluating", ("evaluate", "--run", "run"), ()),
+    Job(
+        "converting by it",
+        ("convert", "in/one.png", "--run", "run", "--person", "largest", "--out")
+        + ("by it.png",),
+        (),
+    ),
+    Job("previewing it", ("preview", "in/one.png", "--run", "run"), ()),
+    Job(
+        "teaching by it",
+        ("distill", "--teacher", "run", "--run", "small", "--steps", "2")
+        + ("--set", "model.width=8", "--set", "batch_size=2", "--devices", "1"),
+        (),
+    ),
+    Job(
+        "training on it",
+        ("train", "--a", "faces", "--b", "in/b", "--run", "other", "--steps", "2")
+        + _SMALL,
+        (),
+    ),
+    Job("checking it", ("faces", "faces", "--check", "--no-sheets"), ()),
 )
 
 
 def find_jobs(*names: str) -> list[Job]:
-    """The jobs of some names; all without."""
-    found = [job for job in JOBS if not names or job.name in names]
-    assert len(found) == (len(names) or len(JOBS)), names
+    """The jobs of some names; without, all that are not rare."""
+    found = [job for job in JOBS if job.name in names or not (names or job.rare)]
+    assert not names or len(found) == len(names), names
     return found
 
 
@@ -230,7 +264,7 @@ def begin(job: Job, inputs: Path, folder: Path) -> Path:
     folder.mkdir(parents=True)
     link_inputs(inputs, folder)
     for words in job.before:
-        done = run(words, folder)
+        done = run(words, folder, Limits(environment=dict(job.environment)))
         assert done.status == 0, (job.name, words, done.text)
     if job.prepare is not None:
         job.prepare(folder)
@@ -240,74 +274,6 @@ def begin(job: Job, inputs: Path, folder: Path) -> Path:
 def copy_folder(folder: Path, place: Path) -> Path:
     """Another folder of the same content, for one try."""
     return Path(shutil.copytree(folder, place, symlinks=True))
-
-
-def read_results(folder: Path, results: Sequence[str]) -> dict[str, str]:
-    """What results hold, hidden files included, without times of the clock.
-
-    A picture that shows such is only there or not.
-    """
-    found: dict[str, str] = {}
-    for name in results:
-        root = folder / name
-        paths = sorted(root.rglob("*")) if root.is_dir() else [root]
-        for path in paths:
-            # A repair keeps the record that it found: one more each time.
-            spare = "state" in path.parts or ".before" in path.name
-            if path.is_file() and not spare:
-                found[os.path.relpath(path, folder)] = _read(path)
-    return found
-
-
-def _read(path: Path) -> str:
-    if path.name in _PICTURES:
-        return "a picture"
-    if path.name == ".lock":
-        return "a lock"
-    data = path.read_bytes()
-    if path.name == "metrics.jsonl":
-        lines = [json.loads(line) for line in data.splitlines()]
-        return str(
-            [{k: v for k, v in line.items() if k not in _TIMES} for line in lines]
-        )
-    if path.name == "manifest.json":
-        values = json.loads(data)
-        extra = {k: v for k, v in values["extra"].items() if k not in _TIMES}
-        return str((values["step"], extra, _hash_state(path.parent)))
-    if path.parent.name not in _SETS and path.suffix in (".mp4", ".jpg", ".png"):
-        # Each output is signed with its own time and number.
-        total = hashlib.sha256()
-        for source in list_sources([path]):
-            for timed in read_source(source):
-                total.update(timed.frame.tobytes() + str(timed.time).encode())
-        return total.hexdigest()
-    if path.suffix == ".json":
-        values = json.loads(data)
-        for session in values.get("trained", ()):  # a run's card
-            del session["time"]
-        return str({k: v for k, v in values.items() if k != "credential"})
-    if path.name == "signing.pem":
-        return "a key" if data.count(b"-----END") == 3 else data.decode()
-    return hashlib.sha256(data).hexdigest()
-
-
-def _hash_state(path: Path) -> str:
-    """Of a checkpoint's arrays: its files differ each time."""
-    restored = restore_checkpoint(path.parent, step=int(path.name))
-    assert restored is not None
-    total = hashlib.sha256()
-    for leaf in jax.tree.leaves(restored.tree):
-        total.update(np.asarray(leaf).tobytes())
-    return total.hexdigest()
-
-
-def list_hidden(folder: Path) -> list[str]:
-    """Hidden files that a job left, beside and inside of its results."""
-    return [
-        os.path.relpath(path, folder)
-        for path in folder.rglob(".*")
-        if path.name != ".lock" or path.parent.name not in ("run", "small")
-    ]
 
 
 def _spoil_line(path: Path) -> None:

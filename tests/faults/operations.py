@@ -6,9 +6,12 @@ linking, and the making and removing of folders, from Python. What native code w
 ends a process in the middle of that.
 """
 
+import contextlib
+import datetime
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,8 @@ def watch(
     fail: int = 0,
     signal: int = 0,
     copies: Path | None = None,
+    vanish: str = "",
+    clock: float = 0.0,
 ) -> None:
     """Notes operations of this process from now on, one a line of ``log``.
 
@@ -47,6 +52,8 @@ def watch(
         fail: an error number: then the operation fails with it, and the process lives.
         signal: one that arrives there instead.
         copies: a folder for what stood there before each operation.
+        vanish: what of the folder is moved away there instead, see `gone_path`.
+        clock: seconds by which the time of day jumps there instead.
     """
     root = f"{folder.resolve()}{os.sep}"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -65,7 +72,12 @@ def watch(
                 copy_before(folder, copies, done[0])
             if done[0] != die_at:
                 return
-            if signal:
+            if clock:
+                jump(clock)
+            elif vanish:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(folder / vanish, gone_path(folder))
+            elif signal:
                 os.kill(os.getpid(), signal)
             elif not fail:
                 os._exit(DIED)
@@ -84,6 +96,25 @@ def watch(
 
     os.fsync = _counting(os.fsync, count)  # which raises no audit event
     sys.addaudithook(hook)
+
+
+def gone_path(folder: Path) -> Path:
+    """Where something lies that vanished from a folder, or the folder itself."""
+    return folder.with_name(f"{folder.name} gone")
+
+
+def jump(seconds: float) -> None:
+    """Sets this process's time of day forward, or back; Python's alone."""
+    now, now_ns = time.time, time.time_ns
+    time.time = lambda: now() + seconds
+    time.time_ns = lambda: now_ns() + int(seconds * 1e9)
+
+    class Jumped(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return super().now(tz) + datetime.timedelta(seconds=seconds)
+
+    datetime.datetime = Jumped
 
 
 def _counting(

@@ -43,9 +43,12 @@ def read_all(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
 
 def read_some(names: list[str]) -> int:
     """The process's work: a line a file."""
+    from deepfake_jax.media.file_kinds import find_trouble
     from deepfake_jax.media.file_metadata import read_extras
     from deepfake_jax.media.media_probe import probe_video
     from deepfake_jax.media.sources import list_sources, read_source
+    from deepfake_jax.provenance.credential_reader import read_credential
+    from deepfake_jax.provenance.file_tags import read_metadata
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     before = _peak()
@@ -53,6 +56,9 @@ def read_some(names: list[str]) -> int:
         signal.alarm(SECONDS)
         problem = ""
         try:
+            if not find_trouble(Path(name)):
+                read_credential(Path(name))
+                read_metadata(Path(name))
             for source in list_sources([Path(name)]):
                 for timed in islice(read_source(source), _FRAMES):
                     assert timed.frame.shape[2] == 3

@@ -10,7 +10,7 @@ import random
 import zlib
 from collections.abc import Sequence
 
-from faults.jobs import JOBS, Job, find_jobs
+from faults.jobs import Job, find_jobs
 
 SEED = int(os.environ.get("FAULTS_SEED") or datetime.date.today().toordinal())
 SCALE = float(os.environ.get("FAULTS_SCALE") or 1)
@@ -28,12 +28,12 @@ def scale(count: float) -> int:
 
 
 def draw_jobs(
-    rng: random.Random, count: int, *, among: Sequence[Job] = JOBS
+    rng: random.Random, count: int, *, among: Sequence[Job] = tuple(find_jobs())
 ) -> list[Job]:
     """Some of these jobs; all there are in the long run, or those named."""
     if NAMES:
         return find_jobs(*NAMES)
-    return list(JOBS) if SCALE > 1 else rng.sample(among, count)
+    return find_jobs() if SCALE > 1 else rng.sample(among, count)
 
 
 def explain(lost: list[str]) -> str:

@@ -16,8 +16,9 @@ from faults.crash_points import (
     try_crash_points,
     try_every_crash_point,
 )
-from faults.jobs import JOBS, find_jobs, list_hidden
+from faults.jobs import JOBS, find_jobs
 from faults.random_ends import copy_to, end_randomly, measure
+from faults.results import list_hidden
 from faults.seeds import SCALE, draw_jobs, explain, make_random, scale
 from faults.tries import Limits, run
 

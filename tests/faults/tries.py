@@ -52,6 +52,8 @@ class Limits:
         memory: bytes that may be mapped.
         environment: variables.
         copies: a folder for what stood there before each operation, see `snapshots`.
+        vanish: what of its folder is moved away at that operation instead.
+        clock: seconds by which the time of day jumps there instead.
     """
 
     die_at: int | None = None
@@ -63,6 +65,8 @@ class Limits:
     memory: int = _ADDRESSES
     environment: dict[str, str] = field(default_factory=dict)
     copies: Path | None = None
+    vanish: str = ""
+    clock: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ def run_command(args: list[str]) -> int:
     """The console command, as its script calls it."""
     from deepfake_jax.cli.main import main
 
+    if args[0] == "demo":
+        _shorten_demo()
     for handler in logging.getLogger().handlers[:]:  # of libraries that were imported
         logging.getLogger().removeHandler(handler)
     try:
@@ -182,6 +188,20 @@ def run_command(args: list[str]) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     return 0
+
+
+def _shorten_demo() -> None:
+    """A quarter of a second of each person and the smallest network."""
+    from dataclasses import replace
+
+    from deepfake_jax.cli import demo
+    from deepfake_jax.train_config import ModelConfig, TrainConfig
+
+    small = replace(
+        TrainConfig(), model=ModelConfig(width=8), batch_size=2, holdout=0.0
+    )
+    demo._PARTS = {"a": ("0", "0.25"), "b": ("6", "6.25")}
+    demo.load_preset = lambda name: small
 
 
 def _work(
@@ -205,6 +225,8 @@ def _work(
         fail=limits.fail,
         signal=limits.signal,
         copies=limits.copies,
+        vanish=limits.vanish,
+        clock=limits.clock,
     )
     peak = os.open(log.with_suffix(".peak"), os.O_WRONLY | os.O_CREAT, 0o600)
     _limit(limits)

@@ -63,3 +63,19 @@ def test_a_last_line_cut_off_is_no_damage(tmp_path: Path, caplog):
     truncate_metrics(path, 3)
     assert read_metrics(path) == LINES
     assert not (tmp_path / DAMAGED_NAME).exists() and not caplog.text
+
+
+def test_a_line_taken_out_whole_is_missed_once(tmp_path: Path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    write_lines(path)
+    truncate_metrics(path, 9)  # which numbers those of earlier versions
+    lines = path.read_bytes().splitlines(keepends=True)
+    for out in (0, 1):
+        caplog.clear()
+        path.write_bytes(b"".join(lines[:out] + lines[out + 1 :]))
+        truncate_metrics(path, 9)
+        assert "1 lines between others are missing" in caplog.text
+        caplog.clear()
+        truncate_metrics(path, 9)
+        assert not caplog.text
+        assert read_metrics(path) == LINES[:out] + LINES[out + 1 :]
