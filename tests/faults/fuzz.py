@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["deepfake_jax"]):
     from deepfake_jax.face_sets.face_queries import QueryError, parse_query
     from deepfake_jax.face_sets.face_record import FaceRecord, FaceSetError
     from deepfake_jax.face_sets.face_set import read_record
-    from deepfake_jax.json_files import encode_line, parse_checked
+    from deepfake_jax.json_files import encode_line, parse_checked, read_checked
     from deepfake_jax.media.animations import read_animation, read_loops
     from deepfake_jax.media.file_kinds import find_kind
     from deepfake_jax.media.opened_pictures import PictureError, check_sums
@@ -33,7 +33,6 @@ with atheris.instrument_imports(include=["deepfake_jax"]):
     from deepfake_jax.media.truncation import check_whole
     from deepfake_jax.media.xmp import read_source_type
     from deepfake_jax.media.xmp_in_films import read_film_xmp
-    from deepfake_jax.runs.checked_json import read_checked
     from deepfake_jax.runs.checkpoint import CheckpointError, verify_checkpoint
     from deepfake_jax.runs.metrics_file import (
         DAMAGED_NAME,
