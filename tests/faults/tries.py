@@ -216,7 +216,7 @@ def _work(
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = io.FileIO(number, "w", closefd=False)
         setattr(sys, name, io.TextIOWrapper(stream, "utf-8", write_through=True))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is no command yet
     os.environ.update(limits.environment)
     watch(
         folder,
@@ -230,6 +230,7 @@ def _work(
     )
     peak = os.open(log.with_suffix(".peak"), os.O_WRONLY | os.O_CREAT, 0o600)
     _limit(limits)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     status = call(given)
     sys.stdout.flush()
     sys.stderr.flush()
