@@ -37,7 +37,7 @@ def test_every_crash_point(undisturbed, tmp_path, tally):
 def test_crash_points(undisturbed, tmp_path, tally):
     """By processes that die there."""
     rng = make_random("crash points")
-    for job in draw_jobs(rng, 4):
+    for job in draw_jobs(rng, 3):
         whole = undisturbed(job)
         points = range(1, len(whole.operations) + 2)
         share = min(scale(1 if job.slow else 2), len(points))

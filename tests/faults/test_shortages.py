@@ -28,7 +28,7 @@ def test_a_clock_that_jumps(undisturbed, tmp_path, tally):
 
 def _try(fault, name: str, undisturbed, work: Path, tally) -> None:
     rng = make_random(name)
-    for job in draw_jobs(rng, 2):
+    for job in draw_jobs(rng, 1):
         whole = undisturbed(job)
         for _ in range(scale(1)):
             if whole.operations:
