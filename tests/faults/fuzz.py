@@ -28,11 +28,10 @@ with atheris.instrument_imports(include=["deepfake_jax"]):
     from deepfake_jax.media.animations import read_animation, read_loops
     from deepfake_jax.media.file_kinds import find_kind
     from deepfake_jax.media.opened_pictures import PictureError, check_sums
+    from deepfake_jax.media.recoded_tracks import read_text
     from deepfake_jax.media.sources import parse_part, parse_time
-    from deepfake_jax.media.subtitle_text import read_text
     from deepfake_jax.media.truncation import check_whole
-    from deepfake_jax.media.xmp import read_source_type
-    from deepfake_jax.media.xmp_in_films import read_film_xmp
+    from deepfake_jax.media.xmp import read_film_xmp, read_source_type
     from deepfake_jax.runs.checkpoint import CheckpointError, verify_checkpoint
     from deepfake_jax.runs.metrics_file import (
         DAMAGED_NAME,
