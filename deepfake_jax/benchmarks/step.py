@@ -25,6 +25,7 @@ from deepfake_jax.train_config import ModelConfig, TrainConfig
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.devices import find_devices
 from deepfake_jax.training.host_memory import keep_freed_memory
+from deepfake_jax.training.occluders import draw_occluders
 from deepfake_jax.training.state import SHAPE_NUMBERS, TrainState, init_state
 from deepfake_jax.training.step import Step
 from deepfake_jax.types import SIDES, Crops
@@ -136,7 +137,7 @@ class StepRunner:
 def draw_batch(config: TrainConfig) -> Batch:
     """Random uint8 faces with a face's spread of values, smooth in places, seeded.
 
-    With random shapes where the config has the network learn them.
+    With random shapes where the config has the network learn them, and occluders.
     """
     rng, model = np.random.default_rng(0), make_autoencoder(config.model)
     places = model.crop_size // 8
@@ -148,6 +149,9 @@ def draw_batch(config: TrainConfig) -> Batch:
         return np.clip(coarse + fine, 0, 255).astype(np.uint8)
 
     pairs: Batch = {side: Pair(draw(), draw()) for side in SIDES}
+    if share := config.augment.occluders:
+        occluder = draw_occluders(rng, config.batch_size, share=share)
+        pairs = {s: replace(pair, occluder=occluder) for s, pair in pairs.items()}
     if not (config.loss.shape_weight and model.align_codes):
         return pairs
     shapes = rng.normal(0, 0.02, (config.batch_size, SHAPE_NUMBERS)).astype(np.float32)
