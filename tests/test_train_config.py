@@ -49,6 +49,7 @@ BAD = [
     ("augment.flip", [-0.1, 1.1]),
     ("augment.warp_scale", [-1.0, [1]]),
     ("augment.warp_steps", [-1, 1.5]),
+    ("augment.occluders", [-0.1, 1.1]),
     ("loss.pixel", ["ssim"]),
     ("loss.dssim_weight", [-0.5]),
     ("loss.dssim_step", [0, 9, 1.5]),
