@@ -121,9 +121,10 @@ def skin_mask(samples: Samples) -> Any:
 def occlusion_mask(samples: Samples) -> Any:
     """A bar before the old face is kept."""
     old, new, mask = samples.pair
+    redrawn = cv2.GaussianBlur(old, (0, 0), 2)  # as a network would draw it
     old = old.copy()
     cv2.line(old, (30, 150), (110, 105), (40, 40, 40), 14, cv2.LINE_AA)
-    shown = dj.occlusion_mask(old, new, mask=mask)
+    shown = dj.occlusion_mask(old, redrawn, mask=mask)
     return pair(
         ("old, a bar before it", old),
         ("mask", shown),

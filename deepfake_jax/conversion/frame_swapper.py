@@ -272,9 +272,7 @@ class FrameSwapper:
         if redrawn is None:
             return drawn.mask, drawn.cover
         features = None if landmarks is None else features_mask(landmarks, size)
-        free = occlusion_mask(
-            *redrawn, mask=drawn.mask, redrawn=True, features=features
-        )
+        free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
         free = _resize_mask(free, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover

@@ -1,10 +1,10 @@
 """Where a swapped face must not show, because something stands before the old one.
 
 What stands before a face is large, compact, and far from what two pictures of the face
-disagree about elsewhere. The other picture is best the same person's face as a run
-draws it: no hand and no microphone is in it, above all of a run that learned to leave
-them out, see `training.occluders`. A swapped face differs in all that makes two people
-different; only what is darker or brighter than anything in a face is found with it.
+disagree about elsewhere. The other picture is the same person's face as a run draws it:
+no hand and no microphone is in it, above all of a run that learned to leave them out,
+see `training.occluders`. A swapped face would not do: it differs in all that makes two
+people different, and only what is darker or brighter than a face is found with it.
 
 Hands, bars and discs pasted before 60 faces each of two men, none of them those that
 the run had learned with, but faces that it had: of what was pasted inside the face 23
@@ -23,8 +23,7 @@ _SIDE = 32  # pixels at which faces are compared
 _BLUR = 1.0  # of these pixels; eyebrows and lips thin out, a microphone stays
 # Multiples of the pair's typical disagreement where a face begins to vanish, and where
 # nothing of it is left.
-_LOW, _HIGH = 4.5, 7.0
-_LOW_REDRAWN, _HIGH_REDRAWN = 2.5, 3.9
+_LOW, _HIGH = 2.5, 3.9
 # Levels by which the better quarter of a redrawn face is off, where it begins to be no
 # witness, and where it is none. Known faces are off by 1 to 2, those with something
 # before them by 2 to 4; in turns and expressions that a run did not learn by 4 to 9.
@@ -38,28 +37,23 @@ _ROUNDS = 4  # of the robust fit; further ones change it by less than a level
 
 def occlusion_mask(
     old_face: Face,
-    new_face: Face,
+    redrawn: Face,
     *,
     mask: Mask | None = None,
-    strength: float = 1.0,
-    redrawn: bool = False,
     features: Mask | None = None,
 ) -> Float32[np.ndarray, "face_size face_size"]:
-    """1 where a swapped face may show, towards 0 where it contradicts the old face.
+    """1 where a swapped face may show, towards 0 where something is before the old one.
 
-    The faces' difference is freed of what light, contrast and complexion explain, by a
-    robust fit that an occluder does not pull. What is left is
-    compared with its own median.
+    The faces' difference is freed of what light and contrast explain, by a robust fit
+    that an occluder does not pull. What is left is compared with its own median. Where
+    little of the redrawn face comes near to the old one, nothing is hidden.
 
     Args:
         old_face: the frame's own face, uint8 RGB.
-        new_face: the swapped face, or the old one redrawn; same shape.
+        redrawn: the same person's face as a run draws it, same shape.
         mask: where the faces are to be compared, [height, width] in [0, 1], of any
             size; None takes the whole crop. Background and hair outside it then cannot
             raise the median.
-        strength: 1 as measured; larger hides more, 0 nothing.
-        redrawn: whether the new face is the same person's, as a run draws it. Where
-            little of it comes near to the old one, nothing is hidden.
         features: eyes, brows and mouth, as `mask`; where they alone differ, an
             expression was missed, and they are not hidden.
 
@@ -67,37 +61,31 @@ def occlusion_mask(
         The mask, of the faces' size, smooth.
 
     Raises:
-        ValueError: shapes differ, or strength is negative.
+        ValueError: shapes differ.
     """
-    if old_face.shape != new_face.shape:
+    if old_face.shape != redrawn.shape:
         raise ValueError(
-            f"old_face and new_face must have one shape, got {old_face.shape} and "
-            f"{new_face.shape}"
+            f"old_face and redrawn must have one shape, got {old_face.shape} and "
+            f"{redrawn.shape}"
         )
-    if strength < 0:
-        raise ValueError(f"strength must be at least 0, got {strength}")
     side = len(old_face)
-    if strength == 0:
-        return np.ones((side, side), np.float32)
-    old, new = _reduce(old_face), _reduce(new_face)
+    old, new = _reduce(old_face), _reduce(redrawn)
     weight = np.ones((_SIDE, _SIDE), np.float32) if mask is None else _reduce(mask)
     weight = np.where(weight > 0.5, weight, 0)
     if not weight.any():
         return np.ones((side, side), np.float32)
-    low, high = (_LOW_REDRAWN, _HIGH_REDRAWN) if redrawn else (_LOW, _HIGH)
     residual, typical = _fit_residual(old, new, weight)
-    hidden = np.clip((residual / typical * strength - low) / (high - low), 0, 1)
+    hidden = np.clip((residual / typical - _LOW) / (_HIGH - _LOW), 0, 1)
     hidden = hidden * hidden * (3 - 2 * hidden)
     if not hidden[weight > 0].any():
         return np.ones((side, side), np.float32)
-    if redrawn:
-        better = float(np.percentile(residual[weight > 0], 25))
-        hidden *= np.clip((_UNKNOWN - better) / (_UNKNOWN - _KNOWN), 0, 1)
-        face = (weight > 0).astype(np.uint8)
-        inner = cv2.erode(face, np.ones((5, 5), np.uint8)) > 0
-        if features is not None:
-            inner &= _reduce(features) <= 0.5
-        hidden = _drop_small_faults(hidden, face > 0, inner)
+    better = float(np.percentile(residual[weight > 0], 25))
+    hidden *= np.clip((_UNKNOWN - better) / (_UNKNOWN - _KNOWN), 0, 1)
+    face = (weight > 0).astype(np.uint8)
+    inner = cv2.erode(face, np.ones((5, 5), np.uint8)) > 0
+    if features is not None:
+        inner &= _reduce(features) <= 0.5
+    hidden = _drop_small_faults(hidden, face > 0, inner)
     # Grown a little, as blurring shrank it, so that no rim of the occluder is painted.
     hidden = cv2.dilate(hidden, np.ones((3, 3), np.uint8))
     hidden = cv2.GaussianBlur(hidden, (0, 0), _BLUR)

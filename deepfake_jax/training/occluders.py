@@ -13,8 +13,6 @@ Reference:
     pasted occluders.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +80,9 @@ def paste_occluders(
     return jax.vmap(_paste)(to_float(pictures), occluders)
 
 
-def _paste(picture: Float32[Array, "h h 3"], row: Float32[Array, "k"]) -> Any:
+def _paste(
+    picture: Float32[Array, "h h 3"], row: Float32[Array, " k"]
+) -> Float32[Array, "h h 3"]:
     here, x, y, turn, fingers, radius, gap, palm, soft, like_skin, times = row[:11]
     color, texture, shade, lengths = row[11:14], row[14], row[15], row[16:]
     line = (jnp.arange(len(picture), dtype=jnp.float32) + 0.5) / len(picture)

@@ -148,9 +148,7 @@ JOBS = (
     ),
     Job(
         "convert save faces",
-        # With the guard its film was another one in 2 of some 20 runs on a busy
-        # machine; why is not known, and what is tried here is what stays on the disk.
-        _convert("in/pan.mp4", "x.mp4", "--save-faces", "cut", "--no-guard"),
+        _convert("in/pan.mp4", "x.mp4", "--save-faces", "cut"),
         ("x.mp4", "x.mp4.json", "cut"),
     ),
     Job(
