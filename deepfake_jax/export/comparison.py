@@ -106,17 +106,20 @@ def compare_onnx(session: Any, swap: Swap, examples: Examples, shift: Any) -> fl
     pictures = shift_color(examples.faces, np.asarray(shift, np.float64))
     crops = crop_faces(pictures, swap.model.crop_size).astype(np.float32) / 255
     drawn, mask = run_jax(swap, crops)
-    own = swap_faces(
-        *(swap.model, swap.params, jnp.asarray(crops)),
-        to=swap.source,
-        source=swap.source,
-    )
+    own = _redraw(swap.params, jnp.asarray(crops), swap=swap)
     wanted = {"swapped": drawn, "redrawn": np.asarray(own)}
     if mask is not None:
         wanted["mask"] = mask[..., None]
     found = session.run(list(wanted), {"faces": crops})
     parts = zip(found, wanted.values(), strict=True)
     return max(_measure(part, right) for part, right in parts)
+
+
+@partial(jax.jit, static_argnames="swap")
+def _redraw(
+    params: SwapParams, crops: Float32[Array, "n s s 3"], *, swap: Swap
+) -> Float32[Array, "n s s 3"]:
+    return swap_faces(swap.model, params, crops, to=swap.source, source=swap.source)
 
 
 def compare_dfm(

@@ -40,7 +40,7 @@ class ExportedRun:
 
     @property
     def redraws(self) -> bool:
-        """Whether the file has what `redraw` needs; those of old have not."""
+        """Whether the file has what `swap_and_redraw` needs; those of old have not."""
         return _REDRAWN in [output.name for output in self.session.get_outputs()]
 
     def swap_and_redraw(
