@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -187,8 +188,11 @@ def test_credential_names_no_file_or_person(tmp_path: Path, key: SigningKey):
     path = write_signed(tmp_path / "Bert.mp4", seal)
     with c2pa.Reader(str(path), context=make_context()) as reader:
         said = reader.detailed_json() + reader.json()
-    for word in ("Anna", "Muster", "Bert", str(tmp_path), os.uname().nodename):
-        assert word not in said
+    # Whole words: the name of a computer may be as short as two letters of a hash.
+    words = {word.split(".")[0] for word in re.split(r"[^\w.+/=-]+", said)}
+    computer = os.uname().nodename.split(".")[0]
+    assert words.isdisjoint({"Anna", "Muster", "Bert", computer})
+    assert str(tmp_path) not in said
     assert "ab" * 32 in said and "a_to_b" in said and "c2pa.opened" in said
 
 
