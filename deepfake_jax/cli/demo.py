@@ -1,7 +1,7 @@
 """The whole way on sample footage: extract, train, convert both ways, judge, report.
 
 Person A is the man of the carphone clip, a standard test sequence of 176 x 144 pixels;
-person B a woman who wipes her face, looks up and laughs, 640 x 360 pixels.
+person B a woman who looks up and laughs, 640 x 360 pixels.
 """
 
 import os
@@ -43,9 +43,10 @@ from deepfake_jax.version import own_version
 
 _PRESET = "lite128"
 _PEOPLE: dict[Side, str] = {"a": "carphone", "b": "crying_woman"}
-# Of each clip. Before and after these seconds her eyes are shut; with them in her set,
-# what is open in his face, whose eyes hardly ever close, would come out shut in hers.
-_PARTS: dict[Side, tuple[str, str]] = {"a": ("", ""), "b": ("6", "18")}
+# Of each clip. Before these seconds she wipes her face, and her hand would be learned
+# with it; then and after them her eyes are shut, and what is open in his face, whose
+# eyes hardly ever close, would come out shut in hers.
+_PARTS: dict[Side, tuple[str, str]] = {"a": ("", ""), "b": ("9.4", "18")}
 _REPORT = "report.json"
 _MARKER = ".deepfake-jax-demo"
 _VIDEOS = tuple(f"{side}_to_{to}.mp4" for side, to in DIRECTIONS)
