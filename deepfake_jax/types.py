@@ -22,8 +22,11 @@ DIRECTIONS: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
 
 Frame = UInt8[np.ndarray, "height width 3"]
 Face = UInt8[np.ndarray, "face_size face_size 3"]
+# A face as a network drew it: levels in [0, 255], not rounded, or rounded.
+DrawnFace = Float32[np.ndarray, "face_size face_size 3"] | Face
 Faces = UInt8[np.ndarray, "n face_size face_size 3"]
 Crops = UInt8[np.ndarray, "n crop_size crop_size 3"]
+DrawnCrops = Float32[np.ndarray, "n crop_size crop_size 3"] | Crops
 Mask = Float32[np.ndarray, "height width"]
 Landmarks = Float64[np.ndarray, "_ 2"]  # a sequence may hold several counts
 Affine = Float64[np.ndarray, "2 3"]

@@ -176,7 +176,7 @@ def _draw_steps(shown: SwappedFrame, config: ConvertConfig) -> Frame:
     tiles = [
         ("source", _zoom(shown.timed.frame, face)),
         ("aligned crop", face.old),
-        ("swap", face.new),
+        ("swap", np.rint(face.new).astype(np.uint8)),
         (f"colour: {config.color}", matched),
         (f"mask: {config.mask}", cv2.merge([levels] * 3)),
         (f"result: {config.blend}", _zoom(after, face)),

@@ -30,7 +30,15 @@ from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.media.tone_mapping import tone_map
-from deepfake_jax.types import Affine, Crops, Face, Landmarks, Mask
+from deepfake_jax.types import (
+    Affine,
+    Crops,
+    DrawnCrops,
+    DrawnFace,
+    Face,
+    Landmarks,
+    Mask,
+)
 
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
@@ -39,7 +47,10 @@ _CELLS = 8  # a side of `shading`: what is evened out is no features
 _GREY = 2  # levels by which rounding may part the channels of a grey picture
 _log = logging.getLogger("deepfake_jax")
 
-_Pair = tuple[UInt8[np.ndarray, "side side 3"], UInt8[np.ndarray, "side side 3"]]
+_Pair = tuple[
+    UInt8[np.ndarray, "side side 3"],
+    Float32[np.ndarray, "side side 3"] | UInt8[np.ndarray, "side side 3"],
+]
 # A frame and the faces to swap in it.
 Found = tuple[TimedFrame, list[PlacedFace]]
 
@@ -53,7 +64,7 @@ class SwappedFace:
         region: the frame around it, in the frame's own transfer curve.
         frame_to_crop: from the frame to the pixels of `old` and `new`.
         old: the crop that the network saw, before any shift of color.
-        new: the network's answer.
+        new: the network's answer; it is rounded when its color is matched.
         mask: what of `new` is shown, before its border is feathered.
         cover: what of it is shown at least; None where nothing is to be.
         old_color: `measure_color` of `old` under the mask.
@@ -65,7 +76,7 @@ class SwappedFace:
     region: Region
     frame_to_crop: Affine
     old: Face
-    new: Face
+    new: DrawnFace
     mask: Mask
     cover: Mask | None
     old_color: Float64[np.ndarray, "n"]
@@ -117,7 +128,7 @@ class _Look(NamedTuple):
     """
 
     mask_size: int
-    view: Callable[[Face, Face, _Cut], _Pair]
+    view: Callable[[Face, DrawnFace, _Cut], _Pair]
     weigh: Callable[[Mask, int], Mask | None]
 
 
@@ -125,7 +136,8 @@ class FrameSwapper:
     """Swaps the faces of frames.
 
     Args:
-        network: from crops to the other person's, uint8, of one size.
+        network: from crops, uint8, to the other person's, levels of one size, which
+            are better not rounded.
         crop_size: that size, pixels.
         config: how faces are masked and matched.
         shift: grey levels to add to a crop for the network, RGB.
@@ -138,14 +150,14 @@ class FrameSwapper:
 
     def __init__(
         self,
-        network: Callable[[Crops], Crops],
+        network: Callable[[Crops], DrawnCrops],
         crop_size: int,
         config: ConvertConfig,
         *,
         shift: Float64[np.ndarray, "3"] | None = None,
         identity: Embedding | None = None,
         other: Embedding | None = None,
-        double: Callable[[Crops], UInt8[np.ndarray, "2 n s s 3"]] | None = None,
+        double: Callable[[Crops], Float32[np.ndarray, "2 n s s 3"]] | None = None,
     ):
         self.config, self.crop_size = config, crop_size
         self.identity, self.other = identity, other
@@ -212,7 +224,7 @@ class FrameSwapper:
             for cut, crop, new, pair in zip(cuts, crops, news, redrawn, strict=True)
         ]
 
-    def _redraw(self, crops: Crops) -> tuple[Crops, list[_Pair | None]]:
+    def _redraw(self, crops: Crops) -> tuple[DrawnCrops, list[_Pair | None]]:
         """The other person's faces; and where it is asked for, crops and their own."""
         if self._double is None or not self.config.guard:
             return self._network(crops), [None] * len(crops)
@@ -225,14 +237,14 @@ class FrameSwapper:
         return crop_faces(crops, self.crop_size, coverage=1.0)
 
     def _measure(
-        self, cut: _Cut, crop: Face, new: Face, redrawn: _Pair | None
+        self, cut: _Cut, crop: Face, new: DrawnFace, redrawn: _Pair | None
     ) -> SwappedFace:
         """What is pasted for a cut, and what is to be known of it.
 
         Args:
             cut: the face.
             crop: as it lies in the frame.
-            new: the network's answer.
+            new: the network's answer; it is rounded when its color is matched.
             redrawn: as the network saw it, and how it draws it without what stands
                 before it; None shows the swap there, too.
         """
@@ -300,11 +312,11 @@ def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:
     return cv2.resize(mask, (size, size), interpolation=flag)
 
 
-def _view_crop(old: Face, new: Face, cut: _Cut) -> _Pair:
+def _view_crop(old: Face, new: DrawnFace, cut: _Cut) -> _Pair:
     return old, new
 
 
-def _view_classic(old: Face, new: Face, cut: _Cut) -> _Pair:
+def _view_classic(old: Face, new: DrawnFace, cut: _Cut) -> _Pair:
     size = (CLASSIC_SIZE, CLASSIC_SIZE)
     return cv2.resize(cut.raw, size), cv2.resize(new, size)
 

@@ -86,7 +86,7 @@ def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwap
         )
     shift = np.asarray(card["color_shift"], np.float64)
     return FrameSwapper(
-        exported.swap,
+        exported.draw_levels,
         card["crop_size"],
         config,
         shift=shift if shift.any() else None,

@@ -19,7 +19,7 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
     }
     model, params = trained.model, trained.params
     return FrameSwapper(
-        make_swapper(model, params, to=config.to),
+        make_swapper(model, params, to=config.to).draw_levels,
         trained.model.crop_size,
         config,
         shift=trained.facts.shift if origin == "a" else None,

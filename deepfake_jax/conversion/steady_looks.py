@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.faces.steady_tracks import RADIUS
 from deepfake_jax.pipeline import windows
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnFace, Mask
 
 _COLOR_SIGMA = 3.5  # frames
 _MASK_SIGMA = 1.5  # frames; masks follow the mouth and the turn of the head
@@ -89,7 +89,7 @@ def _mix(masks: list[Mask], weights: Float64[np.ndarray, "n"]) -> Mask:
 
 def _even_out(
     face: SwappedFace, away: Int64[np.ndarray, "n"], around: list[SwappedFace]
-) -> Face:
+) -> DrawnFace:
     """The new face without the restlessness of its shading.
 
     What the network paints differs from the old face by person, which lasts, and by
@@ -103,4 +103,4 @@ def _even_out(
     moved = (weights * cells).sum(axis=0) / weights.sum(axis=0) - centre
     size = face.new.shape[1::-1]
     tint = cv2.resize(moved.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    return np.rint(np.clip(face.new + tint, 0, 255)).astype(np.uint8)
+    return np.clip(face.new + tint, 0, 255)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from deepfake_jax.imaging.color import ColorMethod, Stats
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnFace, Face, Mask
 
 _CELLS = 16  # along each axis of the grid that holds colours
 # Where the border of a feathered mask lies inside the mask that it is made of, and how
@@ -36,7 +36,7 @@ class BorderColor(ColorMethod):
 
     count = 3 * _CELLS**2 + 1
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """Colours of the cells, then the contrast, of each face."""
         weights = _weigh_border(faces[0].shape[:2], mask)
         total, weights = _spread(weights), weights[..., None]
@@ -47,7 +47,7 @@ class BorderColor(ColorMethod):
             found.append(np.append(cells.astype(np.float64).ravel(), contrast))
         return found
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """Adds the cells' difference, interpolated."""
         wanted, found = (
             each[:-1].reshape(_CELLS, _CELLS, 3).astype(np.float32)
@@ -78,7 +78,7 @@ def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
 
 
 def _measure_contrast(
-    face: Face, cells: Float32[np.ndarray, "cells cells 3"], mask: Mask | None
+    face: DrawnFace, cells: Float32[np.ndarray, "cells cells 3"], mask: Mask | None
 ) -> float:
     """How far the light on a face leaves that at its border, RMS inside of the mask."""
     squares = np.square((_reduce(face) - cells) @ _LUMA).ravel()
@@ -88,7 +88,7 @@ def _measure_contrast(
     return float(np.sqrt(squares @ weights / weights.sum()))
 
 
-def _reduce(face: Face) -> Float32[np.ndarray, "cells cells 3"]:
+def _reduce(face: DrawnFace) -> Float32[np.ndarray, "cells cells 3"]:
     """A face as the grid sees it: its light, and nothing that is narrower."""
     small = cv2.resize(face, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32)

@@ -1,10 +1,10 @@
 """Colour of a swapped face, matched to the face that it replaces.
 
-Faces are uint8 RGB. What a method knows of a face is a vector of float64 numbers (see
-`measure_color`); such vectors may be averaged over frames, so that a face's colour does
-not jump. Arithmetic on pixels is float32, clipped and rounded once, at the end. The
-table of methods is `convert_config.COLORS`; `border_color` and `histogram_color` have
-files of their own.
+Faces are RGB levels, drawn ones not rounded yet. What a method knows of a face is a
+vector of float64 numbers (see `measure_color`); such vectors may be averaged over
+frames, so that a face's colour does not jump. Arithmetic on pixels is float32, clipped
+and rounded once, at the end. The table of methods is `convert_config.COLORS`;
+`border_color` and `histogram_color` have files of their own.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from deepfake_jax.convert_config import COLORS, find_choice
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnFace, Face, Mask
 
 # Contrast is at most tripled or divided by three: a flat face, or a mask of a few
 # pixels, would have its noise blown up to the other face's contrast.
@@ -36,12 +36,15 @@ class ColorMethod(ABC):
     count: int
 
     @abstractmethod
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """What describes the colours of faces of one shape under one mask."""
 
     @abstractmethod
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
-        """A face, measured as `new`, moved so that it would be measured as `old`."""
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
+        """A face, measured as `new`, moved so that it would be measured as `old`.
+
+        The face is rounded here, once: a gain would make more of a level.
+        """
 
 
 def measure_color(face: Face, method: str, *, mask: Mask | None = None) -> Stats:
@@ -60,7 +63,7 @@ def measure_color(face: Face, method: str, *, mask: Mask | None = None) -> Stats
 
 
 def measure_pair(
-    old_face: Face, new_face: Face, method: str, *, mask: Mask | None = None
+    old_face: Face, new_face: DrawnFace, method: str, *, mask: Mask | None = None
 ) -> tuple[Stats, Stats]:
     """`measure_color` of two faces under one mask, in less time.
 
@@ -77,14 +80,14 @@ def measure_pair(
 
 
 def match_color(
-    new_face: Face, old_stats: Stats, new_stats: Stats, method: str
+    new_face: DrawnFace, old_stats: Stats, new_stats: Stats, method: str
 ) -> Face:
     """Moves a face's colour so that what `measure_color` gave of it becomes another's.
 
     Contrast changes by no more than `MAX_GAIN`, up or down.
 
     Args:
-        new_face: the swapped face, uint8 RGB.
+        new_face: the swapped face, RGB levels, uint8 or not rounded.
         old_stats: of the face that it replaces.
         new_stats: of the swapped face itself.
         method: the one that both were measured by.
@@ -102,7 +105,7 @@ def match_color(
 
 
 def transfer_color(
-    old_face: Face, new_face: Face, method: str, *, mask: Mask | None = None
+    old_face: Face, new_face: DrawnFace, method: str, *, mask: Mask | None = None
 ) -> Face:
     """Gives a new face the colours of the old one, both measured under one mask.
 
@@ -141,7 +144,7 @@ def _find(method: str) -> ColorMethod:
     return find_choice(COLORS, method).load()()
 
 
-def _measure(faces: Sequence[Face], method: str, mask: Mask | None) -> list[Stats]:
+def _measure(faces: Sequence[DrawnFace], method: str, mask: Mask | None) -> list[Stats]:
     if mask is not None and mask.shape != faces[0].shape[:2]:
         raise ValueError(
             f"mask must have the faces' height and width {faces[0].shape[:2]}, got "
@@ -155,13 +158,13 @@ class KeptColor(ColorMethod):
 
     count = 0
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """No number for each face."""
         return [np.zeros(0) for _ in faces]
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """The face itself."""
-        return new_face
+        return _round(new_face)
 
 
 class MeanColor(ColorMethod):
@@ -169,11 +172,11 @@ class MeanColor(ColorMethod):
 
     count = 3
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """The three means of each face."""
         return [_measure_mean(cv2.split(f.astype(np.float32)), mask) for f in faces]
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """Adds the difference of the means."""
         return _round(new_face + (old - new).astype(np.float32))
 
@@ -188,7 +191,7 @@ class LabColor(ColorMethod):
 
     count = 6
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """Three means and three deviations of each face."""
         found = []
         for face in faces:
@@ -197,7 +200,7 @@ class LabColor(ColorMethod):
             found.append(np.concatenate([mean, spread]))
         return found
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """Scales each channel about its mean."""
         gain = np.maximum(old[3:], 1e-3) / np.maximum(new[3:], 1e-3)
         matrix = np.diag(np.clip(gain, 1 / MAX_GAIN, MAX_GAIN))
@@ -216,12 +219,12 @@ class LinearColor(ColorMethod):
 
     count = 12
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """Three means and nine covariances of each face."""
         moments = [_measure_moments(face.astype(np.float32), mask) for face in faces]
         return [np.append(mean, covariance) for mean, covariance in moments]
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """Maps colours by one matrix about the mean."""
         matrix = _monge_kantorovich(new[3:].reshape(3, 3), old[3:].reshape(3, 3))
         colors = new_face.astype(np.float32)
@@ -288,9 +291,9 @@ def flat_weights(mask: Mask | None) -> Float32[np.ndarray, "n"] | None:
     return None if mask is None or not mask.any() else mask.ravel()
 
 
-def _to_lab(face: Face) -> Float32[np.ndarray, "height width 3"]:
+def _to_lab(face: DrawnFace) -> Float32[np.ndarray, "height width 3"]:
     return cv2.cvtColor(face * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
 
 
-def _round(colors: Float32[np.ndarray, "height width 3"]) -> Face:
+def _round(colors: DrawnFace) -> Face:
     return np.rint(np.clip(colors, 0, 255)).astype(np.uint8)

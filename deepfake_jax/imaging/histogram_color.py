@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from deepfake_jax.imaging.color import MAX_GAIN, ColorMethod, Stats, flat_weights
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnFace, Face, Mask
 
 _COUNT = 64
 # Shares of the pixels whose levels describe a histogram. The outermost percent is left
@@ -27,22 +27,26 @@ class HistogramColor(ColorMethod):
 
     count = 3 * _COUNT
 
-    def measure(self, faces: Sequence[Face], mask: Mask | None) -> list[Stats]:
+    def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """The quantiles of each face's channels."""
         return [_measure_quantiles(face, mask) for face in faces]
 
-    def match(self, new_face: Face, old: Stats, new: Stats) -> Face:
+    def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
         """Maps the levels of each channel by a table."""
         channels = zip(old.reshape(3, _COUNT), new.reshape(3, _COUNT), strict=True)
-        table = np.stack([_map_levels(*pair) for pair in channels], axis=1)
-        table = np.rint(np.clip(table, 0, 255)).astype(np.uint8)
-        return cv2.LUT(new_face, table[:, None])
+        tables = [np.clip(_map_levels(*pair), 0, 255) for pair in channels]
+        if new_face.dtype == np.uint8:
+            table = np.rint(np.stack(tables, axis=1)).astype(np.uint8)
+            return cv2.LUT(new_face, table[:, None])
+        drawn = zip(cv2.split(new_face), tables, strict=True)
+        matched = [np.interp(face, np.arange(256), table) for face, table in drawn]
+        return np.rint(np.stack(matched, axis=2)).astype(np.uint8)
 
 
-def _measure_quantiles(face: Face, mask: Mask | None) -> Stats:
+def _measure_quantiles(face: DrawnFace, mask: Mask | None) -> Stats:
     weights = flat_weights(mask)
     quantiles = []
-    for channel in cv2.split(face):
+    for channel in cv2.split(np.rint(face).astype(np.uint8)):
         counts = np.bincount(channel.ravel(), weights=weights, minlength=256)
         # A level stands for the half levels around it, so that the cumulative
         # histogram is continuous and can be inverted.

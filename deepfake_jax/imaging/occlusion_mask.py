@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnFace, Face, Mask
 
 _SIDE = 32  # pixels at which faces are compared
 _BLUR = 1.0  # of these pixels; eyebrows and lips thin out, a microphone stays
@@ -37,7 +37,7 @@ _ROUNDS = 4  # of the robust fit; further ones change it by less than a level
 
 def occlusion_mask(
     old_face: Face,
-    redrawn: Face,
+    redrawn: DrawnFace,
     *,
     mask: Mask | None = None,
     features: Mask | None = None,
@@ -50,7 +50,7 @@ def occlusion_mask(
 
     Args:
         old_face: the frame's own face, uint8 RGB.
-        redrawn: the same person's face as a run draws it, same shape.
+        redrawn: the same person's face as a run draws it, levels of the same shape.
         mask: where the faces are to be compared, [height, width] in [0, 1], of any
             size; None takes the whole crop. Background and hair outside it then cannot
             raise the median.

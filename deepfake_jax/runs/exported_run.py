@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 CARD = "card"  # the key of the model's card, JSON, in the file
 _REDRAWN = "redrawn"  # an output of the file
@@ -34,8 +34,10 @@ class ExportedRun:
     card: Mapping[str, Any]
     session: Any
 
-    def swap(self, faces: UInt8[np.ndarray, "k h w 3"]) -> UInt8[np.ndarray, "k h w 3"]:
-        """Swaps crops, as `Swapper` does; both agree within a grey level."""
+    def draw_levels(
+        self, faces: UInt8[np.ndarray, "k h w 3"]
+    ) -> Float32[np.ndarray, "k h w 3"]:
+        """Swaps crops, as `Swapper.draw_levels` does, in [0, 255], not rounded."""
         return self._draw(faces, "swapped")[0]
 
     @property
@@ -45,20 +47,20 @@ class ExportedRun:
 
     def swap_and_redraw(
         self, faces: UInt8[np.ndarray, "k h w 3"]
-    ) -> UInt8[np.ndarray, "2 k h w 3"]:
+    ) -> Float32[np.ndarray, "2 k h w 3"]:
         """Swaps of crops, and the same person's faces as the network draws them."""
         return self._draw(faces, "swapped", _REDRAWN)
 
     def _draw(
         self, faces: UInt8[np.ndarray, "k h w 3"], *outputs: str
-    ) -> UInt8[np.ndarray, "o k h w 3"]:
-        drawn = np.empty((len(outputs), *faces.shape), np.uint8)
+    ) -> Float32[np.ndarray, "o k h w 3"]:
+        drawn = np.empty((len(outputs), *faces.shape), np.float32)
         for start in range(0, len(faces), _BATCH):
             scaled = faces[start : start + _BATCH].astype(np.float32)
             scaled *= np.float32(1 / 255)
             found = self.session.run(outputs, {"faces": scaled})
             levels = np.clip(np.stack(found), 0, 1) * np.float32(255)
-            drawn[:, start : start + _BATCH] = np.rint(levels)
+            drawn[:, start : start + _BATCH] = levels
         return drawn
 
 

@@ -1,6 +1,7 @@
 """Crops to finished swaps of any number, as all who show or judge swaps want them.
 
-The network draws in compiled batches of a few sizes. Faces are uint8.
+The network draws in compiled batches of a few sizes. Faces are uint8; what is drawn is
+levels, float32 in [0, 255], for whoever works on, or rounded to uint8.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,8 @@ _TARGET: Side = "b"
 class Swapper:
     """From any number of uint8 faces to their swaps; each is what it is alone.
 
-    Faces go to the device as uint8 in batches of a few fixed sizes; the answer is
-    rounded to uint8 there. Made by `make_swapper`.
+    Faces go to the device as uint8 in batches of a few fixed sizes. Made by
+    `make_swapper`.
 
     Attributes:
         model: the network.
@@ -43,10 +44,23 @@ class Swapper:
     def __call__(
         self, faces: UInt8[np.ndarray, "k h w 3"]
     ) -> UInt8[np.ndarray, "k h w 3"]:
-        """Swaps faces: crops, as the network learned from."""
+        """Swaps faces: crops, as the network learned from; rounded on the device."""
+        return self._draw(faces, rounded=True)
+
+    def draw_levels(
+        self, faces: UInt8[np.ndarray, "k h w 3"]
+    ) -> Float32[np.ndarray, "k h w 3"]:
+        """The same not rounded, in [0, 255]: what is matched in color rounds later."""
+        return self._draw(faces, rounded=False)
+
+    def _draw(
+        self, faces: UInt8[np.ndarray, "k h w 3"], *, rounded: bool
+    ) -> np.ndarray:
         source = _TARGET if self.redraws else _SOURCE
-        draw = partial(_draw, self.params, model=self.model, source=source)
-        return _in_batches(draw, faces)
+        draw = partial(
+            _draw, self.params, model=self.model, source=source, rounded=rounded
+        )
+        return _in_batches(draw, faces, np.uint8 if rounded else np.float32)
 
 
 def make_swapper(
@@ -63,10 +77,11 @@ def make_swapper(
 
 def make_double_swapper(
     model: Autoencoder, params: SwapParams, *, to: Side = "b"
-) -> Callable[[UInt8[np.ndarray, "k h w 3"]], UInt8[np.ndarray, "2 k h w 3"]]:
+) -> Callable[[UInt8[np.ndarray, "k h w 3"]], Float32[np.ndarray, "2 k h w 3"]]:
     """What gives swaps of faces, and beside them the faces as their own person's.
 
-    The encoder works once for both: together they cost little more than swaps alone.
+    Both are levels in [0, 255], not rounded. The encoder works once for both: together
+    they cost little more than swaps alone.
     """
     source = other_side(to)
     own = jax.tree.map(jnp.asarray, params.network.decoders[source])
@@ -74,13 +89,15 @@ def make_double_swapper(
     decoders = {_TARGET: parts.network.decoders[_TARGET], _SOURCE: own}
     parts = replace(parts, network=replace(parts.network, decoders=decoders))
     draw = partial(_draw_both, parts, model=model)
-    return lambda faces: np.moveaxis(_in_batches(draw, faces, drawn=(2,)), 1, 0)
+    return lambda faces: np.moveaxis(
+        _in_batches(draw, faces, np.float32, drawn=(2,)), 1, 0
+    )
 
 
 @partial(jax.jit, static_argnames=("model",))
 def _draw_both(
     params: SwapParams, faces: UInt8[Array, "n h w 3"], *, model: Autoencoder
-) -> UInt8[Array, "n 2 h w 3"]:
+) -> Float32[Array, "n 2 h w 3"]:
     scaled, network = to_float(faces), params.network
     if model.align_codes:
         own = model.compress(network, scaled)
@@ -92,24 +109,26 @@ def _draw_both(
         model.decode(network, code, side)
         for code, side in zip(codes, (_TARGET, _SOURCE), strict=True)
     ]
-    return _to_uint8(jnp.stack(drawn, axis=1))
+    return _to_levels(jnp.stack(drawn, axis=1))
 
 
-def _to_uint8(faces: Float32[Array, "..."]) -> UInt8[Array, "..."]:
-    return jnp.round(jnp.clip(faces, 0, 1) * 255).astype(jnp.uint8)
+def _to_levels(faces: Float32[Array, "..."]) -> Float32[Array, "..."]:
+    return jnp.clip(faces, 0, 1) * 255
 
 
-@partial(jax.jit, static_argnames=("model", "source"))
+@partial(jax.jit, static_argnames=("model", "source", "rounded"))
 def _draw(
     params: SwapParams,
     faces: UInt8[Array, "n h w 3"],
     *,
     model: Autoencoder,
     source: Side,
-) -> UInt8[Array, "n h w 3"]:
+    rounded: bool,
+) -> UInt8[Array, "n h w 3"] | Float32[Array, "n h w 3"]:
     scaled = to_float(faces)
     swapped = swap_faces(model, params, scaled, to=_TARGET, source=source)
-    return _to_uint8(swapped)
+    levels = _to_levels(swapped)
+    return jnp.round(levels).astype(jnp.uint8) if rounded else levels
 
 
 def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
@@ -131,14 +150,16 @@ def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
 def _in_batches(
     draw: Callable[..., Array],
     faces: UInt8[np.ndarray, "k h w 3"],
+    kind: type,
     *,
     drawn: tuple[int, ...] = (),
-) -> UInt8[np.ndarray, "k ..."]:
+) -> np.ndarray:
     """Gives faces to a function in batches of `BATCH_SIZES`, filled up with zeros.
 
     Args:
         draw: the function, of a batch.
         faces: any number.
+        kind: of the numbers that it gives.
         drawn: how many pictures it gives of each, where not one.
     """
     pieces = []
@@ -148,5 +169,5 @@ def _in_batches(
         padded = np.pad(here, [(0, size - len(here))] + [(0, 0)] * 3)
         pieces.append(np.asarray(draw(padded))[: len(here)])
     if not pieces:
-        return np.empty((0, *drawn, *faces.shape[1:]), np.uint8)
+        return np.empty((0, *drawn, *faces.shape[1:]), kind)
     return np.concatenate(pieces)

@@ -220,6 +220,18 @@ def test_gains_are_limited(rng: np.random.Generator, method: str):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_hairs_make_a_level_at_most(rng: np.random.Generator, method: str):
+    """As two backends part: rounded before a gain it would be two levels."""
+    old, soft = draw_colors(rng), draw_colors(rng).astype(np.float32)
+    new = 120 + np.float32(0.55) * (soft - 120)  # some lie between two levels
+    hairs = rng.uniform(-0.01, 0.01, new.shape).astype(np.float32)
+    beside = np.clip(new + hairs, 0, 255)
+    matched = [transfer_color(old, face, method) for face in (new, beside)]
+    assert all(face.dtype == np.uint8 for face in matched)
+    assert np.abs(matched[0].astype(int) - matched[1]).max() == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_statistics_may_be_averaged(rng: np.random.Generator, method: str):
     dark, light = draw_colors(rng), draw_colors(rng)
     dark = np.rint(0.7 * dark).astype(np.uint8)
