@@ -4,6 +4,7 @@
 a Slurm array would, after which `join_films` makes the outputs.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from deepfake_jax.cluster.pools import open_pool
 from deepfake_jax.cluster.worker import do_step
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.media.media_probe import probe_video
+from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.output_lock import lock_output
 
 SLURM = "slurm"  # in place of a share: what the variables of a Slurm array say
@@ -63,7 +66,8 @@ def convert_films(
         write_job(films, out)
         sizes = [float(film.source.stat().st_size) for film in films]
         schedule = Schedule(films, weights=sizes)
-        with open_pool(path, workers=workers, cluster=cluster) as pool:
+        useful = workers if cluster else _limit_workers(workers, films, most)
+        with open_pool(path, workers=useful, cluster=cluster) as pool:
             result = run_job(schedule, pool, out=str(out))
         error = schedule.states[0].error if alone else ""
         if error:
@@ -71,6 +75,18 @@ def convert_films(
         if not any(state.error for state in schedule.states):
             path.unlink(missing_ok=True)
     return result
+
+
+def _limit_workers(workers: int | None, films: list[Film], most: int) -> int | None:
+    """No more than there are chunks: each worker loads the network and its libraries."""
+    if workers is None or len(films) >= workers:
+        return workers
+    try:
+        frames = [probe_video(film.source).frames or math.inf for film in films]
+    except VideoError:
+        return workers  # its scan will say so
+    chunks = sum(-(-count // most) for count in frames)
+    return int(min(workers, chunks))
 
 
 def convert_share(

@@ -18,6 +18,7 @@ from deepfake_jax.media.frame_index import FrameIndex
 from deepfake_jax.media.media_probe import VideoInfo
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.sources import parse_part
+from deepfake_jax.version import own_version
 
 PLAN_NAME = "plan.json"
 
@@ -122,17 +123,21 @@ def find_part(
 
 
 def read_plan(film: Film) -> FilmPlan | None:
-    """What a scan of a film with these options has settled; None before."""
+    """What a scan of a film with these options has settled; None before.
+
+    A damaged plan, and one of another version, are none: the film is scanned again.
+    """
     try:
         values = json.loads((film.folder / PLAN_NAME).read_text(encoding="utf-8"))
-    except OSError:
+        known = values.pop("facts")
+        config = asdict(replace(film.config, overwrite=False))
+        asked = {"version": own_version(), "config": json.loads(format_json(config))}
+        if {name: known[name] for name in asked} != asked:
+            return None
+        parts = tuple(FilmPart(**part) for part in values.pop("parts"))
+        return FilmPlan(parts=parts, names=tuple(values.pop("names")), **values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    known = values.pop("facts")
-    config = asdict(replace(film.config, overwrite=False))
-    if json.loads(format_json(config)) != known["config"]:
-        return None
-    parts = tuple(FilmPart(**part) for part in values.pop("parts"))
-    return FilmPlan(parts=parts, names=tuple(values.pop("names")), **values)
 
 
 def name_part(facts: dict[str, Any], part: FilmPart) -> str:

@@ -16,11 +16,13 @@ from exported_runs import make_run
 from footage import write_pan
 
 from deepfake_jax.cluster.convert_films import (
+    _limit_workers,
     convert_films,
     convert_share,
     join_films,
     parse_share,
 )
+from deepfake_jax.cluster.film_plan import PLAN_NAME, read_plan
 from deepfake_jax.cluster.films import FilmSteps
 from deepfake_jax.cluster.job import Schedule, run_job
 from deepfake_jax.cluster.job_file import list_films, write_job
@@ -65,6 +67,24 @@ def assert_same(one: Path, other: Path) -> None:
     assert len(pairs) == FRAMES
     for first, second in pairs:
         assert first == second
+
+
+def test_a_short_video_starts_no_more_workers_than_chunks(made, tmp_path):
+    out = tmp_path / "out.mkv"
+    films = list_films(made["film"], made["run"], out, CONFIG, most=MOST)
+    assert _limit_workers(8, films, MOST) == 3 and _limit_workers(2, films, MOST) == 2
+    assert _limit_workers(8, films, 2000) == 1
+    gone = [replace(film, source=tmp_path / "gone.mp4") for film in films]
+    assert _limit_workers(8, gone, MOST) == 8  # the scan will say what is wrong
+
+
+@pytest.mark.parametrize("harm", [b"", b"{", b"[1]", b'{"facts": {"version": "0"}}'])
+def test_a_damaged_plan_is_none(made, tmp_path, harm):
+    out = tmp_path / "out.mkv"
+    (film,) = list_films(made["film"], made["run"], out, CONFIG, most=MOST)
+    film.folder.mkdir(parents=True)
+    (film.folder / PLAN_NAME).write_bytes(harm)
+    assert read_plan(film) is None
 
 
 def test_a_worker_is_killed_and_the_pictures_are_those_of_one(made, tmp_path):
