@@ -57,7 +57,8 @@ class Train(Command):
     set: Settings = ()
     """Override one setting, as key.sub=value; may be given again. Flags beat it."""
     init: Path | None = None
-    """A new run starts with the encoder of this one, which has the same network."""
+    """A new run starts with the encoder of this one, which has the same network; or
+    an hd512 with that of an hd256 of its width."""
     init_decoders: Switch = False
     """Take over the decoders of --init, too: A's for A, B's for B."""
     devices: int | None = None

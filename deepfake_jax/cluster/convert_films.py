@@ -78,7 +78,7 @@ def convert_films(
 
 
 def _limit_workers(workers: int | None, films: list[Film], most: int) -> int | None:
-    """No more than there are chunks: each worker loads the network and its libraries."""
+    """No more than there are chunks: each worker loads all that it may need."""
     if workers is None or len(films) >= workers:
         return workers
     try:

@@ -65,6 +65,8 @@ class Plan(NamedTuple):
 PLANS: Mapping[str, Plan] = MappingProxyType(
     {"mid256": Plan(128, 3), "hd256": Plan(256, 2), "hd512": Plan(256, 3)}
 )
+# Networks whose heads `grow_decoder` makes of another's.
+GROWN_FROM: Mapping[str, str] = MappingProxyType({"hd512": "hd256"})
 
 
 class Encoder(nn.Module):
@@ -142,6 +144,8 @@ class Decoder(nn.Module):
 def grow_decoder(small: Any, fresh: Any) -> Any:
     """A head's parameters with one more level that at first draws each pixel doubled.
 
+    One that has as many levels as the larger one stays as it is.
+
     The new level passes the numbers that the smaller head draws, with both signs: the
     difference of two leaky ReLUs of opposite numbers is the number, scaled. The other
     channels of the level stay as drawn; the head does not read them yet.
@@ -150,6 +154,8 @@ def grow_decoder(small: Any, fresh: Any) -> Any:
         small: of the head that has learned, one level fewer.
         fresh: drawn for the larger one.
     """
+    if small.keys() == fresh.keys():
+        return small
     level = sum(name.startswith("upscale") for name in small)
     old, (upscale, residual) = small["output"], (f"upscale{level}", f"residual{level}")
     wide = fresh[upscale]["conv"]

@@ -4,8 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
+from deepfake_jax.models import deep
 from deepfake_jax.models.autoencoder import Autoencoder, make_autoencoder
 from deepfake_jax.models.network import Network, SwapParams, from_tree
 from deepfake_jax.runs.checkpoint import CheckpointError, restore_checkpoint
@@ -27,7 +28,7 @@ def load_start(
 
     Args:
         folder: the other run's; its newest good checkpoint is read.
-        model: the new run's network.
+        model: the new run's network: the same, or one that grows from it.
         decoders: take them, too: A's for A, B's for B.
 
     Raises:
@@ -37,10 +38,13 @@ def load_start(
     trained, config = load_run(folder), read_run_config(Path(folder))
     wanted = describe_network(model)
     other = "unknown" if config is None else describe_network(config.model)
-    if other != wanted:
+    small = deep.GROWN_FROM.get(model.name)
+    grows = small and describe_network(replace(model, name=cast(Any, small))) == other
+    if other != wanted and not grows:
         raise RunError(
             f"--init {folder} has the network {other}, but the new run has {wanted}; "
-            "both must be the same: give the same preset or model settings"
+            "both must be the same, or hd256 grow to hd512 of one width: give the same "
+            "preset or model settings"
         )
     network = replace(trained.params.network, readout=None)
     return network if decoders else replace(network, decoders={})

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from deepfake_jax.models.deep import grow_decoder
 from deepfake_jax.models.network import Network, SwapParams
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.run_folder import CHECKPOINTS, RunError
@@ -46,11 +47,18 @@ def load_parameters(
 
 
 def start_with(state: TrainState, start: Network | None) -> TrainState:
-    """A fresh state with the encoder, and decoders, of another run."""
+    """A fresh state with the encoder, and decoders, of another run.
+
+    Decoders of `hd256` grow where the state is of `hd512`.
+    """
     if start is None:
         return state
     taken: Network = jax.tree.map(jnp.asarray, start)
-    decoders = taken.decoders or state.network.decoders
+    fresh = state.network.decoders
+    decoders = {
+        side: grow_decoder(taken.decoders[side], decoder) if taken.decoders else decoder
+        for side, decoder in fresh.items()
+    }
     network = replace(state.network, encoder=taken.encoder, decoders=decoders)
     ema = None
     if state.ema is not None:

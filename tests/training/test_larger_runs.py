@@ -59,6 +59,29 @@ def test_mid256_takes_a_step(sets, tmp_path):
     assert result.step == 1 and result.skipped == 0 and np.isfinite(result.loss_a)
 
 
+def test_hd512_goes_on_with_what_hd256_learned(sets, tmp_path):
+    small = ("half_steps=0", "loss.mesh_weight=0", "steps=1", "batch_size=2")
+    small = (*small, "optimizer.ema_decay=0")
+    runs = {name: tmp_path / name for name in ("hd256", "hd512")}
+    train(*sets, runs["hd256"], configure("model.name=hd256", *small), devices=1)
+    with pytest.raises(RunError, match="hd256, width 8.*hd512, width 10"):
+        wider = configure("model.name=hd512", *small, "model.width=10")
+        train(*sets, tmp_path / "no", wider, devices=1, init=runs["hd256"])
+    still = ("optimizer.learning_rate=1e-12", "model.name=hd512")
+    grown = configure(*small, *still)
+    train(
+        *sets, runs["hd512"], grown, devices=1, init=runs["hd256"], init_decoders=True
+    )
+    crops = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), np.uint8)
+    drawn = []
+    for name, seen in (("hd256", crops), ("hd512", crops.repeat(2, 1).repeat(2, 2))):
+        run = load_run(runs[name])
+        drawn.append(make_swapper(run.model, run.params, source="b").draw_levels(seen))
+    doubled = drawn[0].repeat(2, 1).repeat(2, 2)
+    assert drawn[0].std() > 1, "flat pictures would agree anyway"
+    np.testing.assert_allclose(drawn[1], doubled, atol=0.1)
+
+
 def test_crops_of_two_sizes_are_not_dispatched_together():
     config = configure("steps_per_dispatch=4", "half_steps=6", "steps=100")
     counts, step = [], 0
