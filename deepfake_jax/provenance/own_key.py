@@ -15,6 +15,7 @@ from pathlib import Path
 import filelock
 import platformdirs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -24,7 +25,9 @@ from deepfake_jax.output_lock import clear_partials
 from deepfake_jax.provenance.signing_keys import (
     SigningError,
     SigningKey,
+    check_chain,
     check_dates,
+    is_key_of,
     make_signing_key,
     parse_private_key,
     read_signing_key,
@@ -143,8 +146,11 @@ def _parse(data: bytes, path: Path) -> SigningKey:
         private = parse_private_key(data, str(path))
         certificates = x509.load_pem_x509_certificates(data)
         check_dates(certificates[0], "its certificate")
+        if len(certificates) != 2 or not is_key_of(certificates[0], private):
+            raise ValueError("it is damaged")
+        check_chain([*certificates, certificates[1]], "the file")
         return make_signing_key(certificates, private, own=True)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise SigningError(
             f"{path}, your key for signing, cannot be used ({error}); {fix}"
         ) from None

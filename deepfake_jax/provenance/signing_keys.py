@@ -8,12 +8,13 @@ what a reader would refuse is refused here.
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 _CURVES = {
     "secp256r1": ("es256", hashes.SHA256()),
@@ -64,12 +65,13 @@ def read_signing_key(certificate: str | Path, private_key: str | Path) -> Signin
     private = parse_private_key(_read(Path(private_key), "--key"), name)
     leaf = certificates[0]
     check_dates(leaf, f"--certificate {certificate}")
-    if not _are_one(leaf.public_key(), private.public_key()):
+    if not is_key_of(leaf, private):
         raise SigningError(
             f"{name} does not belong to --certificate {certificate}: its first "
             "certificate is for another key; put the signer's own first, or name the "
             "key that it was made for"
         )
+    check_chain(certificates, f"--certificate {certificate}")
     return make_signing_key(certificates, private)
 
 
@@ -137,7 +139,7 @@ def parse_private_key(data: bytes, name: str) -> _PrivateKey:
             f"{name} is encrypted; give one that is not (openssl pkey -in KEY -out "
             "PLAIN), or sign by a callback of the library"
         ) from None
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise SigningError(f"{name} holds no private key in PEM ({error})") from None
     if not isinstance(private, _PrivateKey):
         raise SigningError(f"{name} is no key that can sign; it must be {_KINDS}")
@@ -165,10 +167,29 @@ def check_dates(certificate: x509.Certificate, name: str) -> None:
         )
 
 
-def _are_one(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
+def check_chain(certificates: Sequence[x509.Certificate], name: str) -> None:
+    """Checks that each certificate was signed by the key of the one behind it.
+
+    Raises:
+        SigningError: one was not, as where the file was damaged.
+    """
+    for place, (signed, signer) in enumerate(pairwise(certificates), 1):
+        try:
+            signed.verify_directly_issued_by(signer)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+            raise SigningError(
+                f"{name}: its certificate {place} was not signed by the one behind it, "
+                "so readers would refuse what it signs; put the signer's own first, "
+                "then those that vouch for it, each for the one before"
+            ) from None
+
+
+def is_key_of(certificate: x509.Certificate, private: _PrivateKey) -> bool:
+    """Whether a certificate was made for a key."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     der = serialization.Encoding.DER
-    return one.public_bytes(der, form) == other.public_bytes(der, form)
+    public = certificate.public_key(), private.public_key()
+    return len({key.public_bytes(der, form) for key in public}) == 1
 
 
 def _read(path: Path, option: str) -> bytes:

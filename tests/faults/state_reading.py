@@ -3,14 +3,20 @@
 import hashlib
 import json
 import logging
+import pickle
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from deepfake_jax.face_sets.face_set import load_faces
+from deepfake_jax.faces.kept_searches import SearchKeeper
+from deepfake_jax.provenance import own_key
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.held_out import resume_split
 from deepfake_jax.runs.metrics_file import truncate_metrics
@@ -23,6 +29,8 @@ from deepfake_jax.runs.run_folder import (
 )
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.types import SIDES
+
+FACTS = {"source": "a video"}  # of a kept search
 
 
 def read_run(run: Path) -> str:
@@ -59,6 +67,25 @@ def read_set(folder: Path) -> str:
     found = load_faces(folder)
     total = hashlib.sha256(found.faces.tobytes()).hexdigest()
     return json.dumps([total, found.header, [asdict(r) for r in found.records]])
+
+
+def read_key(folder: Path) -> str:
+    """What signs: the certificates, and whether the first is of the key."""
+    assert own_key.get_config_folder() == folder
+    key, data = own_key.load_own_key(), b"a file"
+    leaf = x509.load_pem_x509_certificates(key.chain.encode())[0].public_key()
+    assert isinstance(leaf, ec.EllipticCurvePublicKey)
+    leaf.verify(key.sign(data), data, ec.ECDSA(hashes.SHA256()))
+    return key.chain
+
+
+def read_search(folder: Path) -> str:
+    """All that a kept search of `FACTS` says, as good as not there, or whole."""
+    found = SearchKeeper(folder).find(FACTS)
+    if found is None:
+        return ""
+    frames = pickle.dumps(list(found.frames()))
+    return json.dumps([hashlib.sha256(frames).hexdigest(), str(found.findings)])
 
 
 class Listener(logging.Handler):

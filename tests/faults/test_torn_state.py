@@ -3,13 +3,26 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 from faults.jobs import find_jobs
 from faults.mutations import harm_file
 from faults.seeds import explain, make_random, scale
-from faults.state_reading import find_silence, lend, read_run, read_set
+from faults.state_reading import (
+    FACTS,
+    find_silence,
+    lend,
+    read_key,
+    read_run,
+    read_search,
+    read_set,
+)
 from footage import tiny_config, write_face_set
 
+from deepfake_jax.faces.kept_searches import Findings, SearchKeeper, SearchNotes
+from deepfake_jax.faces.steady_tracks import TrackedFace
+from deepfake_jax.imaging.head_pose import Pose
+from deepfake_jax.provenance import own_key
 from deepfake_jax.training.loop import train
 
 
@@ -71,6 +84,51 @@ def test_every_file_of_a_set(undisturbed, tmp_path, tally):
             told = f"has the content of {other}"
         problem = find_silence(read_set, whole, copy, name)
         tally.add(problem and f"{name}, {told}: {problem}")
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_a_torn_key_file(tmp_path, tally, monkeypatch):
+    rng = make_random("torn key")
+    monkeypatch.setenv("DEEPFAKE_JAX_CONFIG", str(tmp_path / "copy"))
+    path = tmp_path / "copy" / own_key.KEY_NAME
+    whole = read_key(path.parent)
+    data = path.read_bytes()
+    for _ in range(scale(60)):
+        path.write_bytes(data)
+        told = harm_file(rng, path)
+        problem = find_silence(read_key, whole, path.parent, path.name)
+        tally.add(problem and f"{told}: {problem}")
+    assert not tally.lost, explain(tally.lost)
+
+
+def test_a_torn_kept_search(tmp_path, tally):
+    """It is as good as not there, which is said; what it found is never another."""
+    rng = make_random("torn kept search")
+    keeper = SearchKeeper(tmp_path)
+    notes = SearchNotes(keeper, FACTS)
+    for index in range(600):
+        drawn = np.random.default_rng(index)
+        face = TrackedFace(
+            track=index % 2,
+            box=drawn.normal(size=4),
+            width=100.0,
+            score=1.0,
+            confidence=0.9,
+            landmarks=drawn.normal(size=(68, 2)),
+            frame_to_face=drawn.normal(size=(2, 3)),
+            pose=Pose(0.0, 0.0, 0.0),
+            filled=False,
+        )
+        notes.add(index, index / 25, [face])
+    notes.finish(Findings(2, [], []))
+    path = keeper.path_of(FACTS)
+    whole, data = read_search(tmp_path), path.read_bytes()
+    assert len(data) > 10_000
+    for _ in range(scale(60)):
+        path.write_bytes(data)
+        told = harm_file(rng, path)
+        problem = find_silence(read_search, whole, tmp_path, path.name)
+        tally.add(problem and f"{told}: {problem}")
     assert not tally.lost, explain(tally.lost)
 
 

@@ -316,6 +316,10 @@ def test_keys_that_no_reader_would_take_are_refused_before_work(tmp_path: Path):
         read_signing_key(key, key)
     with pytest.raises(SigningError, match="cannot be read"):
         read_signing_key(tmp_path / "none.pem", key)
+    strangers, _ = make_chain()
+    mixed = [certificates[0], strangers[1]]
+    with pytest.raises(SigningError, match="certificate 1 was not signed by the one"):
+        read_signing_key(*save_chain(tmp_path, mixed, private))
     server = make_chain(purpose="server")
     with pytest.raises(SigningError, match="no reader would take it"):
         key = make_signing_key(*server)  # type: ignore[arg-type]
