@@ -266,7 +266,9 @@ def test_overrides_that_cannot_be_used(setting: str, text: str):
 
 def test_presets_load_and_are_what_they_say():
     presets = list_presets()
-    assert {"original", "original-fast", "lite", "lite128"} <= set(presets)
+    assert {"original", "original-fast", "lite", "lite128", "mid256", "hd256"} <= set(
+        presets
+    )
     for name, path in presets.items():
         config = load_preset(name)
         assert config == load_config(path)
@@ -274,6 +276,8 @@ def test_presets_load_and_are_what_they_say():
         assert config.steps is not None, "a preset that never ends"
     assert load_preset("original").model.width == 128
     assert load_preset("lite").model.width == 32
+    for name in ("lite128", "mid256", "hd256"):
+        assert load_preset(name).model.name == name
 
 
 def test_preset_named_original_is_the_defaults_with_an_end():
@@ -282,7 +286,9 @@ def test_preset_named_original_is_the_defaults_with_an_end():
 
 
 def test_unknown_preset_lists_those_that_exist():
-    with pytest.raises(ConfigError, match="no preset 'best'.*lite, lite128, original"):
+    with pytest.raises(
+        ConfigError, match="no preset 'best'.*lite, lite128, mid256, orig"
+    ):
         load_preset("best")
 
 

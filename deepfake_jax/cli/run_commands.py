@@ -49,9 +49,10 @@ class Train(Command):
     run: Path
     """Folder for checkpoints, metrics.jsonl, preview.png and loss.png."""
     preset: str | None = None
-    """Start from a preset: lite (for a CPU), original (the classic) or original-fast
-    (its network, trained by what was learned since). Without one, a run goes on with
-    its own settings, and a new run takes lite."""
+    """Start from a preset: lite128 or lite (for a CPU), mid256 or hd256 (256 px, for a
+    GPU), original (the classic) or original-fast (its network, trained by what was
+    learned since). Without one, a run goes on with its own settings, and a new run
+    takes lite."""
     config: Path | None = None
     """Start from a YAML file instead of a preset."""
     set: Settings = ()

@@ -63,15 +63,15 @@ def test_hd512_goes_on_with_what_hd256_learned(sets, tmp_path):
     small = ("half_steps=0", "loss.mesh_weight=0", "steps=1", "batch_size=2")
     small = (*small, "optimizer.ema_decay=0")
     runs = {name: tmp_path / name for name in ("hd256", "hd512")}
-    train(*sets, runs["hd256"], configure("model.name=hd256", *small), devices=1)
+    a, b = sets
+    train(a, b, runs["hd256"], configure("model.name=hd256", *small), devices=1)
     with pytest.raises(RunError, match="hd256, width 8.*hd512, width 10"):
         wider = configure("model.name=hd512", *small, "model.width=10")
-        train(*sets, tmp_path / "no", wider, devices=1, init=runs["hd256"])
+        train(a, b, tmp_path / "no", wider, devices=1, init=runs["hd256"])
     still = ("optimizer.learning_rate=1e-12", "model.name=hd512")
     grown = configure(*small, *still)
-    train(
-        *sets, runs["hd512"], grown, devices=1, init=runs["hd256"], init_decoders=True
-    )
+    first = runs["hd256"]
+    train(a, b, runs["hd512"], grown, devices=1, init=first, init_decoders=True)
     crops = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), np.uint8)
     drawn = []
     for name, seen in (("hd256", crops), ("hd512", crops.repeat(2, 1).repeat(2, 2))):
