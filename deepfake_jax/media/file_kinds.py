@@ -93,7 +93,8 @@ def find_format(path: Path) -> str:
                 return "apng"
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        moves = head[12:16] == b"VP8X" and head[20] & 2
+        # Of one that was cut off there the byte is missing.
+        moves = head[12:16] == b"VP8X" and int.from_bytes(head[20:21]) & 2
         return "animated webp" if moves else "webp"
     if head[4:8] == b"ftyp":
         brands = re.findall(

@@ -50,6 +50,19 @@ def test_pictures_are_told_whatever_they_are_called(tmp_path: Path) -> None:
         read_picture(film)
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".gif", ".mp4", ".mkv"])
+def test_files_cut_in_their_first_bytes_are_told_in_words(
+    tmp_path: Path, suffix: str
+) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    make_video(whole) if suffix in (".mp4", ".mkv") else make_animation(whole)
+    data, cut = whole.read_bytes(), tmp_path / f"cut{suffix}"
+    for length in range(1, 64):
+        cut.write_bytes(data[:length])
+        with pytest.raises((SourceError, VideoError, PictureError)):
+            list(read_source(*list_sources([cut])))
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".png"])
 def test_animation_is_a_clip_of_all_its_frames(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
