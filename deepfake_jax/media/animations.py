@@ -7,6 +7,7 @@ milliseconds, `CLOCK` seconds each.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,13 @@ def read_animation(path: Path) -> Iterator[tuple[Frame, int]]:
 
 
 def _seek_all(path: Path, image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
-    for number in range(getattr(image, "n_frames", 1)):
+    # Not by their number: Pillow counts by seeking, and ends anyhow on damaged data.
+    for number in count():
         try:
-            image.seek(number)
+            try:
+                image.seek(number)
+            except EOFError:
+                return
             image.load()
         # As in pictures: Pillow's plugins raise nearly anything on damaged data.
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from videos import convert, make_frame, make_video
 
+from deepfake_jax.media.animations import read_animation
 from deepfake_jax.media.file_kinds import find_kind
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import VideoError
@@ -61,6 +63,22 @@ def test_files_cut_in_their_first_bytes_are_told_in_words(
         cut.write_bytes(data[:length])
         with pytest.raises((SourceError, VideoError, PictureError)):
             list(read_source(*list_sources([cut])))
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".gif"])
+def test_damaged_animations_end_in_words(
+    tmp_path: Path, suffix: str, rng: np.random.Generator
+) -> None:
+    whole, harmed = tmp_path / f"whole{suffix}", tmp_path / f"harmed{suffix}"
+    make_animation(whole)
+    data = whole.read_bytes()
+    for _ in range(150):
+        changed = bytearray(data[: rng.integers(40, len(data) + 1)])
+        for place in rng.integers(12, len(changed), 2):
+            changed[place] = rng.choice([0, 0x21, 0x2C, 0x3B, 0xFF])
+        harmed.write_bytes(changed)
+        with suppress(PictureError):
+            list(read_animation(harmed))
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png"])
