@@ -37,7 +37,7 @@ def test_every_crash_point(undisturbed, tmp_path, tally):
 def test_crash_points(undisturbed, tmp_path, tally):
     """By processes that die there."""
     rng = make_random("crash points")
-    for job in draw_jobs(rng, 3):
+    for job in draw_jobs(rng, 2):
         whole = undisturbed(job)
         points = range(1, len(whole.operations) + 2)
         share = min(scale(1 if job.slow else 2), len(points))
@@ -96,7 +96,7 @@ def test_operations_that_fail(undisturbed, tmp_path, tally):
     """A full disk, a broken one, missing rights, too many open files: said in words."""
     rng = make_random("failing operations")
     errors = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ENOENT)
-    for job in draw_jobs(rng, 3):
+    for job in draw_jobs(rng, 2):
         whole = undisturbed(job)
         for _ in range(scale(1)):
             if not whole.operations:  # it changes nothing
@@ -113,7 +113,7 @@ def test_operations_that_fail(undisturbed, tmp_path, tally):
 def test_files_that_grow_no_further(undisturbed, tmp_path, tally, ends):
     """As on a full disk; or the process dies in the middle of native code's writing."""
     rng = make_random(f"file sizes {ends}")
-    for job in draw_jobs(rng, 2):
+    for job in draw_jobs(rng, 1):
         whole = undisturbed(job)
         for _ in range(scale(1)):
             size = round(10 ** rng.uniform(2.8, 5.5))  # the log is a file, too

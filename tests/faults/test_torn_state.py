@@ -49,7 +49,7 @@ def test_every_file_of_a_run(run, tmp_path, tally):
         for path in sorted(run.rglob("*"))
         if path.is_file() and path.suffix != ".png" and path.name != ".lock"
     ]
-    for _ in range(scale(60)):
+    for _ in range(scale(45)):
         copy = lend(run.parent, tmp_path / "copy") / "run"
         name = rng.choice(names)
         way = rng.random()
@@ -73,7 +73,7 @@ def test_every_file_of_a_set(undisturbed, tmp_path, tally):
     names = [path.name for path in sorted(faces.iterdir()) if "sheet" not in path.name]
     copy = lend(faces, tmp_path / "faces")
     whole = read_set(copy)
-    for _ in range(scale(60)):
+    for _ in range(scale(45)):
         copy = lend(faces, tmp_path / "faces")
         name = rng.choice(names)
         if rng.random() < 0.85:
@@ -93,7 +93,7 @@ def test_a_torn_key_file(tmp_path, tally, monkeypatch):
     path = tmp_path / "copy" / own_key.KEY_NAME
     whole = read_key(path.parent)
     data = path.read_bytes()
-    for _ in range(scale(60)):
+    for _ in range(scale(45)):
         path.write_bytes(data)
         told = harm_file(rng, path)
         problem = find_silence(read_key, whole, path.parent, path.name)
@@ -124,7 +124,7 @@ def test_a_torn_kept_search(tmp_path, tally):
     path = keeper.path_of(FACTS)
     whole, data = read_search(tmp_path), path.read_bytes()
     assert len(data) > 10_000
-    for _ in range(scale(60)):
+    for _ in range(scale(45)):
         path.write_bytes(data)
         told = harm_file(rng, path)
         problem = find_silence(read_search, whole, tmp_path, path.name)
