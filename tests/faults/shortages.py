@@ -94,11 +94,12 @@ def take_away(whole: Undisturbed, rng: random.Random, work: Path) -> tuple[str, 
         if not ended.is_clear:
             return told, f"ended with {ended.status}: {ended.text[-2000:]}"
         if os.path.lexists(gone):
+            # As a disk that is back: what was written meanwhile lies below it.
             place = folder / name
-            if name == ".":
-                shutil.rmtree(place, ignore_errors=True)
-            if not os.path.lexists(place):
-                gone.rename(place)
+            if place.is_symlink() or place.is_file():
+                place.unlink()
+            shutil.rmtree(place, ignore_errors=True)
+            gone.rename(place)
         return told, finish(whole, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
