@@ -150,8 +150,8 @@ JOBS = (
         "convert save faces",
         _convert("in/pan.mp4", "x.mp4", "--save-faces", "cut"),
         ("x.mp4", "x.mp4.json", "cut"),
-        # An open fault: beside other work its film was another one three times in some
-        # thousand tries; see BENCHMARKS.md, "Things before the face".
+        # An open fault: beside other work its film was another one twice, perhaps three
+        # times, in some thousand tries; see BENCHMARKS.md, "Things before the face".
         rare=True,
     ),
     Job(
