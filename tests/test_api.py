@@ -19,8 +19,8 @@ ROOMS: Sequence[str] = (
     "benchmarks", "studio", "cli",
 )  # fmt: skip
 GROUND: frozenset[str] = frozenset(
-    "types files json_files output_lock version pipeline progress train_config "
-    "extract_config convert_config".split()
+    "types files json_files output_lock processor version pipeline progress "
+    "train_config extract_config convert_config".split()
 )
 _JAX = ("jax", "jaxlib", "flax", "optax", "orbax")
 # What a room's modules must not reach, by whatever way.
@@ -36,7 +36,7 @@ FORBIDDEN: dict[str, Sequence[str]] = {
 }
 # All that `models` may import of the rooms before it.
 FOR_MODELS: frozenset[str] = frozenset(
-    "types train_config imaging.mask_shapes imaging.face_template "
+    "types processor train_config imaging.mask_shapes imaging.face_template "
     "kernels kernels.library".split()
 )
 # What trains, judges and measures faces runs on machines that can read no video.

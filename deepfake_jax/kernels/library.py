@@ -22,6 +22,7 @@ import jax
 import jax.ffi
 
 from deepfake_jax.files import get_cache_dir, write_whole
+from deepfake_jax.processor import read_processor
 from deepfake_jax.version import find_version
 
 SWITCH = "DEEPFAKE_JAX_KERNELS"  # 0 in the environment switches them off
@@ -95,16 +96,6 @@ def load_library() -> tuple[str, ctypes.CDLL]:
     if library.deepfake_jax_ask_for_tiles() != 0:
         raise KernelsError("the system does not grant this process the tiles of AMX")
     return key, library
-
-
-def read_processor() -> frozenset[str]:
-    """What the processor can do, in Linux's words; nothing on other systems."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    flags = (line for line in text.splitlines() if line.startswith("flags"))
-    return frozenset(next(flags, "").partition(":")[2].split())
 
 
 def _find_compiler() -> str:

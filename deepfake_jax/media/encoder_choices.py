@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from deepfake_jax.media.opened_videos import VideoError
 from deepfake_jax.media.pixel_formats import choose_pixel_format
+from deepfake_jax.processor import read_processor
 
 # Each software encoder's highest crf.
 _SOFTWARE = {
@@ -197,6 +198,10 @@ def make_options(codec: str, crf: int) -> dict[str, str]:
         # With B-frames its look ahead reads memory that nobody wrote (core 165 with
         # AVX-512), and the same frames give another file each time.
         options["bf"] = "0"
+        if "avx512f" in read_processor():
+            # Nor are its functions for AVX-512 trusted with the rest: those for AVX2
+            # give one file, on every processor that has them.
+            options["x264opts"] = "asm=AVX2"
     if codec in ("libx264", "libx265"):
         # Frames that are pasted into carry no captions, and others would alone.
         options["a53cc"] = "0"

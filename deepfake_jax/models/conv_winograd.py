@@ -10,7 +10,6 @@ Reference:
 
 from collections.abc import Sequence
 from functools import cache, reduce
-from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from deepfake_jax.models.conv_direct import take_every, with_gradients
+from deepfake_jax.processor import read_processor
 
 
 class Tiling(NamedTuple):
@@ -82,11 +82,7 @@ def multiplies_bfloat16() -> bool:
     Without them XLA turns bfloat16 into float32 before every product, which is slower
     than products of float32 (86 and 124 GFLOP/s on two cores of such a Xeon).
     """
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(text.split())
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(read_processor())
 
 
 class Transforms(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faults.jobs import Job, begin, copy_folder
 from faults.operations import DIED
-from faults.results import list_hidden, read_results
+from faults.results import list_hidden, read_results, tell_difference
 from faults.snapshots import sum_folder
 from faults.tries import Limits, Outcome, run
 
@@ -122,7 +122,8 @@ def _compare(whole: Undisturbed, folder: Path, again: Outcome) -> str:
     both = found.keys() & whole.results.keys()
     odd = [n for n in odd if not _is_state(n) or n in both or n == last]
     if odd:
-        return f"{odd[:6]} differ; again: {again.last_line}"
+        told = [tell_difference(n, found.get(n), whole.results.get(n)) for n in odd[:6]]
+        return f"{len(odd)} of {len(names)} differ: {told}; again: {again.last_line}"
     if stray := sorted(set(list_hidden(folder)) - set(whole.hidden)):
         return f"left behind: {stray}"
     return ""

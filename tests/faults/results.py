@@ -37,6 +37,21 @@ def read_results(folder: Path, results: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def tell_difference(name: str, found: str | None, wanted: str | None) -> str:
+    """How a result differs from the one that was wanted; of films, in which frames."""
+    if found is None or wanted is None:
+        return f"{name}: {'none' if found is None else 'one'} was found"
+    ours, theirs = found.split(), wanted.split()
+    if not name.endswith(".mp4") or len(ours) != len(theirs):
+        return f"{name}: {found[:40]} for {wanted[:40]}"
+    odd = [
+        str(i)
+        for i, pair in enumerate(zip(ours, theirs, strict=True))
+        if len(set(pair)) > 1
+    ]
+    return f"{name}: frames {', '.join(odd)} of {len(ours)}"
+
+
 def _read(path: Path) -> str:
     if path.name in _PICTURES:
         return "a picture"
@@ -54,11 +69,12 @@ def _read(path: Path) -> str:
         return str((values["step"], extra, _hash_state(path.parent)))
     if path.parent.name not in _SETS and path.suffix in (".mp4", ".jpg", ".png"):
         # Each output is signed with its own time and number.
-        total = hashlib.sha256()
-        for source in list_sources([path]):
-            for timed in read_source(source):
-                total.update(timed.frame.tobytes() + str(timed.time).encode())
-        return total.hexdigest()
+        shown = [
+            hashlib.sha256(timed.frame.tobytes() + str(timed.time).encode())
+            for source in list_sources([path])
+            for timed in read_source(source)
+        ]
+        return " ".join(total.hexdigest()[:16] for total in shown)
     if path.suffix == ".json":
         values = json.loads(data)
         for session in values.get("trained", ()):  # a run's card

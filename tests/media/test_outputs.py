@@ -26,7 +26,13 @@ from videos import (
     read_picture_tags,
 )
 
-from deepfake_jax.media.encoder_choices import check_choices, list_codecs, resolve_codec
+from deepfake_jax.media import encoder_choices
+from deepfake_jax.media.encoder_choices import (
+    check_choices,
+    list_codecs,
+    make_options,
+    resolve_codec,
+)
 from deepfake_jax.media.frame_writer import OutputSpec
 from deepfake_jax.media.media_probe import probe_video
 from deepfake_jax.media.opened_videos import VideoError
@@ -34,6 +40,7 @@ from deepfake_jax.media.outputs import check_output, choose_output, open_writer
 from deepfake_jax.media.pictures import read_picture
 from deepfake_jax.media.recoded_tracks import SUBTITLE_HEADER, read_text
 from deepfake_jax.media.video_reader import read_frames
+from deepfake_jax.processor import read_processor
 from deepfake_jax.types import Frame
 
 # --- encoders ----------------------------------------------------------------
@@ -118,28 +125,46 @@ def test_the_same_frames_are_the_same_film_whatever_memory_holds(
     tmp_path: Path, portrait: Frame, codec: str
 ) -> None:
     rng = np.random.default_rng(0)
-    starts = range(100, 110, 2)
-    frames = [portrait[20:220, x : x + 240].copy() for x in starts]
     films = set[tuple[bytes, ...]]()
     for number in range(6):
         sizes = (10 ** rng.uniform(2, 6.5, 60)).astype(int)
         used = [rng.integers(0, 256, size, np.uint8) for size in sizes]
         del used
-        out = tmp_path / f"{number}.mp4"
-        with open_writer(
-            OutputSpec(
-                path=out,
-                width=240,
-                height=200,
-                frame_rate=Fraction(25),
-                time_base=Fraction(1, 25),
-                codec=codec,
-            )
-        ) as writer:
-            for index, frame in enumerate(frames):
-                writer.write(frame, pts=index)
-        films.add(tuple(packet[-1] for packet in read_packets(out, "video")))
+        films.add(_encode(portrait, tmp_path / f"{number}.mp4", codec))
     assert len(films) == 1
+
+
+@pytest.mark.skipif(
+    "avx2" not in read_processor() or "avx512f" in read_processor(),
+    reason="for processors that have AVX2 and no AVX-512",
+)
+def test_processors_with_avx512_write_the_film_of_this_one(
+    tmp_path: Path, portrait: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = set[tuple[bytes, ...]]()
+    for flags in ({"avx2"}, {"avx2", "avx512f"}):
+        monkeypatch.setattr(
+            encoder_choices, "read_processor", lambda flags=flags: frozenset(flags)
+        )
+        films.add(_encode(portrait, tmp_path / f"{len(flags)}.mp4", "h264"))
+    assert len(films) == 1
+    assert make_options("libx264", 18)["x264opts"] == "asm=AVX2"
+
+
+def _encode(portrait: Frame, out: Path, codec: str) -> tuple[bytes, ...]:
+    """The packets of a pan over a portrait."""
+    spec = OutputSpec(
+        path=out,
+        width=240,
+        height=200,
+        frame_rate=Fraction(25),
+        time_base=Fraction(1, 25),
+        codec=codec,
+    )
+    with open_writer(spec) as writer:
+        for index, x in enumerate(range(100, 110, 2)):
+            writer.write(portrait[20:220, x : x + 240].copy(), pts=index)
+    return tuple(packet[-1] for packet in read_packets(out, "video"))
 
 
 def test_hardware_without_its_device_is_explained(tmp_path: Path) -> None:
