@@ -68,6 +68,10 @@ class AugmentConfig:
     warp_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the warp evenly fades to none, for sharper faces at the end; 0
     keeps it."""
+    expressions: _Share = 0.0
+    """Share of the faces whose mouth, lids, brows and gaze are moved to where footage
+    does not show them, so that a swap follows what the other person never did; above
+    0 landmarks are needed."""
     occluders: _Share = 0.0
     """Share of the faces before which a hand, a bar or a disc is pasted, which the
     network must not draw: it then swaps what stands behind such things, and

@@ -20,9 +20,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, Int, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, UInt8
 
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.training.expressions import move_places, moves_anything
 from deepfake_jax.training.warp_grid import GRID, interpolate_grid
 from deepfake_jax.types import Face
 
@@ -201,6 +202,7 @@ def apply_cuts(
     chosen: Int[np.ndarray, "n"],
     grids: Float64[np.ndarray, "n 2 5 5 2"],
     crop_size: int = 64,
+    moves: Float32[np.ndarray, "n 8 12"] | None = None,
 ) -> UInt8[np.ndarray, "2 n crop_size crop_size 3"]:
     """Cuts pairs out of the faces with indices `chosen`; edges are repeated outside.
 
@@ -209,6 +211,8 @@ def apply_cuts(
         chosen: which face each pair is cut from; may repeat.
         grids: from `draw_cuts`.
         crop_size: side of the pictures in pixels.
+        moves: of the chosen faces' features, see `expressions`; None leaves them where
+            they are.
 
     Returns:
         The warped pictures of the chosen faces, then their targets.
@@ -219,6 +223,8 @@ def apply_cuts(
     points = grids.reshape(n, -1, 2)
     low = np.floor(points.min(axis=1)).clip(0, face_size - 1).astype(np.int64)
     high = (np.ceil(points.max(axis=1)) + 2).clip(low + 1, face_size).astype(np.int64)
+    moved = np.zeros(n, bool) if moves is None else moves_anything(moves)
+    low[moved], high[moved] = 0, face_size  # and of those the whole
     planes = np.moveaxis(grids - low[:, None, None, None], -1, 1)
     planes = np.ascontiguousarray(planes, np.float32)
     rise = interpolate_grid(crop_size).astype(np.float32)
@@ -246,6 +252,8 @@ def apply_cuts(
             # Copied row by row the box comes faster from memory than in the remap's
             # order: 12 us and 35 for a remap from the cache, 58 for one from memory.
             box = faces[faces_of[index], y0:y1, x0:x1].copy()
+            if moves is not None and moved[index]:
+                move_places(maps[place], moves[index])
             map_x, map_y = rows[place]
             cv2.remap(box, map_x, map_y, _LINEAR, dst=out[place], borderMode=_REPLICATE)
         cuts[:, start:stop] = pairs[:count].swapaxes(0, 1)

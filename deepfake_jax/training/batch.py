@@ -54,6 +54,8 @@ class Cut:
         shape: as of a pair.
         weight: likewise.
         occluder: likewise.
+        moves: [n, 8, 12], how the faces' features are moved before they are cut, see
+            `expressions`; None where none are.
     """
 
     chosen: Any
@@ -61,6 +63,7 @@ class Cut:
     shape: Any = None
     weight: Any = None
     occluder: Any = None
+    moves: Any = None
 
 
 Cuts = dict[Side, Cut]

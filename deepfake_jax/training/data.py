@@ -19,6 +19,7 @@ from deepfake_jax.train_config import AugmentConfig
 from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.batch import Batch, Cut, Cuts, Pair
 from deepfake_jax.training.device_cuts import pack_cuts
+from deepfake_jax.training.expressions import draw_expressions, move_landmarks
 from deepfake_jax.training.face_masks import cut_masks
 from deepfake_jax.training.occluders import draw_occluders
 from deepfake_jax.types import SIDES, Side
@@ -48,10 +49,12 @@ def make_batch(
     batch: Batch = {}
     cuts = make_cuts(counts, step=step, crop_size=crop_size, **options)
     for side, cut in cuts.items():
-        warped, target = apply_cuts(faces[side], cut.chosen, cut.grids, crop_size)
+        which = (cut.chosen, cut.grids, crop_size, cut.moves)
+        warped, target = apply_cuts(faces[side], *which)
         mask = None
         if masks is not None:
-            mask = cut_masks(masks[side], cut.chosen, cut.grids[:, 1], crop_size)
+            which = (cut.chosen, cut.grids[:, 1], crop_size, cut.moves)
+            mask = cut_masks(masks[side], *which)
         batch[side] = Pair(
             *(warped, target, cut.shape, mask, cut.weight), occluder=cut.occluder
         )
@@ -92,7 +95,8 @@ def make_cuts(
         rows: only these pairs of each side; they are the same as in the whole batch.
         among: which faces to draw from; all if None.
         chances: of each of these, to be drawn; all alike if None.
-        landmarks: of all faces; pairs then have shapes, see `cut_shapes`.
+        landmarks: of all faces; pairs then have shapes, see `cut_shapes`, and features
+            may be moved.
         middles: the mean landmarks that shapes are seen from; those of all faces if
             None, taken anew for each batch.
         weights: of all faces, with the sum 1; pairs then have theirs, whatever chance
@@ -113,11 +117,16 @@ def make_cuts(
         grids = draw_cuts(
             rng, batch_size, face_size=face_size, crop_size=crop_size, **amounts
         )[share]
-        shape, weight = None, None
+        shape, weight, moves = None, None, None
         if landmarks is not None:
-            middle = None if middles is None else middles[side]
             own = landmarks[side]
-            shape = cut_shapes(own, chosen[share], grids[:, 1], middle=middle)
+            middle = own.mean(axis=0) if middles is None else middles[side]
+            shown = own[chosen]
+            if augment.expressions:
+                moves = draw_expressions(rng, shown, share=augment.expressions)
+                shown = move_landmarks(shown, moves)
+                moves = moves[share]
+            shape = cut_shapes(shown[share], grids[:, 1], middle=middle)
         if weights is not None:
             chance = 1 / len(usable) if chances is None else chances[side][drawn]
             weight = (weights[side][chosen] / chance)[share].astype(np.float32)
@@ -125,7 +134,7 @@ def make_cuts(
         if augment.occluders:
             drawn = draw_occluders(rng, batch_size, share=augment.occluders)
             occluder = drawn[share]
-        cuts[side] = Cut(chosen[share], grids, shape, weight, occluder)
+        cuts[side] = Cut(chosen[share], grids, shape, weight, occluder, moves)
     return cuts
 
 
@@ -133,7 +142,7 @@ def _amounts_at(augment: AugmentConfig, step: int) -> dict[str, float]:
     """What `draw_cuts` is given at a step: the warp fades, the rest stays."""
     amounts = asdict(augment)
     steps = amounts.pop("warp_steps")
-    amounts.pop("occluders")
+    del amounts["occluders"], amounts["expressions"]
     if steps:
         amounts["warp_scale"] *= max(0.0, 1 - step / steps)
     return amounts
@@ -192,31 +201,28 @@ def load_cuts(
 
 
 def cut_shapes(
-    landmarks: Float64[np.ndarray, "n p 2"],
-    chosen: Int64[np.ndarray, "k"],
+    landmarks: Float64[np.ndarray, "k p 2"],
     grids: Float64[np.ndarray, "k 5 5 2"],
     *,
-    middle: Float64[np.ndarray, "p 2"] | None = None,
+    middle: Float64[np.ndarray, "p 2"],
 ) -> Float32[np.ndarray, "k m"]:
     """Shapes of the faces in some targets, with how each target was turned and moved.
 
     Args:
-        landmarks: of all of a person's faces.
-        chosen: which faces the targets are cut from.
+        landmarks: of the faces that the targets are cut from.
         grids: of the targets, see `augment.draw_cuts`.
-        middle: the person's mean landmarks; those of all faces if None.
+        middle: the person's mean landmarks.
 
     Returns:
         x and y of each landmark, as shares of the targets' side; of 68 the 51
         inside of the face's outline.
     """
-    moved, mirrored = cut_landmarks(landmarks[chosen], grids)
+    moved, mirrored = cut_landmarks(landmarks, grids)
     partners = list(MIRRORED[landmarks.shape[1]])
     moved[mirrored] = moved[mirrored][:, partners]
-    away = landmarks.mean(axis=0) if middle is None else middle
-    away = away - (FACE_SIZE - 1) / 2
+    away = middle - (FACE_SIZE - 1) / 2
     # Of the person and of the mirror image alike, or codes would have to tell them.
     away = (away + away[partners] * [-1, 1]) / 2
     shapes = moved - 0.5 - away / (COVERAGE * FACE_SIZE)
     inner = JAW if landmarks.shape[1] == 68 else 0
-    return shapes[:, inner:].reshape(len(chosen), -1).astype(np.float32)
+    return shapes[:, inner:].reshape(len(shapes), -1).astype(np.float32)

@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from deepfake_jax.training.batch import Batch, Cut, Cuts, Pair
+from deepfake_jax.training.expressions import MOVES, displace
+from deepfake_jax.training.expressions import NUMBERS as MOVE_NUMBERS
 from deepfake_jax.training.occluders import NUMBERS
 from deepfake_jax.training.warp_grid import GRID, interpolate_grid
 from deepfake_jax.types import Side
@@ -35,6 +37,7 @@ def cut_pairs(
     crop_size: int,
     weighted: bool = False,
     occluded: bool = False,
+    moved: bool = False,
 ) -> Batch:
     """The batch of one step, or of several; pure, to be compiled.
 
@@ -46,15 +49,17 @@ def cut_pairs(
         crop_size: side of the pictures in pixels.
         weighted: whether the cuts have weights.
         occluded: whether they have occluders.
+        moved: whether features are moved.
     """
     if packed.ndim > _PACKED_AXES:
-        options = {"weighted": weighted, "occluded": occluded}
+        options = {"weighted": weighted, "occluded": occluded, "moved": moved}
         one = partial(cut_pairs, faces, masks, crop_size=crop_size, **options)
         return jax.vmap(one)(packed)
     batch: Batch = {}
     for number, side in enumerate(faces):
         own = None if masks is None else masks[side]
-        cut = _unpack(packed[:, number], weighted=weighted, occluded=occluded)
+        rows = packed[:, number]
+        cut = _unpack(rows, weighted=weighted, occluded=occluded, moved=moved)
         batch[side] = _cut_side(faces[side], own, cut, crop_size=crop_size)
     return batch
 
@@ -66,21 +71,25 @@ def pack_cuts(cuts: Cuts) -> Float32[np.ndarray, "n 2 k"]:
 
 def _pack(cut: Cut) -> Float32[np.ndarray, "n k"]:
     n = len(cut.chosen)
-    parts = [cut.chosen, cut.grids, cut.weight, cut.occluder, cut.shape]
+    parts = [cut.chosen, cut.grids, cut.weight, cut.occluder, cut.moves, cut.shape]
     rows = [np.reshape(part, (n, -1)) for part in parts if part is not None]
     return np.concatenate(rows, axis=1, dtype=np.float32, casting="same_kind")
 
 
-def _unpack(rows: Float[Array, "n k"], *, weighted: bool, occluded: bool) -> Cut:
+def _unpack(
+    rows: Float[Array, "n k"], *, weighted: bool, occluded: bool, moved: bool
+) -> Cut:
     chosen, grids, rest = jnp.split(rows, [1, 1 + 2 * GRID**2 * 2], axis=1)
     weight, rest = jnp.split(rest, [int(weighted)], axis=1)
-    occluder, shape = jnp.split(rest, [NUMBERS * int(occluded)], axis=1)
+    occluder, rest = jnp.split(rest, [NUMBERS * int(occluded)], axis=1)
+    moves, shape = jnp.split(rest, [MOVES * MOVE_NUMBERS * int(moved)], axis=1)
     return Cut(
         chosen[:, 0].astype(jnp.int32),
         grids.reshape(-1, 2, GRID, GRID, 2),
         shape if shape.shape[1] else None,
         weight[:, 0] if weighted else None,
         occluder if occluded else None,
+        moves.reshape(-1, MOVES, MOVE_NUMBERS) if moved else None,
     )
 
 
@@ -92,6 +101,8 @@ def _cut_side(
     crop_size: int,
 ) -> Pair:
     places = _find_places(cut.grids, crop_size)
+    if cut.moves is not None:
+        places = jax.vmap(_move)(places, cut.moves)
     pictures = _sample(faces, cut.chosen, places, replicate=True)
     mask = None
     if masks is not None:
@@ -110,6 +121,15 @@ def _find_places(
     return jnp.einsum(
         *("yi,nkijd,xj->nkyxd", rise, grids, rise), precision=jax.lax.Precision.HIGHEST
     )
+
+
+def _move(
+    places: Float[Array, "k y x 2"], moves: Float[Array, "8 12"]
+) -> Float[Array, "k y x 2"]:
+    """The places when a face's features are moved."""
+    x, y = places[..., 0], places[..., 1]
+    found = [jnp.stack(displace(x, y, move), axis=-1) for move in moves]
+    return places + sum(found)
 
 
 def _sample(

@@ -192,6 +192,7 @@ class Devices:
         crop_size: int,
         weighted: bool,
         occluded: bool,
+        moved: bool,
     ) -> Batch:
         """Cuts the pairs of one dispatch on the devices, without waiting.
 
@@ -202,9 +203,10 @@ class Devices:
             crop_size: side of the pairs' pictures in pixels.
             weighted: whether pairs have weights.
             occluded: whether they have occluders.
+            moved: whether features of faces are moved.
         """
         devices = None if self.single else self.local
-        return _compile_cut(crop_size, weighted, occluded, devices)(
+        return _compile_cut(crop_size, weighted, occluded, moved, devices)(
             faces, masks, packed
         )
 
@@ -260,9 +262,16 @@ def _compile_cut(
     crop_size: int,
     weighted: bool,
     occluded: bool,
+    moved: bool,
     devices: tuple[Device, ...] | None,
 ) -> Callable[..., Batch]:
-    cut = partial(cut_pairs, crop_size=crop_size, weighted=weighted, occluded=occluded)
+    cut = partial(
+        cut_pairs,
+        crop_size=crop_size,
+        weighted=weighted,
+        occluded=occluded,
+        moved=moved,
+    )
     return jax.jit(cut) if devices is None else jax.pmap(cut, devices=devices)
 
 

@@ -56,6 +56,7 @@ def feed_devices(
                     crop_size=crop_size_at(step, **_sizes(session)),
                     weighted=session.weights is not None,
                     occluded=session.config.augment.occluders > 0,
+                    moved=session.config.augment.expressions > 0,
                 )
             yield Dispatch(steps, batch, devices.put_vote(vote()))
             step += steps

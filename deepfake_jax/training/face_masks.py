@@ -7,10 +7,12 @@ the picture is: a training target's mask costs one small resampling.
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Float32, Float64, Int, UInt8
 
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.landmark_masks import extended_mask, fill_hull
+from deepfake_jax.training.expressions import move_places, moves_anything
+from deepfake_jax.training.warp_grid import interpolate_grid
 from deepfake_jax.types import Landmarks
 
 MASK_SIZE = FACE_SIZE // 2
@@ -51,6 +53,7 @@ def cut_masks(
     chosen: Int[np.ndarray, "k"],
     grids: Float64[np.ndarray, "k 5 5 2"],
     crop_size: int,
+    moves: Float32[np.ndarray, "k 8 12"] | None = None,
 ) -> UInt8[np.ndarray, "k crop_size crop_size 3"]:
     """The masks of targets; outside of the face's picture there is nothing.
 
@@ -59,16 +62,21 @@ def cut_masks(
         chosen: which faces the targets are cut from.
         grids: of the targets, see `augment.draw_cuts`.
         crop_size: side of the targets in pixels.
+        moves: of the faces' features, see `expressions`; None leaves them.
     """
     cuts = np.empty((len(chosen), crop_size, crop_size, 3), np.uint8)
     corners = grids[:, 0, 0]
     across, down = grids[:, 0, -1] - corners, grids[:, -1, 0] - corners
+    moved = np.zeros(len(chosen), bool) if moves is None else moves_anything(moves)
     for place, index in enumerate(chosen.tolist()):
         # From the crop's pixels to the face's: the corner is the first pixel's edge.
         axes = np.stack([across[place], down[place]], axis=1) / crop_size
         start = corners[place] + axes @ [0.5, 0.5] + 0.5
         matrix = np.column_stack([axes, start]) * (MASK_SIZE / FACE_SIZE)
         matrix[:, 2] -= 0.5
+        if moves is not None and moved[place]:
+            _cut_moved(masks[index], grids[place], moves[place], cuts[place])
+            continue
         cv2.warpAffine(
             masks[index],
             matrix,
@@ -77,3 +85,17 @@ def cut_masks(
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
     return cuts
+
+
+def _cut_moved(
+    mask: UInt8[np.ndarray, "128 128 3"],
+    grid: Float64[np.ndarray, "5 5 2"],
+    moves: Float32[np.ndarray, "8 12"],
+    out: UInt8[np.ndarray, "crop_size crop_size 3"],
+) -> None:
+    """The mask of a target whose face's features are moved."""
+    rise = interpolate_grid(len(out))
+    places = (rise @ np.moveaxis(grid, -1, 0) @ rise.T).astype(np.float32)
+    move_places(places[:, None], moves)
+    x, y = (places + 0.5) * (MASK_SIZE / FACE_SIZE) - 0.5
+    cv2.remap(mask, x, y, cv2.INTER_LINEAR, dst=out)

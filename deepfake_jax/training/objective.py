@@ -67,6 +67,7 @@ def choose_losses(batch: Batch, state: TrainState) -> list[Loss]:
     """The losses that a run has: those that its batch and its state have data for."""
     taught = batch["a"].swapped is not None
     shaped = batch["a"].shape is not None and state.model.align_codes
+    shaped = shaped and state.loss.shape_weight > 0
     asked: list[tuple[bool, Loss]] = [
         (True, reconstruct),
         (taught, follow_teacher),

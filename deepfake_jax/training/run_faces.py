@@ -133,7 +133,13 @@ def describe_run(
 def find_landmarks(
     config: TrainConfig, sets: Mapping[Side, FaceSet]
 ) -> dict[Side, Float64[np.ndarray, "_ p 2"]] | None:
-    """Landmarks of all faces, where a run learns their shapes; else None."""
+    """Landmarks of all faces, where a run learns their shapes or moves features.
+
+    Raises:
+        RunError: features are to be moved, and a face has no 68 landmarks.
+    """
+    if config.augment.expressions:
+        return dict(_stack_68("augment.expressions", sets))
     if not (config.loss.shape_weight and config.model.align_codes):
         return None
     found = stack_landmarks({side: faces.records for side, faces in sets.items()})

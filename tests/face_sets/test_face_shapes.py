@@ -70,13 +70,13 @@ def test_shape_is_zero_for_the_mean_face_and_not_for_others(rng: np.random.Gener
     smile[48, 1] -= 8
     person = np.stack([even, smile, 2 * even - smile])
     grids = draw_cuts(rng, 3, flip=0.0, **STILL)
-    shapes = cut_shapes(person, np.arange(3), grids[:, 1]).reshape(3, 51, 2)
+    shapes = cut_shapes(person, grids[:, 1], middle=person.mean(0)).reshape(3, 51, 2)
     np.testing.assert_allclose(shapes[0], 0, atol=1e-6)
     assert shapes[1, 48 - 17, 1] == pytest.approx(-8 / 160)
     assert np.count_nonzero(np.abs(shapes[1]) > 1e-6) == 1
     # In a mirror image the other corner of the mouth rises.
     grids = draw_cuts(rng, 3, flip=1.0, **STILL)
-    mirrored = cut_shapes(person, np.arange(3), grids[:, 1]).reshape(3, 51, 2)
+    mirrored = cut_shapes(person, grids[:, 1], middle=person.mean(0)).reshape(3, 51, 2)
     np.testing.assert_allclose(mirrored[0], 0, atol=1e-6)
     assert mirrored[1, 54 - 17, 1] == pytest.approx(-8 / 160)
 
@@ -84,14 +84,15 @@ def test_shape_is_zero_for_the_mean_face_and_not_for_others(rng: np.random.Gener
 def test_shapes_are_seen_from_the_mean_of_faces_that_count(rng: np.random.Generator):
     landmarks = draw_landmarks(rng, 4)
     grids = draw_cuts(rng, 4, flip=0.0, **STILL)[:, 1]
-    double = cut_shapes(landmarks[[0, 0, 1]], np.array([0, 2]), grids[:2])
+    twice = landmarks[[0, 0, 1]].mean(axis=0)
+    double = cut_shapes(landmarks[:2], grids[:2], middle=twice)
     middle = find_middles({"a": landmarks}, {"a": np.array([2 / 3, 1 / 3, 0, 0])})["a"]
-    found = cut_shapes(landmarks, np.array([0, 1]), grids[:2], middle=middle)
+    found = cut_shapes(landmarks[:2], grids[:2], middle=middle)
     np.testing.assert_allclose(found, double, atol=1e-6)
     plain = find_middles({"a": landmarks}, None)["a"]
     np.testing.assert_array_equal(
-        cut_shapes(landmarks, np.arange(4), grids, middle=plain),
-        cut_shapes(landmarks, np.arange(4), grids),
+        cut_shapes(landmarks, grids, middle=plain),
+        cut_shapes(landmarks, grids, middle=landmarks.mean(0)),
     )
 
 
@@ -101,7 +102,7 @@ def test_shapes_move_with_the_target(rng: np.random.Generator):
     grids = draw_cuts(rng, 5, flip=0.0, **amounts)[:, 1]
     still = draw_cuts(rng, 5, flip=0.0, **STILL)[:, 1]
     apart = [
-        cut_shapes(landmarks, np.arange(5), where).reshape(5, 51, 2)
+        cut_shapes(landmarks, where, middle=landmarks[0]).reshape(5, 51, 2)
         for where in (grids, still)
     ]
     moved = (still - grids)[:, 0, 0] / 160

@@ -95,7 +95,7 @@ def test_batch_uses_the_configs_amounts(sides):
     batch = make_batch(sides, seed=0, step=0, **options)
     none = np.random.default_rng(0)
     amounts = asdict(still)
-    del amounts["warp_steps"], amounts["occluders"]
+    del amounts["warp_steps"], amounts["occluders"], amounts["expressions"]
     crops = augment_faces(none, sides["a"], crop_size=32, **amounts)[1]
     for target in batch["a"].target:
         assert any(np.array_equal(target, crop) for crop in crops)

@@ -62,21 +62,26 @@ def test_pictures_and_masks_are_those_of_opencv(faces, masks, crop_size) -> None
             assert own.std() > 50  # and there is something to compare
 
 
-def test_shapes_weights_and_occluders_come_along(faces) -> None:
+def test_shapes_weights_occluders_and_moves_come_along(faces, masks) -> None:
     rng = np.random.default_rng(2)
     landmarks = {side: rng.uniform(60, 190, (5, 68, 2)) for side in SIDES}
     weights = {side: np.arange(1, 6) / 15 for side in SIDES}
     options = OPTIONS | {"crop_size": 64, "landmarks": landmarks, "weights": weights}
-    options["augment"] = replace(AUGMENT, occluders=0.5)
-    expected = make_batch(faces, step=1, **options)
+    options["augment"] = replace(AUGMENT, occluders=0.5, expressions=0.7)
+    expected = make_batch(faces, step=1, masks=masks, **options)
     sizes = {side: own.shape[:2] for side, own in faces.items()}
     packed = next(load_cuts(sizes, first_step=1, **options))
-    cut = jax.jit(cut_pairs, static_argnames=("crop_size", "weighted", "occluded"))
-    got = cut(faces, None, packed, crop_size=64, weighted=True, occluded=True)
+    said = {"weighted": True, "occluded": True, "moved": True}
+    cut = jax.jit(cut_pairs, static_argnames=("crop_size", *said))
+    got = cut(faces, masks, packed, crop_size=64, **said)
     for side in SIDES:
         np.testing.assert_allclose(got[side].shape, expected[side].shape, rtol=1e-6)
         np.testing.assert_allclose(got[side].weight, expected[side].weight, rtol=1e-6)
         np.testing.assert_array_equal(got[side].occluder, expected[side].occluder)
+        for name in ("warped", "target", "mask"):
+            away = differences(getattr(got[side], name), getattr(expected[side], name))
+            # Of a mask in both directions.
+            assert away.max() <= 16 and (away > 0).mean() < 0.02, name
 
 
 def test_a_runs_devices_cut_all_steps_of_a_dispatch(faces, masks) -> None:
@@ -92,6 +97,7 @@ def test_a_runs_devices_cut_all_steps_of_a_dispatch(faces, masks) -> None:
             crop_size=64,
             weighted=False,
             occluded=False,
+            moved=False,
         )
         for part in (group, group[1:])
     )
