@@ -47,7 +47,7 @@ class ModelConfig:
     expression: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     """Where codes are aligned: how far swaps take expression and pose for how far they
     were found. What a decoder draws lies nearer to the middle than it should."""
-    mouth: Annotated[float, Field(ge=0.5, le=3)] = 1.0
+    mouth: Annotated[float, Field(ge=0.5, le=5)] = 1.0
     """The same of how far the mouth opens, beside that."""
 
 
