@@ -121,12 +121,12 @@ def make_cuts(
         if landmarks is not None:
             own = landmarks[side]
             middle = own.mean(axis=0) if middles is None else middles[side]
-            shown = own[chosen]
+            shown = own[chosen[share]]
             if augment.expressions:
-                moves = draw_expressions(rng, shown, share=augment.expressions)
+                drawn = draw_expressions(rng, own[chosen], share=augment.expressions)
+                moves = drawn[share]
                 shown = move_landmarks(shown, moves)
-                moves = moves[share]
-            shape = cut_shapes(shown[share], grids[:, 1], middle=middle)
+            shape = cut_shapes(shown, grids[:, 1], middle=middle)
         if weights is not None:
             chance = 1 / len(usable) if chances is None else chances[side][drawn]
             weight = (weights[side][chosen] / chance)[share].astype(np.float32)

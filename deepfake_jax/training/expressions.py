@@ -25,10 +25,11 @@ NUMBERS = 12
 _AMOUNTS = slice(6, 12)
 _MOUTH, _JAW, _BROWS = 0, 1, (4, 5)
 _EYES = ((2, 6, slice(36, 42)), (3, 7, slice(42, 48)))  # lids, iris, landmarks
+_INNER_LIPS = slice(61, 64), slice(65, 68)  # landmarks of the upper, of the lower one
 _LEAST_GAP = 2.0  # pixels between lips that count as open
 _INVERSIONS = 6
 _COARSE = 4  # pixels between those by which a window is found
-_NEARLY = 1.3  # squared radius of what is taken for it: none of it lies between them
+_NEARLY = 1.3  # squared radius of what is taken for it, as pixels between count, too
 
 _Some = Callable[[float], Bool[np.ndarray, "n"]]
 _Moves = Float64[np.ndarray, "n 8 12"]
@@ -77,7 +78,7 @@ def _draw_mouth(
     moves[:, _MOUTH, 2:4] = width[:, None] * [2.0, 1.7]
     moves[:, _MOUTH, 6:11] = amounts * some(0.7)[:, None]
     # What is between open lips gets longer or shorter, and the chin goes with it.
-    upper, lower = (landmarks[:, part, 1].mean(1) for part in _lips())
+    upper, lower = (landmarks[:, part, 1].mean(1) for part in _INNER_LIPS)
     gap = np.maximum(lower - upper, 0)
     longer = gap * (np.exp(rng.normal(0.15, 0.5, n)).clip(0.35, 2.2) - 1)
     longer = np.clip(longer, 1 - gap, 0.5 * width)
@@ -87,11 +88,6 @@ def _draw_mouth(
     moves[:, _JAW, 2:4] = width[:, None] * [2.0, 2.2]
     moves[:, _JAW, 4], moves[:, _JAW, 5] = upper, np.maximum(gap + longer, 1)
     moves[:, _JAW, 11] = -longer
-
-
-def _lips() -> tuple[slice, slice]:
-    """The inner border of the upper and of the lower lip."""
-    return slice(61, 64), slice(65, 68)
 
 
 def _draw_eyes(

@@ -69,14 +69,14 @@ def cut_masks(
     across, down = grids[:, 0, -1] - corners, grids[:, -1, 0] - corners
     moved = np.zeros(len(chosen), bool) if moves is None else moves_anything(moves)
     for place, index in enumerate(chosen.tolist()):
+        if moves is not None and moved[place]:
+            _cut_moved(masks[index], grids[place], moves[place], cuts[place])
+            continue
         # From the crop's pixels to the face's: the corner is the first pixel's edge.
         axes = np.stack([across[place], down[place]], axis=1) / crop_size
         start = corners[place] + axes @ [0.5, 0.5] + 0.5
         matrix = np.column_stack([axes, start]) * (MASK_SIZE / FACE_SIZE)
         matrix[:, 2] -= 0.5
-        if moves is not None and moved[place]:
-            _cut_moved(masks[index], grids[place], moves[place], cuts[place])
-            continue
         cv2.warpAffine(
             masks[index],
             matrix,
