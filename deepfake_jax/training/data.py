@@ -123,8 +123,8 @@ def make_cuts(
             middle = own.mean(axis=0) if middles is None else middles[side]
             shown = own[chosen[share]]
             if augment.expressions:
-                drawn = draw_expressions(rng, own[chosen], share=augment.expressions)
-                moves = drawn[share]
+                moves = draw_expressions(rng, own[chosen], share=augment.expressions)
+                moves = moves[share]
                 shown = move_landmarks(shown, moves)
             shape = cut_shapes(shown, grids[:, 1], middle=middle)
         if weights is not None:

@@ -67,6 +67,7 @@ def test_shapes_weights_occluders_and_moves_come_along(faces, masks) -> None:
     landmarks = {side: rng.uniform(60, 190, (5, 68, 2)) for side in SIDES}
     weights = {side: np.arange(1, 6) / 15 for side in SIDES}
     options = OPTIONS | {"crop_size": 64, "landmarks": landmarks, "weights": weights}
+    options["chances"] = dict.fromkeys(SIDES, np.arange(5, 0, -1) / 15)
     options["augment"] = replace(AUGMENT, occluders=0.5, expressions=0.7)
     expected = make_batch(faces, step=1, masks=masks, **options)
     sizes = {side: own.shape[:2] for side, own in faces.items()}
