@@ -66,6 +66,7 @@ BAD = [
     ("loss.shape_weight", [-1]),
     ("half_steps", [-1, 1.5]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),
+    ("optimizer.name", ["sgd", 1]),
     ("optimizer.b1", [1.0, -0.1]),
     ("optimizer.b2", [1.0]),
     ("optimizer.warmup_steps", [-1, 1.5]),

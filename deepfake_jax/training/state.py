@@ -24,6 +24,7 @@ from deepfake_jax.models.network import (
     to_tree,
 )
 from deepfake_jax.train_config import LossConfig, OptimizerConfig, TrainConfig
+from deepfake_jax.training.muon import scale_by_muon
 from deepfake_jax.types import Side
 
 SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `data.cut_shapes`
@@ -94,7 +95,7 @@ class Teacher:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam with optional clipping and a linear warm-up to a constant step size.
+    """Adam or Muon, perhaps clipped, with a linear warm-up to a constant step size.
 
     The step size never depends on how long the run will be, so a run can be stopped,
     resumed and extended at any step; the moving average of the weights takes the place
@@ -106,13 +107,14 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         share = (count + 1).astype(jnp.float32) / max(config.warmup_steps, 1)
         return config.learning_rate * jnp.minimum(share, 1)
 
-    adam = optax.chain(
-        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=1e-7),
+    scale = scale_by_muon if config.name == "muon" else optax.scale_by_adam
+    scaled = optax.chain(
+        scale(b1=config.b1, b2=config.b2, eps=1e-7),
         optax.scale_by_learning_rate(schedule),
     )
     if config.clip_norm:
-        return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-    return adam
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), scaled)
+    return scaled
 
 
 # One object for equal settings. It is a static part of the state: with another one a
@@ -201,7 +203,7 @@ _STATES = (optax.ScaleByAdamState, optax.ScaleByScheduleState)
 
 
 def _moments_to_tree(opt_state: Any, pack: Any) -> dict[str, Any]:
-    """Adam's moments and count: all that optax's states hold, however they nest."""
+    """The moments and the count: all that optax's states hold, however they nest."""
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, _STATES))
     adam = next(node for node in leaves if isinstance(node, optax.ScaleByAdamState))
     return {"count": adam.count, "mu": pack(adam.mu), "nu": pack(adam.nu)}

@@ -1,7 +1,7 @@
 """The training step: pure, jitted, and mapped over devices.
 
 A batch has the pairs of both sides, see `batch.Pair`; uint8 pictures are scaled to
-[0, 1] on the device. One step minimises the sum of A's and B's losses by one Adam
+[0, 1] on the device. One step minimises the sum of A's and B's losses by one
 update of everything, encoder included, where the first public program updated for A,
 then for B, with one update of the encoder each. The sum is one backward pass and does
 not depend on the order.

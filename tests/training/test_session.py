@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def sets(tmp_path_factory) -> Sets:
     )
 
 
-def with_optimizer(steps: int, **settings: float) -> TrainConfig:
+def with_optimizer(steps: int, **settings: Any) -> TrainConfig:
     config = tiny_config(steps=steps)
     return replace(config, optimizer=replace(config.optimizer, **settings))
 
@@ -69,6 +70,20 @@ def test_clipping_comes_to_a_run_and_leaves_it_to_the_bit(sets, tmp_path):
     # Such as the advice after skipped updates.
     train_on(sets, run, with_optimizer(7, clip_norm=1e-3))
     assert len(read_losses(run)) == 7
+
+
+def test_muon_goes_on_to_the_bit_and_a_run_may_change_to_it(sets, tmp_path, caplog):
+    halves, whole, changed = (tmp_path / name for name in ("two", "one", "changed"))
+    for steps in (2, 4):
+        train_on(sets, halves, with_optimizer(steps, name="muon"))
+        train_on(
+            sets, changed, with_optimizer(steps, name="muon" if steps > 2 else "adam")
+        )
+    train_on(sets, whole, with_optimizer(4, name="muon"))
+    assert read_losses(halves) == read_losses(whole)
+    assert "going on with optimizer.name muon instead of adam" in caplog.text
+    assert len(read_losses(changed)) == 4
+    assert read_losses(changed)[-1] != read_losses(whole)[-1]
 
 
 def test_changed_settings_are_named_and_a_longer_run_is_none(sets, tmp_path, caplog):
