@@ -11,6 +11,8 @@ References:
     Amsel et al. 2025, "The Polar Express", algorithm 1, of the polynomials.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -51,57 +53,88 @@ def scale_by_muon(
     ) -> tuple[Any, optax.OptState]:
         updates, after = adam.update(gradients, state, params)
         assert isinstance(after, optax.ScaleByAdamState)
-
-        def choose(path: Any, other: Array, gradient: Array, mean: Array) -> Array:
-            if getattr(path[-1], "key", None) != "kernel":
-                return other
-            ahead = b1 * mean + (1 - b1) * gradient  # Nesterov's
-            return RMS * orthogonalize(ahead)
-
-        updates = jax.tree_util.tree_map_with_path(choose, updates, gradients, after.mu)
-        return updates, after
+        paths, structure = jax.tree_util.tree_flatten_with_path(updates)
+        chosen = [at for at, (path, _) in enumerate(paths) if _is_kernel(path)]
+        leaves = [leaf for _, leaf in paths]
+        means, latest = jax.tree.leaves(after.mu), jax.tree.leaves(gradients)
+        # Nesterov's: the mean as the next such gradient would leave it.
+        ahead = [b1 * means[at] + (1 - b1) * latest[at] for at in chosen]
+        for at, kernel in zip(chosen, orthogonalize(ahead), strict=True):
+            leaves[at] = RMS * kernel
+        return jax.tree.unflatten(structure, leaves), after
 
     return optax.GradientTransformation(adam.init, update)
 
 
-def orthogonalize(kernel: Float32[Array, "... n"]) -> Float32[Array, "... n"]:
-    """The nearest matrix with orthogonal columns, or rows; about, and scaled.
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    return getattr(path[-1], "key", None) == "kernel"
+
+
+def orthogonalize(kernels: Sequence[Array]) -> list[Array]:
+    """The nearest matrices with orthogonal columns, or rows; about, and scaled.
 
     A kernel is the matrix of what it multiplies its inputs with: all axes but the last
     are one. Of more than `COLUMNS` columns as many are taken at once.
 
+    Args:
+        kernels: float32, of any two or more axes.
+
     Returns:
-        In the kernel's shape, with singular values of 0.4 to 1.6 of the same size, such
+        Each in its shape, with singular values of 0.4 to 1.6 of the same size, such
         that the root of the mean square is about 1; zeros stay zeros.
     """
+    parts = [_cut(kernel) for kernel in kernels]
+    # Small matrices of all kernels at once: a GPU takes as long for one as for many.
+    of_width: dict[int, list[Array]] = defaultdict(list)
+    # A small product that rounding makes negative grows without end: no TF32 here.
+    with jax.default_matmul_precision("float32"):
+        for part in (part for own in parts for part in own):
+            of_width[part.shape[1]].append(part.T @ part)
+        factors = {
+            width: iter(_find_factors(jnp.stack(products)))
+            for width, products in of_width.items()
+        }
+        found = [
+            jnp.concatenate([part @ next(factors[part.shape[1]]) for part in own], 1)
+            for own in parts
+        ]
+    scaled = (matrix * matrix.shape[0] ** 0.5 for matrix in found)
+    return [
+        (matrix if _is_tall(kernel) else matrix.T).reshape(kernel.shape)
+        for kernel, matrix in zip(kernels, scaled, strict=True)
+    ]
+
+
+def _cut(kernel: Float32[Array, "*k n"]) -> list[Float32[Array, "m c"]]:
+    """A kernel's matrix, lying ones stood up, in parts of norms of a little under 1."""
     matrix = kernel.reshape(-1, kernel.shape[-1])
-    tall = matrix.shape[0] >= matrix.shape[1]
-    matrix = matrix if tall else matrix.T
-    rows, columns = matrix.shape
-    cuts = list(range(COLUMNS, columns, COLUMNS))
-    parts = [_find_polar_factor(part) for part in jnp.split(matrix, cuts, axis=1)]
-    whole = jnp.concatenate(parts, axis=1) * rows**0.5
-    return (whole if tall else whole.T).reshape(kernel.shape)
-
-
-def _find_polar_factor(matrix: Float32[Array, "m n"]) -> Float32[Array, "m n"]:
-    """U V^T of U S V^T, by polynomials of the n x n matrix of products.
-
-    Of those only two products have the matrix's height: a fifth of the time of products
-    with the matrix itself, where it is nine times as high as wide.
-    """
+    matrix = matrix if _is_tall(kernel) else matrix.T
     # By the largest number first: squares of small ones vanish.
     matrix = matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), _SMALL)
-    size = jnp.sqrt(jnp.sum(jnp.square(matrix)))
-    matrix = matrix / jnp.maximum(1.01 * size, _SMALL)
-    # A small one that rounding makes negative grows without end: no TF32 here.
-    with jax.default_matmul_precision("float32"):
-        products = matrix.T @ matrix
-        unit = jnp.eye(matrix.shape[1])
-        factor = unit
-        for index, (first, third, fifth) in enumerate(_POLYNOMIALS):
-            step = first * unit + third * products + fifth * (products @ products)
-            factor = factor @ step if index else step
-            if index + 1 < len(_POLYNOMIALS):
-                products = step @ (products @ step)
-        return matrix @ factor
+    cuts = list(range(COLUMNS, matrix.shape[1], COLUMNS))
+    parts = jnp.split(matrix, cuts, axis=1)
+    sizes = (jnp.sqrt(jnp.sum(jnp.square(part))) for part in parts)
+    return [
+        part / jnp.maximum(1.01 * size, _SMALL)
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+
+def _is_tall(kernel: Array) -> bool:
+    return kernel.size >= kernel.shape[-1] ** 2
+
+
+def _find_factors(products: Float32[Array, "b n n"]) -> Float32[Array, "b n n"]:
+    """What makes matrices orthogonal, multiplied from the right: by their products.
+
+    The polynomials are of n x n matrices alone, not of a kernel's height: a fifth of
+    the time where that is nine times as high as wide.
+    """
+    unit = jnp.broadcast_to(jnp.eye(products.shape[1]), products.shape)
+    factors = unit
+    for index, (first, third, fifth) in enumerate(_POLYNOMIALS):
+        step = first * unit + third * products + fifth * (products @ products)
+        factors = factors @ step if index else step
+        if index + 1 < len(_POLYNOMIALS):
+            products = step @ (products @ step)
+    return factors

@@ -13,6 +13,10 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def make_orthogonal(kernel: np.ndarray) -> np.ndarray:
+    return np.asarray(orthogonalize([jnp.asarray(kernel)])[0])
+
+
 def make_matrix(rows: int, columns: int, smallest: float) -> np.ndarray:
     """Of singular values from 1 down to `smallest`, evenly in their logarithms."""
     left, _ = np.linalg.qr(draw(rows, columns, seed=1))
@@ -25,7 +29,7 @@ def make_matrix(rows: int, columns: int, smallest: float) -> np.ndarray:
 def test_singular_values_become_alike_and_vectors_stay(rows: int, columns: int):
     tall = make_matrix(max(rows, columns), min(rows, columns), smallest=0.02)
     matrix = tall if rows >= columns else tall.T
-    found = np.asarray(orthogonalize(jnp.asarray(matrix))) / max(rows, columns) ** 0.5
+    found = make_orthogonal(matrix) / max(rows, columns) ** 0.5
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     assert values.max() / values.min() == pytest.approx(50, rel=0.01)
     inner = left.T @ found @ right.T
@@ -38,29 +42,38 @@ def test_singular_values_become_alike_and_vectors_stay(rows: int, columns: int):
 
 def test_size_is_that_of_an_update_of_adam():
     for shape in ((3, 3, 64, 128), (3, 3, 16, 768), (128, 4096)):
-        found = np.asarray(orthogonalize(jnp.asarray(draw(*shape))))
+        found = make_orthogonal(draw(*shape))
         assert found.shape == shape
         assert np.sqrt(np.mean(found**2)) == pytest.approx(1, abs=0.15)
 
 
 def test_wide_kernels_are_cut_by_columns():
     kernel = draw(3, 3, 40, 2 * COLUMNS + 16)
-    whole = np.asarray(orthogonalize(jnp.asarray(kernel)))
+    whole = make_orthogonal(kernel)
     for start in range(0, kernel.shape[-1], COLUMNS):
         part = kernel[..., start : start + COLUMNS]
-        alone = np.asarray(orthogonalize(jnp.asarray(part)))
+        alone = make_orthogonal(part)
         np.testing.assert_allclose(
             whole[..., start : start + COLUMNS], alone, atol=1e-4
         )
 
 
+def test_kernels_together_are_what_they_are_alone():
+    # Of a few widths, of which several are alike, both ways up.
+    shapes = ((3, 3, 16, 64), (64, 300), (300, 64), (5, 5, 3, 2 * COLUMNS), (256, 96))
+    kernels = [draw(*shape, seed=seed) for seed, shape in enumerate(shapes)]
+    together = orthogonalize([jnp.asarray(kernel) for kernel in kernels])
+    for kernel, found in zip(kernels, together, strict=True):
+        np.testing.assert_allclose(found, make_orthogonal(kernel), atol=1e-4)
+
+
 def test_gradients_without_directions_give_finite_updates():
     one = np.outer(draw(200), draw(50)).astype(np.float32)  # of one direction
     for matrix in (np.zeros((200, 50), np.float32), one, 1e-20 * one, 1e10 * one):
-        found = np.asarray(orthogonalize(jnp.asarray(matrix)))
+        found = make_orthogonal(matrix)
         assert np.isfinite(found).all()
         assert np.abs(np.linalg.svd(found / 200**0.5)[1]).max() < 1.6
-    assert not np.asarray(orthogonalize(jnp.zeros((200, 50)))).any()
+    assert not make_orthogonal(np.zeros((200, 50), np.float32)).any()
 
 
 def test_the_mean_of_gradients_is_made_orthogonal_and_adam_does_the_rest():
@@ -79,7 +92,7 @@ def test_the_mean_of_gradients_is_made_orthogonal_and_adam_does_the_rest():
         mean = 0.9 * mean + 0.1 * grads["layer"]["kernel"]
     ahead = 0.9 * mean + 0.1 * grads["layer"]["kernel"]
     np.testing.assert_allclose(
-        found["layer"]["kernel"], RMS * orthogonalize(jnp.asarray(ahead)), atol=1e-5
+        found["layer"]["kernel"], RMS * make_orthogonal(ahead), atol=1e-5
     )
     np.testing.assert_array_equal(found["layer"]["bias"], expected["layer"]["bias"])
     np.testing.assert_array_equal(found["readout"], expected["readout"])
