@@ -49,14 +49,14 @@ def scale_by_muon(
     adam = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
 
     def update(
-        gradients: Any, state: optax.OptState, params: Any = None
+        updates: Any, state: optax.OptState, params: Any = None
     ) -> tuple[Any, optax.OptState]:
-        updates, after = adam.update(gradients, state, params)
+        adams, after = adam.update(updates, state, params)
         assert isinstance(after, optax.ScaleByAdamState)
-        paths, structure = jax.tree_util.tree_flatten_with_path(updates)
+        paths, structure = jax.tree_util.tree_flatten_with_path(adams)
         chosen = [at for at, (path, _) in enumerate(paths) if _is_kernel(path)]
         leaves = [leaf for _, leaf in paths]
-        means, latest = jax.tree.leaves(after.mu), jax.tree.leaves(gradients)
+        means, latest = jax.tree.leaves(after.mu), jax.tree.leaves(updates)
         # Nesterov's: the mean as the next such gradient would leave it.
         ahead = [b1 * means[at] + (1 - b1) * latest[at] for at in chosen]
         for at, kernel in zip(chosen, orthogonalize(ahead), strict=True):

@@ -1,5 +1,7 @@
 """Updates whose matrices are orthogonal."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,23 +78,31 @@ def test_gradients_without_directions_give_finite_updates():
     assert not make_orthogonal(np.zeros((200, 50), np.float32)).any()
 
 
+def update_three_times(tx: optax.GradientTransformation, params: Any) -> Any:
+    """The third update, the state after it, and the three gradients."""
+    state, found, gradients = tx.init(params), None, []
+    for seed in range(3):
+        gradients.append(
+            jax.tree.map(
+                lambda leaf, s=seed: jnp.asarray(draw(*leaf.shape, seed=s)), params
+            )
+        )
+        with jax.numpy_dtype_promotion("standard"):  # which optax takes for granted
+            found, state = tx.update(gradients[-1], state)
+    return found, state, gradients
+
+
 def test_the_mean_of_gradients_is_made_orthogonal_and_adam_does_the_rest():
     layer = {"kernel": draw(24, 8), "bias": draw(8)}
     params = jax.tree.map(jnp.asarray, {"layer": layer, "readout": draw(8, 6)})
-    muon, adam = scale_by_muon(b1=0.9), optax.scale_by_adam(b1=0.9, eps=1e-7)
-    state, adams_state = muon.init(params), adam.init(params)
+    found, state, gradients = update_three_times(scale_by_muon(b1=0.9), params)
+    adam = optax.scale_by_adam(b1=0.9, eps=1e-7)
+    expected, adams_state, _ = update_three_times(adam, params)
     mean = np.zeros((24, 8), np.float32)
-    for seed in range(3):
-        grads = jax.tree.map(
-            lambda leaf, s=seed: jnp.asarray(draw(*leaf.shape, seed=9 + s)), params
-        )
-        with jax.numpy_dtype_promotion("standard"):  # which optax takes for granted
-            found, state = muon.update(grads, state)
-            expected, adams_state = adam.update(grads, adams_state)
-        mean = 0.9 * mean + 0.1 * grads["layer"]["kernel"]
-    ahead = 0.9 * mean + 0.1 * grads["layer"]["kernel"]
+    for gradient in (*gradients, gradients[-1]):
+        mean = 0.9 * mean + 0.1 * np.asarray(gradient["layer"]["kernel"])
     np.testing.assert_allclose(
-        found["layer"]["kernel"], RMS * make_orthogonal(ahead), atol=1e-5
+        found["layer"]["kernel"], RMS * make_orthogonal(mean), atol=1e-5
     )
     np.testing.assert_array_equal(found["layer"]["bias"], expected["layer"]["bias"])
     np.testing.assert_array_equal(found["readout"], expected["readout"])
