@@ -37,8 +37,9 @@ def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
     """
 
     def draw(side: Side, pair: Pair) -> Pair:
+        # Of the first steps' smaller crops, too, see `half_steps`.
         swapped = swap_faces(
-            teacher.model,
+            teacher.model.at_size(pair.target.shape[1]),
             teacher.params,
             pair.target,
             to=other_side(side),
