@@ -69,7 +69,7 @@ COLORS: Table = {
     "avg": Choice("imaging.color:MeanColor", "mean"),
     "border": Choice(
         "imaging.border_color:BorderColor",
-        "along the mask's border, evenly carried inwards",
+        "along the mask's border, carried inwards",
     ),
     "reinhard": Choice("imaging.color:LabColor", "mean and spread in LAB"),
     "linear": Choice("imaging.color:LinearColor", "mean and covariance"),
@@ -154,13 +154,17 @@ class ConvertConfig(SearchConfig):
     """How several masks become one."""
     skin_space: SkinSpace = "ycrcb"
     """Color space of the mask skin."""
-    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.06
+    erode: Annotated[float, Field(gt=-0.5, lt=0.5)] = 0.0
     """Make the mask smaller by this share of the face's side; negative: larger."""
-    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.18
+    feather: Annotated[float, Field(ge=0, lt=0.5)] = 0.10
     """Width of the mask's soft border, as a share of the face."""
     cover: bool = True
     """Cover the eyes, brows and mouth of the source wholly where the mask shows them,
     whatever --erode and --feather would take of them."""
+    drawn_mask: bool = True
+    """Show nothing that the network does not take for the face, where it draws a mask
+    of it (lite128, mid256, hd256): no wall of the other person's pictures beside a
+    face that is wider than theirs."""
     guard: bool = True
     """Keep hands, microphones and whatever else is before the face: where the run, when
     it draws the person's own face, does not draw what the frame shows. It does nothing

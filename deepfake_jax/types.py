@@ -26,7 +26,9 @@ Face = UInt8[np.ndarray, "face_size face_size 3"]
 DrawnFace = Float32[np.ndarray, "face_size face_size 3"] | Face
 Faces = UInt8[np.ndarray, "n face_size face_size 3"]
 Crops = UInt8[np.ndarray, "n crop_size crop_size 3"]
-DrawnCrops = Float32[np.ndarray, "n crop_size crop_size 3"] | Crops
+# Of networks that draw a mask it is a fourth channel, 255 where the face surely is.
+DrawnCrops = Float32[np.ndarray, "n crop_size crop_size channels"] | Crops
+DrawnMask = Float32[np.ndarray, "drawn_size drawn_size"]
 Mask = Float32[np.ndarray, "height width"]
 Landmarks = Float64[np.ndarray, "_ 2"]  # a sequence may hold several counts
 Affine = Float64[np.ndarray, "2 3"]

@@ -202,12 +202,12 @@ def border(samples: Samples) -> Any:
     """What erosion, feather and cover make of one mask."""
     woman = samples.woman
     mask = dj.extended_mask(woman.in_crop, CROP)
-    eroded = dj.erode_mask(mask, 0.06)
+    eroded = dj.erode_mask(mask, 0.03)
     return tiles(
         [
             ("extended", mask),
-            ("eroded by 0.06", eroded),
-            ("and feathered by 0.18", dj.feather_mask(eroded, 0.18)),
+            ("eroded by 0.03", eroded),
+            ("and feathered by 0.10", dj.feather_mask(eroded, 0.10)),
             ("and features covered", samples.mask),
             ("over the face", tint(woman.crop, samples.mask)),
         ]

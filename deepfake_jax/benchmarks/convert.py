@@ -103,9 +103,8 @@ def measure_convert(
     clip = Clip(source, config, swapper)
     ours = clip.judge(swapper)
     _say(f"default: {ours}")
-    hard = replace(
-        config, mask="rectangle", erode=0.0, feather=0.0, color="none", blend="alpha"
-    )
+    hard = replace(config, mask="rectangle", erode=0.0, feather=0.0, drawn_mask=False)
+    hard = replace(hard, color="none", blend="alpha")
     plain = clip.judge(swapper.with_config(hard))
     _say(f"plain paste: {plain}")
     classic = clip.judge(swapper.with_config(replace(classic_options(), to=config.to)))

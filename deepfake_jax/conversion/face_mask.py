@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Float32
 
 from deepfake_jax.convert_config import (
     COMPLETE,
@@ -20,10 +21,15 @@ from deepfake_jax.convert_config import (
     split_masks,
 )
 from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask, mean_landmarks
-from deepfake_jax.imaging.mask import combine_masks, erode_mask, feather_mask
+from deepfake_jax.imaging.mask import (
+    combine_masks,
+    erode_mask,
+    feather_mask,
+    resize_mask,
+)
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
 from deepfake_jax.imaging.skin_mask import MIN_SKIN, skin_mask
-from deepfake_jax.types import Face, Landmarks, Mask
+from deepfake_jax.types import DrawnFace, DrawnMask, Face, Landmarks, Mask
 
 # Around covered features: how wide they fade, and how far beyond the mask they reach.
 # Leak of eyes, brows and lips, and seam, of the man in the car and of the singer:
@@ -46,6 +52,7 @@ class MaskOptions:
             brings its own: for it both are 0.
         cover: whether eyes, brows and mouth are covered wholly where the mask shows
             them, whatever erosion and feather would take of them.
+        drawn: whether a network's own mask bounds them, see `draw_mask`.
     """
 
     names: tuple[str, ...] = ("oval",)
@@ -54,6 +61,7 @@ class MaskOptions:
     erode: float = 0.0
     feather: float = 0.15
     cover: bool = False
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -67,6 +75,7 @@ class MaskOptions:
             object.__setattr__(self, "erode", 0.0)
             object.__setattr__(self, "feather", 0.0)
             object.__setattr__(self, "cover", False)
+            object.__setattr__(self, "drawn", False)
 
 
 def mask_options(config: ConvertConfig) -> MaskOptions:
@@ -78,6 +87,7 @@ def mask_options(config: ConvertConfig) -> MaskOptions:
         erode=config.erode,
         feather=config.feather,
         cover=config.cover,
+        drawn=config.drawn_mask,
     )
 
 
@@ -97,15 +107,27 @@ class BuiltMask:
     cover: Mask | None = None
 
 
+def split_answer(
+    answer: Float32[np.ndarray, "size size c"] | Face,
+) -> tuple[DrawnFace, DrawnMask | None]:
+    """A drawn face and, where it is a fourth channel, the network's mask of it."""
+    if answer.shape[-1] == 3:
+        return answer, None
+    return np.ascontiguousarray(answer[..., :3]), answer[..., 3] * np.float32(1 / 255)
+
+
 def build_mask(
     options: MaskOptions,
     *,
     face: Face | None,
     landmarks: Landmarks | None,
     mask_size: int,
+    seen: DrawnMask | None = None,
 ) -> BuiltMask:
     """Draws and softens a mask; arguments as in `draw_mask`."""
-    drawn = draw_mask(options, face=face, landmarks=landmarks, mask_size=mask_size)
+    drawn = draw_mask(
+        options, face=face, landmarks=landmarks, mask_size=mask_size, seen=seen
+    )
     mask = finish_mask(drawn.mask, options, cover=drawn.cover)
     return BuiltMask(mask, drawn.fell_back, drawn.cover)
 
@@ -116,6 +138,7 @@ def draw_mask(
     face: Face | None,
     landmarks: Landmarks | None,
     mask_size: int,
+    seen: DrawnMask | None = None,
 ) -> BuiltMask:
     """Draws the regions, joins them and moves the border; it is about a pixel wide.
 
@@ -125,6 +148,9 @@ def draw_mask(
         landmarks: 68, in pixels of the mask; None takes the mean face for the
             masks that need them.
         mask_size: side of the mask.
+        seen: where the network takes what it drew for the face, at its own size. With
+            `options.drawn` nothing else is shown: where the source's face is wider
+            there would be walls and hair of the other person's pictures.
 
     Raises:
         ValueError: skin without a face; landmarks not 68.
@@ -133,8 +159,10 @@ def draw_mask(
         _draw_one(name, options, face, landmarks, mask_size) for name in options.names
     ]
     mask = combine_masks([built.mask for built in drawn], options.combine)
-    said = dict.fromkeys(text for built in drawn for text in built.fell_back)
     cover = _draw_cover(mask, landmarks) if options.cover else None
+    if options.drawn and seen is not None:
+        mask = np.minimum(mask, resize_mask(seen, mask_size))
+    said = dict.fromkeys(text for built in drawn for text in built.fell_back)
     return BuiltMask(erode_mask(mask, options.erode), tuple(said), cover)
 
 

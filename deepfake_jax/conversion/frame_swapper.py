@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from deepfake_jax.conversion.face_mask import draw_mask, mask_options
+from deepfake_jax.conversion.face_mask import draw_mask, mask_options, split_answer
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.convert_config import COMPLETE, ConvertConfig
 from deepfake_jax.face_sets.face_arrays import shift_color
@@ -24,6 +24,7 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.landmark_masks import features_mask
+from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.media.frame_parts import face_region
@@ -35,6 +36,7 @@ from deepfake_jax.types import (
     Crops,
     DrawnCrops,
     DrawnFace,
+    DrawnMask,
     Face,
     Landmarks,
     Mask,
@@ -137,7 +139,8 @@ class FrameSwapper:
 
     Args:
         network: from crops, uint8, to the other person's, levels of one size, which
-            are better not rounded.
+            are better not rounded; with the network's mask as a fourth channel, if it
+            draws one.
         crop_size: that size, pixels.
         config: how faces are masked and matched.
         shift: grey levels to add to a crop for the network, RGB.
@@ -157,7 +160,7 @@ class FrameSwapper:
         shift: Float64[np.ndarray, "3"] | None = None,
         identity: Embedding | None = None,
         other: Embedding | None = None,
-        double: Callable[[Crops], Float32[np.ndarray, "2 n s s 3"]] | None = None,
+        double: Callable[[Crops], Float32[np.ndarray, "2 n s s c"]] | None = None,
     ):
         self.config, self.crop_size = config, crop_size
         self.identity, self.other = identity, other
@@ -229,7 +232,7 @@ class FrameSwapper:
         if self._double is None or not self.config.guard:
             return self._network(crops), [None] * len(crops)
         news, owns = self._double(crops)
-        return news, list(zip(crops, owns, strict=True))
+        return news, list(zip(crops, owns[..., :3], strict=True))
 
     def _shrink(self, crops: UInt8[Any, "n s s 3"]) -> UInt8[Any, "n t t 3"]:
         if crops.shape[1] == self.crop_size:
@@ -237,22 +240,23 @@ class FrameSwapper:
         return crop_faces(crops, self.crop_size, coverage=1.0)
 
     def _measure(
-        self, cut: _Cut, crop: Face, new: DrawnFace, redrawn: _Pair | None
+        self, cut: _Cut, crop: Face, answer: np.ndarray, redrawn: _Pair | None
     ) -> SwappedFace:
         """What is pasted for a cut, and what is to be known of it.
 
         Args:
             cut: the face.
             crop: as it lies in the frame.
-            new: the network's answer; it is rounded when its color is matched.
+            answer: the network's.
             redrawn: as the network saw it, and how it draws it without what stands
                 before it; None shows the swap there, too.
         """
         old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
+        new, seen = split_answer(answer)
         if _is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
-        mask, cover = self._draw(cut.placed, old, redrawn)
+        mask, cover = self._draw(cut.placed, old, seen, redrawn)
         weights = self._look.weigh(mask, len(old))
         colors = measure_pair(old, new, self.config.color, mask=weights)
         return SwappedFace(
@@ -271,12 +275,18 @@ class FrameSwapper:
         )
 
     def _draw(
-        self, placed: PlacedFace, old: Face, redrawn: _Pair | None
+        self,
+        placed: PlacedFace,
+        old: Face,
+        seen: DrawnMask | None,
+        redrawn: _Pair | None,
     ) -> tuple[Mask, Mask | None]:
-        """A face's mask, and what it has to cover."""
+        """A face's mask, and what it has to cover; `seen` is the network's own."""
         size = self._look.mask_size
         landmarks = crop_landmarks(placed.landmarks, size)
-        drawn = draw_mask(self._masks, face=old, landmarks=landmarks, mask_size=size)
+        drawn = draw_mask(
+            self._masks, face=old, landmarks=landmarks, mask_size=size, seen=seen
+        )
         for reason in drawn.fell_back:
             if reason not in self._told:
                 self._told.add(reason)
@@ -285,7 +295,7 @@ class FrameSwapper:
             return drawn.mask, drawn.cover
         features = None if landmarks is None else features_mask(landmarks, size)
         free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
-        free = _resize_mask(free, size)
+        free = resize_mask(free, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 
@@ -304,14 +314,6 @@ def _is_grey(face: Face) -> bool:
     return apart <= _GREY
 
 
-def _resize_mask(mask: Mask, size: int) -> Float32[np.ndarray, "size size"]:
-    if len(mask) == size:
-        return mask
-    shrinks = size < len(mask)
-    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(mask, (size, size), interpolation=flag)
-
-
 def _view_crop(old: Face, new: DrawnFace, cut: _Cut) -> _Pair:
     return old, new
 
@@ -321,6 +323,6 @@ def _view_classic(old: Face, new: DrawnFace, cut: _Cut) -> _Pair:
     return cv2.resize(cut.raw, size), cv2.resize(new, size)
 
 
-_CURRENT = _Look(MASK_SIZE, _view_crop, _resize_mask)
+_CURRENT = _Look(MASK_SIZE, _view_crop, resize_mask)
 # In 2018 faces were 160 pixels, and the mean of the whole square was matched.
 _CLASSIC = _Look(CLASSIC_SIZE, _view_classic, lambda mask, size: None)

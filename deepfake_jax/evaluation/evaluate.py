@@ -123,8 +123,9 @@ def _describe_swaps(swap: SwapFigures) -> str:
         else (f" ({swap.closed_kept:.0%} of closed eyes kept)")
     )
     return (
-        f"identity transfer {swap.identity_transfer:.2f}, nearer to the target "
-        f"{swap.retrieval:.0%}, following {swap.following:.2f}{closed}, drawn "
-        f"sharpness {swap.drawn_sharpness:.2f}, artefacts {swap.artefacts:.1f}, leak "
+        f"identity transfer {swap.identity_transfer:.2f} (pasted "
+        f"{swap.pasted_transfer:.2f}), nearer to the target {swap.retrieval:.0%}, "
+        f"following {swap.following:.2f}{closed}, drawn sharpness "
+        f"{swap.drawn_sharpness:.2f}, artefacts {swap.artefacts:.1f}, leak "
         f"{swap.leak:.1%}, tint {swap.tint:.1f}"
     )

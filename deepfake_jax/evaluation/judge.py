@@ -18,7 +18,7 @@ from deepfake_jax.evaluation.drawn_detail import (
 from deepfake_jax.evaluation.expression import measure_expression
 from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.evaluation.following import FEWEST, PartFollowing, measure_following
-from deepfake_jax.evaluation.pasted import measure_pasting
+from deepfake_jax.evaluation.pasted import paste_swaps
 from deepfake_jax.evaluation.real_faces import (
     Crops,
     Judge,
@@ -86,6 +86,9 @@ class SwapFigures:
         artefacts: see `drawn_detail.artefacts`.
         leak: see `pasted.measure_leak`, of the default mask.
         tint: see `pasted.measure_tint`, of the default color and mask.
+        pasted_transfer: identity transfer of the source's pictures with the swap pasted
+            by the default color and mask: what a conversion shows. Forehead, hair and
+            ears stay the source's; higher is better.
     """
 
     identity_transfer: float = math.nan
@@ -105,6 +108,7 @@ class SwapFigures:
     artefacts: float = math.nan
     leak: float = math.nan
     tint: float = math.nan
+    pasted_transfer: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -162,8 +166,7 @@ def draw_crops(
         side: whose crops.
         to: by whose decoder.
     """
-    swapper = make_swapper(run.model, run.params, to=to, source=side)
-    return swapper(real[side].crops)
+    return make_swapper(run.model, run.params, to=to, source=side)(real[side].crops)
 
 
 def _judge_side(
@@ -192,7 +195,9 @@ def _judge_swaps(
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
     source, target = real[side], real[to]
-    swapped = draw_crops(run, real, side, to)
+    swapper = make_swapper(run.model, run.params, to=to, source=side)
+    answers = swapper.draw_levels(source.crops)
+    swapped = np.rint(answers[..., :3]).astype(np.uint8)
     shown = put_back(source.sample.faces, swapped)
     figures = SwapFigures()
     if target.detail > 0:  # else the real faces are flat
@@ -226,11 +231,13 @@ def _judge_swaps(
     if len(target.crops) > 1:
         rng = np.random.default_rng(0)
         figures = replace(figures, artefacts=artefacts(rng, swapped, target.crops))
-    return replace(
-        figures,
-        **vars(expression),
-        **measure_pasting(swapped, source.crops, source.landmarks),
-    )
+    pasted = paste_swaps(answers, source.crops, source.landmarks)
+    if judge.embed is not None:
+        shown = put_back(source.sample.faces, pasted.crops)
+        found = embed_faces(judge.embed, shown, source.sample)
+        likeness = compare(found, source, target)
+        figures = replace(figures, pasted_transfer=likeness.identity_transfer)
+    return replace(figures, **vars(expression), leak=pasted.leak, tint=pasted.tint)
 
 
 def _thin(real: RealFaces, every: int) -> RealFaces:

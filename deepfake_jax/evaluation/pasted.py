@@ -5,12 +5,18 @@ the same pixels.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
-from deepfake_jax.conversion.face_mask import build_mask, mask_options
+from deepfake_jax.conversion.face_mask import (
+    draw_mask,
+    finish_mask,
+    mask_options,
+    split_answer,
+)
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.evaluation.drawn_detail import RealCrops
 from deepfake_jax.imaging.affine import apply_affine
@@ -20,6 +26,7 @@ from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.types import Crops, Face, Landmarks, Mask
 
 _SMOOTH = 1 / 24  # of the side: colors are compared without the features' edges
+_HAIR = 15.0  # of L*, by which hair is darker than skin; shaded skin seldom is
 
 
 def measure_leak(masks: Sequence[Mask], landmarks: Sequence[Landmarks]) -> float:
@@ -48,7 +55,8 @@ def measure_tint(
     """Difference in color of swapped skin from the skin that it replaces, Delta E.
 
     The mean over the mask and its rim, features left out, of the distance in CIELAB
-    after both pictures are smoothed; 0 is best, 2 is hardly seen.
+    after both pictures are smoothed; 0 is best, 2 is hardly seen. What is much darker
+    than the rest of a face is hair: one man's beard is no tint of the other's chin.
 
     Reference:
         CIE 15:2004, Delta E*ab of 1976.
@@ -61,9 +69,17 @@ def measure_tint(
         if skin.sum() < 1:
             continue
         one, other = _smooth_lab(result, skin), _smooth_lab(source, skin)
+        skin = skin * ~(_is_hair(one, skin) | _is_hair(other, skin))
         distance = np.linalg.norm(one - other, axis=2)
-        found.append(float((distance * skin).sum() / skin.sum()))
+        found.append(float((distance * skin).sum() / max(float(skin.sum()), 1e-6)))
     return float(np.mean(found)) if found else 0.0
+
+
+def _is_hair(
+    lab: Float32[np.ndarray, "height width 3"], weights: Mask
+) -> Bool[np.ndarray, "height width"]:
+    light = lab[..., 0]
+    return light < np.median(light[weights >= 0.5 * weights.max()]) - _HAIR
 
 
 def _smooth_lab(face: Face, weights: Mask) -> Float32[np.ndarray, "height width 3"]:
@@ -76,30 +92,49 @@ def _smooth_lab(face: Face, weights: Mask) -> Float32[np.ndarray, "height width 
     )
 
 
-def measure_pasting(
-    swapped: Crops, real: RealCrops, landmarks: Float64[np.ndarray, "k 68 2"]
-) -> dict[str, float]:
-    """``leak`` and ``tint`` of crops pasted by the default mask and color.
+class Pasted(NamedTuple):
+    """Crops with their swaps pasted.
+
+    Attributes:
+        crops: as a conversion would leave them.
+        leak: see `measure_leak`.
+        tint: see `measure_tint`.
+    """
+
+    crops: Crops
+    leak: float
+    tint: float
+
+
+def paste_swaps(
+    answers: Float32[np.ndarray, "k size size c"],
+    real: RealCrops,
+    landmarks: Float64[np.ndarray, "k 68 2"],
+) -> Pasted:
+    """Crops pasted by the default mask and color.
 
     Args:
-        swapped: as they are drawn.
+        answers: the network's, levels, with its mask where it draws one; see
+            `Swapper.draw_levels`.
         real: the crops that they were made of.
         landmarks: of each, in the pixels of the face pictures.
     """
     config, size = ConvertConfig(), real.shape[1]
+    options = mask_options(config)
     results, masks, shapes = [], [], []
-    for new, old, own in zip(swapped, real, landmarks, strict=True):
+    for answer, old, own in zip(answers, real, landmarks, strict=True):
         moved = apply_affine(crop_matrix(size), own)
-        built = build_mask(
-            mask_options(config), face=old, landmarks=moved, mask_size=size
-        )
-        matched = transfer_color(old, new, config.color, mask=built.mask)
-        opacity = built.mask[..., None]
+        new, seen = split_answer(answer)
+        drawn = draw_mask(options, face=old, landmarks=moved, mask_size=size, seen=seen)
+        matched = transfer_color(old, new, config.color, mask=drawn.mask)
+        mask = finish_mask(drawn.mask, options, cover=drawn.cover)
+        opacity = mask[..., None]
         results.append(np.rint(old + opacity * (matched.astype(float) - old)))
-        masks.append(built.mask)
+        masks.append(mask)
         shapes.append(moved)
-    pasted = [result.astype(np.uint8) for result in results]
-    return {
-        "leak": measure_leak(masks, shapes),
-        "tint": measure_tint(pasted, list(real), masks, shapes),
-    }
+    pasted = np.stack(results).astype(np.uint8)
+    return Pasted(
+        pasted,
+        measure_leak(masks, shapes),
+        measure_tint(list(pasted), list(real), masks, shapes),
+    )

@@ -1,5 +1,10 @@
 """Colours along a mask's border, carried inwards: a swap takes the light around it.
 
+Not everything at a border is light. Under the rim of the old face may be a beard, a
+fringe, glasses or a wall that the new face has not; carried inwards, a beard made grey
+lips, and brows as pale as the skin beside them. So places count by how near their
+difference is to that of the rest of the face.
+
 As `color`; the method ``border`` of its table.
 """
 
@@ -8,7 +13,7 @@ from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from deepfake_jax.imaging.color import ColorMethod, Stats
 from deepfake_jax.types import DrawnFace, Face, Mask
@@ -17,6 +22,10 @@ _CELLS = 16  # along each axis of the grid that holds colours
 # Where the border of a feathered mask lies inside the mask that it is made of, and how
 # far to both sides of it colours count, as shares of the face's side.
 _DEPTH, _BAND = 0.07, 0.04
+# Levels from the face's usual difference at which a place counts a quarter, and how
+# much that difference counts everywhere: a border that counts fully has 1 or more where
+# it runs, and 0.1 in the middle of the face.
+_FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
 
@@ -31,7 +40,9 @@ class BorderColor(ColorMethod):
     Reference:
         Farbman et al. 2009, "Coordinates for instant image cloning", whose membrane is
         nearly that of a Poisson clone; here on a coarse grid, with inverse distances
-        (Shepard 1968) for weights.
+        (Shepard 1968) for weights. Cauchy's weights, squared, for what is no light:
+        Holland and Welsch 1977, "Robust regression using iteratively reweighted
+        least-squares".
     """
 
     count = 3 * _CELLS**2 + 1
@@ -39,11 +50,17 @@ class BorderColor(ColorMethod):
     def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """Colours of the cells, then the contrast, of each face."""
         weights = _weigh_border(faces[0].shape[:2], mask)
-        total, weights = _spread(weights), weights[..., None]
+        reduced = [_reduce(face) for face in faces]
+        inside = _find_inside(mask)
+        if len(faces) == 2:
+            weights *= _trust(reduced[0] - reduced[1], inside, weights.shape)
+        total, weights = _spread(weights)[..., None], weights[..., None]
         found = []
-        for face in faces:
-            cells = (_spread(face * weights) / total).reshape(_CELLS, _CELLS, 3)
-            contrast = _measure_contrast(face, cells, mask)
+        for face, own in zip(faces, reduced, strict=True):
+            cells = _spread(face * weights).reshape(own.shape)
+            cells += np.float32(_USUAL) * _fit_usual(own, inside)
+            cells /= total.reshape(_CELLS, _CELLS, 1) + np.float32(_USUAL)
+            contrast = _measure_contrast(own, cells, mask)
             found.append(np.append(cells.astype(np.float64).ravel(), contrast))
         return found
 
@@ -77,11 +94,54 @@ def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:
     return np.exp(-np.square(off / np.float32(_BAND))) * shape
 
 
+def _find_inside(mask: Mask | None) -> Bool[np.ndarray, "cells cells"]:
+    """The cells that a mask shows, all where it shows none."""
+    if mask is None or not mask.any():
+        return np.ones((_CELLS, _CELLS), bool)
+    shown = cv2.resize(mask, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    return shown > min(0.5, 0.9 * float(shown.max()))
+
+
+def _trust(
+    apart: Float32[np.ndarray, "cells cells 3"],
+    inside: Bool[np.ndarray, "cells cells"],
+    shape: tuple[int, ...],
+) -> Float32[np.ndarray, "height width"]:
+    """How much each pixel's difference looks like light: 1 where it is the usual."""
+    far = (apart - _fit_usual(apart, inside)) / np.float32(_FAR)
+    trust = np.square(1 / (1 + np.square(far).sum(axis=2))).astype(np.float32)
+    return cv2.resize(trust, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _fit_usual(
+    values: Float32[np.ndarray, "cells cells 3"],
+    inside: Bool[np.ndarray, "cells cells"],
+) -> Float32[np.ndarray, "cells cells 3"]:
+    """What is usual inside of a mask: a median, and a slope from side to side.
+
+    Light comes from a side, and of beards, brows and fringes both sides have as much:
+    the slope is the median of cells and their mirror images.
+
+    Reference:
+        Theil 1950 and Sen 1968, of medians of slopes.
+    """
+    along = np.arange(_CELLS, dtype=np.float32) - (_CELLS - 1) / 2
+    both = (inside & inside[:, ::-1])[:, _CELLS // 2 :]
+    slope = np.zeros(3, np.float32)
+    if both.any():
+        slopes = (values - values[:, ::-1]) / (2 * along)[:, None]
+        slope = np.median(slopes[:, _CELLS // 2 :][both], axis=0)
+    lit = np.broadcast_to(along[:, None] * slope, values.shape)
+    return (lit + np.median((values - lit)[inside], axis=0)).astype(np.float32)
+
+
 def _measure_contrast(
-    face: DrawnFace, cells: Float32[np.ndarray, "cells cells 3"], mask: Mask | None
+    reduced: Float32[np.ndarray, "cells cells 3"],
+    cells: Float32[np.ndarray, "cells cells 3"],
+    mask: Mask | None,
 ) -> float:
     """How far the light on a face leaves that at its border, RMS inside of the mask."""
-    squares = np.square((_reduce(face) - cells) @ _LUMA).ravel()
+    squares = np.square((reduced - cells) @ _LUMA).ravel()
     if mask is None or not mask.any():
         return float(np.sqrt(squares.mean()))
     weights = cv2.resize(mask, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).ravel()

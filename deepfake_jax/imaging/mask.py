@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from deepfake_jax.convert_config import Combine
 from deepfake_jax.imaging.mask_shapes import rectangle_mask
-from deepfake_jax.types import Face, Mask
+from deepfake_jax.types import DrawnMask, Face, Mask
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _BOX = np.ones((3, 3), np.uint8)
@@ -100,6 +100,17 @@ def combine_masks(masks: Sequence[Mask], how: Combine) -> Mask:
     if how == "union":
         return 1 - functools.reduce(np.multiply, [1 - mask for mask in masks])
     return functools.reduce(np.multiply, masks)
+
+
+def resize_mask(
+    mask: DrawnMask, size: int
+) -> Float32[np.ndarray, "mask_size mask_size"]:
+    """A square mask at another size."""
+    if len(mask) == size:
+        return mask
+    shrinks = size < len(mask)
+    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(mask, (size, size), interpolation=flag)
 
 
 def _to_levels(mask: Mask) -> UInt8[np.ndarray, "height width"]:

@@ -5,7 +5,7 @@ Faces are float32 in [0, 1], NHWC, aligned and cropped as the training targets w
 
 from jaxtyping import Array, Float, Float32
 
-from deepfake_jax.models.autoencoder import Autoencoder
+from deepfake_jax.models.autoencoder import Autoencoder, Drawing
 from deepfake_jax.models.network import SwapParams
 from deepfake_jax.types import Side, other_side
 
@@ -28,12 +28,24 @@ def swap_faces(
         source: who they show; None is the other person. Given `to`, its faces are
             reconstructed.
     """
+    return draw_swap(model, params, faces, to=to, source=source).crops
+
+
+def draw_swap(
+    model: Autoencoder,
+    params: SwapParams,
+    faces: Float32[Array, "n h w 3"],
+    *,
+    to: Side = "b",
+    source: Side | None = None,
+) -> Drawing:
+    """As `swap_faces`, with the mask where the network draws one."""
     source = source or other_side(to)
     if source == to or not model.align_codes:
         code = model.encode(params.network, faces)
     else:
         code = encode_swap(model, params, faces, source=source, to=to)
-    return model.decode(params.network, code, to)
+    return model.draw(params.network, code, to)
 
 
 def encode_swap(

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 CARD = "card"  # the key of the model's card, JSON, in the file
-_REDRAWN = "redrawn"  # an output of the file
+_SWAPPED, _MASK, _REDRAWN = "swapped", "mask", "redrawn"  # outputs of the file
 _BATCH = 32  # faces at once
 
 
@@ -36,32 +36,46 @@ class ExportedRun:
 
     def draw_levels(
         self, faces: UInt8[np.ndarray, "k h w 3"]
-    ) -> Float32[np.ndarray, "k h w 3"]:
+    ) -> Float32[np.ndarray, "k h w c"]:
         """Swaps crops, as `Swapper.draw_levels` does, in [0, 255], not rounded."""
-        return self._draw(faces, "swapped")[0]
+        return self._draw(faces)[0]
 
     @property
     def redraws(self) -> bool:
         """Whether the file has what `swap_and_redraw` needs; those of old have not."""
-        return _REDRAWN in [output.name for output in self.session.get_outputs()]
+        return _REDRAWN in self._outputs()
 
     def swap_and_redraw(
         self, faces: UInt8[np.ndarray, "k h w 3"]
-    ) -> Float32[np.ndarray, "2 k h w 3"]:
-        """Swaps of crops, and the same person's faces as the network draws them."""
-        return self._draw(faces, "swapped", _REDRAWN)
+    ) -> Float32[np.ndarray, "2 k h w c"]:
+        """Swaps of crops, and the same person's faces as the network draws them.
+
+        Where swaps have a mask for a fourth channel, that of redrawn faces is the same.
+        """
+        return self._draw(faces, _REDRAWN)
 
     def _draw(
-        self, faces: UInt8[np.ndarray, "k h w 3"], *outputs: str
-    ) -> Float32[np.ndarray, "o k h w 3"]:
-        drawn = np.empty((len(outputs), *faces.shape), np.float32)
+        self, faces: UInt8[np.ndarray, "k h w 3"], *others: str
+    ) -> Float32[np.ndarray, "o k h w c"]:
+        """Swaps, and other outputs beside them."""
+        masks = [_MASK] if _MASK in self._outputs() else []
+        names = [_SWAPPED, *others, *masks]
+        shape = (1 + len(others), *faces.shape[:3], 3 + len(masks))
+        drawn = np.empty(shape, np.float32)
         for start in range(0, len(faces), _BATCH):
             scaled = faces[start : start + _BATCH].astype(np.float32)
             scaled *= np.float32(1 / 255)
-            found = self.session.run(outputs, {"faces": scaled})
-            levels = np.clip(np.stack(found), 0, 1) * np.float32(255)
-            drawn[:, start : start + _BATCH] = levels
+            found = self.session.run(names, {"faces": scaled})
+            here = drawn[:, start : start + _BATCH]
+            here[..., :3] = np.stack(found[: len(drawn)])
+            if masks:
+                here[..., 3:] = found[-1]
+            np.clip(here, 0, 1, out=here)
+            here *= np.float32(255)
         return drawn
+
+    def _outputs(self) -> list[str]:
+        return [output.name for output in self.session.get_outputs()]
 
 
 def load_exported(path: Path) -> ExportedRun:

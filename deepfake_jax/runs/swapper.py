@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
-from deepfake_jax.models.autoencoder import Autoencoder, to_float
+from deepfake_jax.models.autoencoder import Autoencoder, Drawing, to_float
 from deepfake_jax.models.network import Network, SwapParams
-from deepfake_jax.models.swap_faces import swap_faces
+from deepfake_jax.models.swap_faces import draw_swap
 from deepfake_jax.types import Side, other_side
 
 # Batches are padded to one of these, so that nothing recompiles in the middle.
@@ -49,8 +49,12 @@ class Swapper:
 
     def draw_levels(
         self, faces: UInt8[np.ndarray, "k h w 3"]
-    ) -> Float32[np.ndarray, "k h w 3"]:
-        """The same not rounded, in [0, 255]: what is matched in color rounds later."""
+    ) -> Float32[np.ndarray, "k h w c"]:
+        """The same not rounded, in [0, 255]: what is matched in color rounds later.
+
+        Of a network that draws masks the mask is a fourth channel, 255 where it surely
+        is the face.
+        """
         return self._draw(faces, rounded=False)
 
     def _draw(
@@ -60,7 +64,7 @@ class Swapper:
         draw = partial(
             _draw, self.params, model=self.model, source=source, rounded=rounded
         )
-        return _in_batches(draw, faces, np.uint8 if rounded else np.float32)
+        return _in_batches(draw, faces)
 
 
 def make_swapper(
@@ -77,11 +81,11 @@ def make_swapper(
 
 def make_double_swapper(
     model: Autoencoder, params: SwapParams, *, to: Side = "b"
-) -> Callable[[UInt8[np.ndarray, "k h w 3"]], Float32[np.ndarray, "2 k h w 3"]]:
+) -> Callable[[UInt8[np.ndarray, "k h w 3"]], Float32[np.ndarray, "2 k h w c"]]:
     """What gives swaps of faces, and beside them the faces as their own person's.
 
-    Both are levels in [0, 255], not rounded. The encoder works once for both: together
-    they cost little more than swaps alone.
+    Both are as `Swapper.draw_levels` gives them. The encoder works once for both:
+    together they cost little more than swaps alone.
     """
     source = other_side(to)
     own = jax.tree.map(jnp.asarray, params.network.decoders[source])
@@ -89,15 +93,13 @@ def make_double_swapper(
     decoders = {_TARGET: parts.network.decoders[_TARGET], _SOURCE: own}
     parts = replace(parts, network=replace(parts.network, decoders=decoders))
     draw = partial(_draw_both, parts, model=model)
-    return lambda faces: np.moveaxis(
-        _in_batches(draw, faces, np.float32, drawn=(2,)), 1, 0
-    )
+    return lambda faces: np.moveaxis(_in_batches(draw, faces), 1, 0)
 
 
 @partial(jax.jit, static_argnames=("model",))
 def _draw_both(
     params: SwapParams, faces: UInt8[Array, "n h w 3"], *, model: Autoencoder
-) -> Float32[Array, "n 2 h w 3"]:
+) -> Float32[Array, "n 2 h w c"]:
     scaled, network = to_float(faces), params.network
     if model.align_codes:
         own = model.compress(network, scaled)
@@ -106,14 +108,18 @@ def _draw_both(
     else:
         codes = (model.encode(network, scaled),) * 2
     drawn = [
-        model.decode(network, code, side)
+        _to_levels(model.draw(network, code, side))
         for code, side in zip(codes, (_TARGET, _SOURCE), strict=True)
     ]
-    return _to_levels(jnp.stack(drawn, axis=1))
+    return jnp.stack(drawn, axis=1)
 
 
-def _to_levels(faces: Float32[Array, "..."]) -> Float32[Array, "..."]:
-    return jnp.clip(faces, 0, 1) * 255
+def _to_levels(drawn: Drawing) -> Float32[Array, "n h w c"]:
+    channels = jnp.clip(drawn.crops, 0, 1)
+    if drawn.mask_logits is not None:
+        mask = jax.nn.sigmoid(drawn.mask_logits)[..., None]
+        channels = jnp.concatenate([channels, mask], axis=-1)
+    return channels * 255
 
 
 @partial(jax.jit, static_argnames=("model", "source", "rounded"))
@@ -124,11 +130,10 @@ def _draw(
     model: Autoencoder,
     source: Side,
     rounded: bool,
-) -> UInt8[Array, "n h w 3"] | Float32[Array, "n h w 3"]:
+) -> UInt8[Array, "n h w 3"] | Float32[Array, "n h w c"]:
     scaled = to_float(faces)
-    swapped = swap_faces(model, params, scaled, to=_TARGET, source=source)
-    levels = _to_levels(swapped)
-    return jnp.round(levels).astype(jnp.uint8) if rounded else levels
+    levels = _to_levels(draw_swap(model, params, scaled, to=_TARGET, source=source))
+    return jnp.round(levels[..., :3]).astype(jnp.uint8) if rounded else levels
 
 
 def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
@@ -150,18 +155,8 @@ def _take_parts(params: SwapParams, source: Side, to: Side) -> SwapParams:
 def _in_batches(
     draw: Callable[..., Array],
     faces: UInt8[np.ndarray, "k h w 3"],
-    kind: type,
-    *,
-    drawn: tuple[int, ...] = (),
 ) -> np.ndarray:
-    """Gives faces to a function in batches of `BATCH_SIZES`, filled up with zeros.
-
-    Args:
-        draw: the function, of a batch.
-        faces: any number.
-        kind: of the numbers that it gives.
-        drawn: how many pictures it gives of each, where not one.
-    """
+    """Gives faces to a function in batches of `BATCH_SIZES`, filled up with zeros."""
     pieces = []
     for start in range(0, len(faces), BATCH_SIZES[-1]):
         here = faces[start : start + BATCH_SIZES[-1]]
@@ -169,5 +164,7 @@ def _in_batches(
         padded = np.pad(here, [(0, size - len(here))] + [(0, 0)] * 3)
         pieces.append(np.asarray(draw(padded))[: len(here)])
     if not pieces:
-        return np.empty((0, *drawn, *faces.shape[1:]), kind)
+        blank = np.zeros((BATCH_SIZES[0], *faces.shape[1:]), np.uint8)
+        some = jax.eval_shape(draw, blank)
+        return np.empty((0, *some.shape[1:]), some.dtype)
     return np.concatenate(pieces)

@@ -25,8 +25,8 @@ from deepfake_jax.types import SIDES, Side
 
 # What of a conversion the page lets choose; the rest has the command's defaults.
 LOOKS = (
-    *("to", "checkpoint", "mask", "erode", "feather", "cover", "guard", "color"),
-    *("blend", "sharpen", "person", "faces"),
+    *("to", "checkpoint", "mask", "erode", "feather", "cover", "drawn_mask", "guard"),
+    *("color", "blend", "sharpen", "person", "faces"),
 )
 _LONGEST = 7 * 24 * 60.0  # minutes of a training
 

@@ -48,6 +48,27 @@ def paint(value: int, config: ConvertConfig) -> FrameSwapper:
     return FrameSwapper(lambda faces, _=None: np.full_like(faces, value), 64, config)
 
 
+def test_nothing_shows_that_the_network_takes_for_no_face():
+    def draw(crops: np.ndarray) -> np.ndarray:
+        answer = np.full((*crops.shape[:3], 4), 200, np.float32)
+        answer[..., 3] = 255
+        answer[:, :, 32:, 3] = 0
+        return answer
+
+    timed, changed = make_native(), []
+    bare = replace(PLAIN, cover=False)
+    for config in (bare, replace(bare, drawn_mask=False)):
+        swapper = FrameSwapper(draw, 64, config)
+        (swapped,) = swapper.swap([(timed, [place(100, 60, 120)])])
+        result = compose_frame(swapped, config)
+        assert isinstance(result, VideoFrame)
+        after = convert_to_rgb(result)
+        changed.append((after != timed.frame).any(axis=2))
+    # The face's middle is at 160.
+    assert changed[0][90:150, 130:156].all()
+    assert not changed[0][:, 166:].any() and changed[1][90:150, 166:190].all()
+
+
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "rgb24"])
 def test_only_pixels_under_the_mask_change(pixels: str):
     timed = make_native(pixels=pixels)

@@ -61,6 +61,21 @@ def test_names_are_joined_and_eroded():
     assert draw(("hull",), erode=-0.05).sum() > hull.sum()
 
 
+def test_networks_own_mask_bounds_what_is_drawn():
+    seen = np.ones((48, 48), np.float32)
+    seen[:, 24:] = 0
+
+    def draw(**changes: object) -> np.ndarray:
+        options = MaskOptions(names=("hull",), **changes)  # type: ignore[arg-type]
+        given = {"face": None, "landmarks": LANDMARKS, "mask_size": SIDE, "seen": seen}
+        return draw_mask(options, **given).mask  # type: ignore[arg-type]
+
+    hull, bounded = hull_mask(LANDMARKS, SIDE), draw(drawn=True)
+    np.testing.assert_array_equal(draw(), hull)
+    np.testing.assert_array_equal(bounded[:, : SIDE // 2 - 1], hull[:, : SIDE // 2 - 1])
+    assert bounded[:, SIDE // 2 + 1 :].max() == 0 < hull[:, SIDE // 2 + 1 :].max()
+
+
 def test_without_landmarks_the_mean_face_is_drawn_and_said():
     options = MaskOptions(names=("hull", "eyes", "oval"), combine="union")
     drawn = draw_mask(options, face=None, landmarks=None, mask_size=SIDE)

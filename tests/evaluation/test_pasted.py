@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake_jax.evaluation.pasted import measure_leak, measure_tint
+from deepfake_jax.evaluation.pasted import measure_leak, measure_tint, paste_swaps
 from deepfake_jax.imaging.face_template import template_landmarks
 from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask
 
@@ -52,3 +52,28 @@ def test_tint_looks_at_rims_and_not_at_features(face: np.ndarray):
     rimmed = face.copy()
     rimmed[rim] = [255, 0, 0]
     assert measure_tint([rimmed], [face], [mask], [LANDMARKS]) > 5
+
+
+def test_beard_is_no_tint():
+    skin = np.full((SIZE, SIZE, 3), (200, 150, 130), np.uint8)
+    beard = skin.copy()
+    beard[150:] = (90, 70, 60)
+    mask = hull_mask(LANDMARKS, SIZE)
+    for result, source in ((skin, beard), (beard, skin)):
+        assert measure_tint([result], [source], [mask], [LANDMARKS]) < 2.5
+    pale = np.full_like(skin, (205, 165, 150))
+    assert measure_tint([pale], [beard], [mask], [LANDMARKS]) > 5
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_swaps_are_pasted_within_the_networks_mask(masked: bool):
+    size, landmarks = 128, LANDMARKS[None]
+    real = np.full((1, size, size, 3), 120, np.uint8)
+    answers = np.full((1, size, size, 4), 255.0, np.float32)
+    answers[..., :3] = np.random.default_rng(0).integers(0, 255, (size, size, 3))
+    answers[:, :, 64:, 3] = 0  # the right half is no face
+    pasted = paste_swaps(answers if masked else answers[..., :3], real, landmarks)
+    changed = (pasted.crops[0] != 120).any(axis=2)
+    assert changed[40:80, 40:60].mean() > 0.9
+    # What is covered of the source's features reaches on by three hundredths.
+    assert (changed[50:100, 100:110].mean() > 0.5) != masked

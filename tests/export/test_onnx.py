@@ -27,6 +27,7 @@ from deepfake_jax.imaging.affine import invert_affine, umeyama
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import MEAN_FACE, five_landmarks
 from deepfake_jax.runs import exported_run
+from deepfake_jax.runs.swapper import make_swapper
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -70,6 +71,12 @@ def test_every_network_draws_what_jax_draws(
     assert model.opset_import[0].version == 12 and model.ir_version == 7
     assert half.ByteSize() < 0.6 * model.ByteSize()
     session = open_model(model)
+    # What a conversion takes of it: levels, and the mask where there is one.
+    crops = crop_faces(examples.faces, swap.model.crop_size)
+    swapper = make_swapper(swap.model, swap.params, to=swap.to, source=swap.source)
+    levels = exported_run.ExportedRun(CARD, session).draw_levels(crops)
+    np.testing.assert_allclose(levels, swapper.draw_levels(crops), atol=0.01)
+    assert levels.shape[-1] == 3 + swap.model.masked
     names = [each.name for each in session.get_outputs()]
     assert names == ["swapped", *["mask"] * swap.model.masked, "redrawn"]
     assert compare_onnx(session, swap, examples, NO_SHIFT) < 1e-5

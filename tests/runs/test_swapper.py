@@ -10,7 +10,7 @@ from networks import begin_params
 
 from deepfake_jax.models.autoencoder import make_autoencoder
 from deepfake_jax.models.network import CodeStatistics
-from deepfake_jax.models.swap_faces import swap_faces
+from deepfake_jax.models.swap_faces import encode_swap, swap_faces
 from deepfake_jax.runs.swapper import make_double_swapper, make_swapper
 from deepfake_jax.train_config import ModelConfig
 from deepfake_jax.types import DIRECTIONS, SIDES, Side
@@ -64,3 +64,23 @@ def test_both_at_once_are_the_swaps_and_the_own_faces(params, rng: np.random.Gen
             np.testing.assert_allclose(drawn, swapper.draw_levels(crops), atol=0.01)
         assert np.abs(both[0] - both[1]).mean() > 0.2
     assert make_double_swapper(MODEL, params)(crops[:0]).shape == (2, 0, 64, 64, 3)
+
+
+def test_masks_are_a_fourth_channel(rng: np.random.Generator):
+    model = make_autoencoder(ModelConfig(name="lite128", width=8, align_codes=True))
+    params = begin_params(model)
+    crops = rng.integers(0, 256, (2, 128, 128, 3), np.uint8)
+    drawn = model.draw(
+        params.network,
+        encode_swap(model, params, jnp.asarray(crops) / 255, source="a", to="b"),
+        "b",
+    )
+    swapper = make_swapper(model, params, to="b")
+    levels = swapper.draw_levels(crops)
+    assert drawn.mask_logits is not None
+    mask = 255 / (1 + np.exp(-np.asarray(drawn.mask_logits)))
+    np.testing.assert_allclose(levels[..., 3], mask, atol=0.02)
+    np.testing.assert_array_equal(swapper(crops), np.rint(levels[..., :3]))
+    both = make_double_swapper(model, params, to="b")(crops)
+    np.testing.assert_allclose(both[0], levels, atol=0.02)
+    assert make_double_swapper(model, params)(crops[:0]).shape == (2, 0, 128, 128, 4)

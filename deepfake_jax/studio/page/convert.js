@@ -6,7 +6,7 @@ import { compare, inStep, playable, probe } from "/page/player.js";
 import { followJobs, studio } from "/page/studio.js";
 
 const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharpen", 0, 3, 0.1]];
-const SWITCHES = ["cover", "guard"];
+const SWITCHES = ["cover", "drawn_mask", "guard"];
 
 export async function open(place) {
   const { runs, footage } = studio.project, clips = ["a", "b"].flatMap((side) => footage[side].filter((clip) => clip.there).map((clip) => ({ ...clip, side })));
