@@ -71,6 +71,10 @@ def test_networks_own_mask_bounds_what_is_drawn():
         return draw_mask(options, **given).mask  # type: ignore[arg-type]
 
     hull, bounded = hull_mask(LANDMARKS, SIDE), draw(drawn=True)
+    # Without such a mask a face has a rim of background.
+    options = MaskOptions(names=("hull",), drawn=True)
+    unseen = draw_mask(options, face=None, landmarks=LANDMARKS, mask_size=SIDE).mask
+    np.testing.assert_array_equal(unseen, erode_mask(hull, 0.03))
     np.testing.assert_array_equal(draw(), hull)
     np.testing.assert_array_equal(bounded[:, : SIDE // 2 - 1], hull[:, : SIDE // 2 - 1])
     assert bounded[:, SIDE // 2 + 1 :].max() == 0 < hull[:, SIDE // 2 + 1 :].max()
