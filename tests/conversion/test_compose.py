@@ -25,7 +25,9 @@ from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 from deepfake_jax.provenance.verify import verify_files
 
-PLAIN = ConvertConfig(mask="rectangle", erode=0.0, feather=0.0, color="none")
+PLAIN = ConvertConfig(
+    mask="rectangle", erode=0.0, feather=0.0, color="none", drawn_mask=False
+)
 
 
 def make_native(seed: int = 0, *, pixels: str = "yuv420p") -> TimedFrame:
@@ -57,7 +59,7 @@ def test_nothing_shows_that_the_network_takes_for_no_face():
 
     timed, changed = make_native(), []
     bare = replace(PLAIN, cover=False)
-    for config in (bare, replace(bare, drawn_mask=False)):
+    for config in (replace(bare, drawn_mask=True), bare):
         swapper = FrameSwapper(draw, 64, config)
         (swapped,) = swapper.swap([(timed, [place(100, 60, 120)])])
         result = compose_frame(swapped, config)
