@@ -67,6 +67,8 @@ def measure_pair(
 ) -> tuple[Stats, Stats]:
     """`measure_color` of two faces under one mask, in less time.
 
+    "border" leaves out what no light explains, which only a pair can tell.
+
     Raises:
         ValueError: as `measure_color`; the shapes differ.
     """
