@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Float32
 
 from deepfake_jax.evaluation.drawn_detail import (
     artefacts,
@@ -166,7 +167,20 @@ def draw_crops(
         side: whose crops.
         to: by whose decoder.
     """
-    return make_swapper(run.model, run.params, to=to, source=side)(real[side].crops)
+    return _round_levels(_draw_levels(run, real, side, to))
+
+
+def _draw_levels(
+    run: TrainedRun, real: Mapping[Side, RealFaces], side: Side, to: Side
+) -> Float32[np.ndarray, "k size size c"]:
+    """The same not rounded, with the mask that it draws: see `Swapper.draw_levels`."""
+    swapper = make_swapper(run.model, run.params, to=to, source=side)
+    return swapper.draw_levels(real[side].crops)
+
+
+def _round_levels(answers: Float32[np.ndarray, "k size size c"]) -> Crops:
+    """What is seen of a network's answers, uint8."""
+    return np.rint(answers[..., :3]).astype(np.uint8)
 
 
 def _judge_side(
@@ -195,9 +209,8 @@ def _judge_swaps(
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
     source, target = real[side], real[to]
-    swapper = make_swapper(run.model, run.params, to=to, source=side)
-    answers = swapper.draw_levels(source.crops)
-    swapped = np.rint(answers[..., :3]).astype(np.uint8)
+    answers = _draw_levels(run, real, side, to)
+    swapped = _round_levels(answers)
     shown = put_back(source.sample.faces, swapped)
     figures = SwapFigures()
     if target.detail > 0:  # else the real faces are flat
