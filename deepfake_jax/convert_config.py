@@ -164,7 +164,8 @@ class ConvertConfig(SearchConfig):
     drawn_mask: bool = True
     """Show nothing that the network does not take for the face, by the mask that it
     draws (lite128, mid256, hd256): no wall of the other person's pictures beside a face
-    that is wider than theirs. Of other networks the mask is made 0.03 smaller."""
+    that is wider than theirs. What --cover covers is shown all the same. Of other
+    networks the mask is made 0.03 smaller."""
     guard: bool = True
     """Keep hands, microphones and whatever else is before the face: where the run, when
     it draws the person's own face, does not draw what the frame shows. It does nothing

@@ -23,8 +23,8 @@ _CELLS = 16  # along each axis of the grid that holds colours
 # far to both sides of it colours count, as shares of the face's side.
 _DEPTH, _BAND = 0.07, 0.04
 # Levels from the face's usual difference at which a place counts a quarter, and how
-# much that difference counts everywhere: a border that counts fully has 1 or more where
-# it runs, and 0.1 in the middle of the face.
+# much that difference counts everywhere: a border that counts fully has 1 to 2 where it
+# runs, and 0.2 in the middle of the face.
 _FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
