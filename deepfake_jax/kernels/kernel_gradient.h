@@ -91,7 +91,7 @@ class KernelGradient {
     const int64_t count = static_cast<int64_t>(parts_.size());
     const int64_t slices = std::min(count, std::clamp<int64_t>((1 << 20) / size, 2, 16));
     Lease sums(slices * size * 4);
-    ForEach(pool, slices, [&](int64_t slice) {
+    ForEach<Tiles>(pool, slices, [&](int64_t slice) {
       thread_local Memory memory;
       float* own = sums.As<float>() + slice * size;
       const int64_t from = count * slice / slices, to = count * (slice + 1) / slices;
@@ -102,7 +102,7 @@ class KernelGradient {
               own + block * out_ * TapCount() * kSums);
       }
     });
-    ForEach(pool, in_, [&](int64_t block) {
+    ForEach<Tiles>(pool, in_, [&](int64_t block) {
       float* first = sums.As<float>() + block * out_ * TapCount() * kSums;
       for (int64_t slice = 1; slice < slices; ++slice)
         for (int64_t i = 0; i < out_ * TapCount() * kSums; i += 16)
@@ -117,13 +117,13 @@ class KernelGradient {
     const int64_t bytes = PackedBytes(parts_[0]);  // the others' are no larger
     Lease memory(count * bytes);
     std::vector<Packed> packed(count, Packed{nullptr, nullptr, 0, {}, Shape(parts_[0])});
-    ForEach(pool, count, [&](int64_t part) {
+    ForEach<Tiles>(pool, count, [&](int64_t part) {
       packed[part] = Pack(part, memory.As<char>() + part * bytes);
     });
     const int64_t near = std::max<int64_t>(1, kNear / (TapCount() * kSums * 4));
     const int64_t size = std::min(near, std::max<int64_t>(1, in_ * out_ / 16));
     const int64_t groups = CeilDiv(out_, size);
-    ForEach(pool, in_ * groups, [&](int64_t task) {
+    ForEach<Tiles>(pool, in_ * groups, [&](int64_t task) {
       thread_local Memory sums_memory;
       const int64_t block = task / groups, first = task % groups * size;
       const int64_t last = std::min(first + size, out_);

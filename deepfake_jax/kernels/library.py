@@ -1,9 +1,10 @@
 """The kernels in C++ beside this file: compiled once a machine, and made known to XLA.
 
-They multiply bfloat16 in the tiles of processors that have AMX, which XLA's own
-convolutions do not use. What is missing (such a processor, a compiler, a place to
-write) is said once in the log, and all goes the way it goes without them. The compiled
-library lies in the cache folder under a hash of all that it was made of.
+Those of bfloat16 multiply in the tiles of processors that have AMX, which XLA's own
+convolutions do not use; those of float32 do with a convolution's transforms and sums
+in the caches what XLA does in memory. What is missing (such a processor, a compiler, a
+place to write) is said once in the log, and all goes the way it goes without them. A
+compiled library lies in the cache folder under a hash of all that it was made of.
 """
 
 import ctypes
@@ -20,6 +21,8 @@ from typing import NamedTuple
 
 import jax
 import jax.ffi
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from deepfake_jax.files import get_cache_dir, write_whole
 from deepfake_jax.processor import read_processor
@@ -27,12 +30,7 @@ from deepfake_jax.version import find_version
 
 SWITCH = "DEEPFAKE_JAX_KERNELS"  # 0 in the environment switches them off
 _COMPILERS = ("c++", "g++", "clang++")
-_OPTIONS = (
-    *("-std=c++17", "-O3", "-march=native", "-mamx-tile", "-mamx-bf16"),
-    *("-fPIC", "-shared"),
-)
-# What the source's instructions need, as Linux names it.
-_NEEDED = frozenset("amx_tile amx_bf16 avx512f avx512bw avx512vl avx512_bf16".split())
+_OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared")
 _SOURCES = Path(__file__).parent
 _PATIENCE = 300  # seconds; it takes about three
 _log = logging.getLogger("deepfake_jax")
@@ -49,51 +47,86 @@ class Kernels(NamedTuple):
         value: of a convolution.
         pictures: its gradient by the pictures.
         parameters: its gradients by kernel and bias.
+        losses: of drawn pictures, and their gradient; of float32 alone, else empty.
     """
 
     value: str
     pictures: str
     parameters: str
+    losses: str = ""
+
+
+class Recipe(NamedTuple):
+    """How the library for one type of numbers is made.
+
+    Attributes:
+        source: the file that includes the others.
+        options: of the compiler, beside those of all.
+        needed: what its instructions need, as Linux names it.
+        kernels: which of `Kernels` it has.
+    """
+
+    source: str
+    options: tuple[str, ...]
+    needed: frozenset[str]
+    kernels: tuple[str, ...] = ("value", "pictures", "parameters")
+
+
+RECIPES = {
+    "bfloat16": Recipe(
+        "tiles.cc",
+        ("-mamx-tile", "-mamx-bf16"),
+        frozenset("amx_tile amx_bf16 avx512f avx512bw avx512vl avx512_bf16".split()),
+    ),
+    "float32": Recipe(*("floats.cc", (), frozenset(("avx2", "fma"))), Kernels._fields),
+}
+
+
+def find_kernels(dtype: DTypeLike) -> Kernels | None:
+    """The kernels for a type of numbers, compiled where they are not yet.
+
+    None where they cannot be had; the first call says in the log why.
+    """
+    return _find_kernels(jnp.dtype(dtype).name)
 
 
 @cache
-def find_kernels() -> Kernels | None:
-    """The kernels, compiled where they are not yet; None where they cannot be had.
-
-    The first call says in the log why not.
-    """
-    try:
-        key, library = load_library()
-    except KernelsError as error:
-        _log.info("bfloat16 goes without kernels of our own: %s", error)
+def _find_kernels(dtype: str) -> Kernels | None:
+    if dtype not in RECIPES:
         return None
-    names = []
-    for kernel in Kernels._fields:
+    try:
+        key, library = load_library(dtype)
+    except KernelsError as error:
+        _log.info("%s goes without kernels of our own: %s", dtype, error)
+        return None
+    names = {}
+    for kernel in RECIPES[dtype].kernels:
         # A compiled program that XLA kept finds the very kernels that it was made with.
-        names.append(f"deepfake_jax_{kernel}_{key}")
-        handler = getattr(library, f"deepfake_jax_conv_{kernel}")
-        jax.ffi.register_ffi_target(
-            names[-1], jax.ffi.pycapsule(handler), platform="cpu"
-        )
-    return Kernels(*names)
+        names[kernel] = f"deepfake_jax_{kernel}_{key}"
+        handler = jax.ffi.pycapsule(getattr(library, f"deepfake_jax_{kernel}"))
+        jax.ffi.register_ffi_target(names[kernel], handler, platform="cpu")
+    return Kernels(**names)
 
 
-def load_library() -> tuple[str, ctypes.CDLL]:
+def load_library(dtype: str) -> tuple[str, ctypes.CDLL]:
     """The library and the hash of what it was made of; compiles it if it must.
+
+    Args:
+        dtype: "bfloat16" or "float32".
 
     Raises:
         KernelsError: it cannot be had here.
     """
     if os.environ.get(SWITCH, "1") == "0":
         raise KernelsError(f"{SWITCH}=0 switches them off")
-    processor = read_processor()
-    if missing := _NEEDED - processor:
+    recipe, processor = RECIPES[dtype], read_processor()
+    if missing := recipe.needed - processor:
         raise KernelsError(f"this processor has no {', '.join(sorted(missing))}")
     compiler = _find_compiler()
-    key = _hash_all(compiler, processor)
+    key = _hash_all(compiler, processor, recipe)
     path = get_cache_dir() / "kernels" / f"{key}.so"
-    library = _open_kept(path) or _make_library(compiler, path)
-    if library.deepfake_jax_ask_for_tiles() != 0:
+    library = _open_kept(path) or _make_library(compiler, recipe, path)
+    if dtype == "bfloat16" and library.deepfake_jax_ask_for_tiles() != 0:
         raise KernelsError("the system does not grant this process the tiles of AMX")
     return key, library
 
@@ -107,10 +140,11 @@ def _find_compiler() -> str:
     raise KernelsError(f"{words}; install one, such as Debian's g++")
 
 
-def _hash_all(compiler: str, processor: frozenset[str]) -> str:
+def _hash_all(compiler: str, processor: frozenset[str], recipe: Recipe) -> str:
     parts = [
         *(path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]*"))),
-        " ".join((compiler, *_OPTIONS, *sorted(processor))).encode(),
+        " ".join((compiler, *_OPTIONS, *recipe.options, *sorted(processor))).encode(),
+        recipe.source.encode(),
         _run((compiler, "--version")).encode(),
         str(find_version("jaxlib")).encode(),
     ]
@@ -126,18 +160,18 @@ def _open_kept(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _make_library(compiler: str, path: Path) -> ctypes.CDLL:
-    _log.info("compiling kernels for this processor, once")
+def _make_library(compiler: str, recipe: Recipe, path: Path) -> ctypes.CDLL:
+    _log.info("compiling kernels for this processor, once (%s)", recipe.source)
     try:
         # Of several processes that do it at once the last wins: all files are alike.
         with write_whole(path, overwrite=True) as partial:
-            _compile(compiler, partial)
+            _compile(compiler, recipe, partial)
         return ctypes.CDLL(str(path))
     except OSError as error:
         _log.warning("cannot keep the compiled kernels: %s", error)
     with tempfile.TemporaryDirectory(prefix="deepfake-jax-") as folder:
         own = Path(folder) / path.name
-        _compile(compiler, own)
+        _compile(compiler, recipe, own)
         try:
             return ctypes.CDLL(str(own))  # stays open when its file is gone
         except OSError as error:
@@ -146,13 +180,9 @@ def _make_library(compiler: str, path: Path) -> ctypes.CDLL:
             ) from None
 
 
-def _compile(compiler: str, out: Path) -> None:
-    _run(
-        (
-            *(compiler, *_OPTIONS, "-isystem", jax.ffi.include_dir()),
-            *(str(_SOURCES / "conv.cc"), "-o", str(out)),
-        )
-    )
+def _compile(compiler: str, recipe: Recipe, out: Path) -> None:
+    options = (*_OPTIONS, *recipe.options, "-isystem", jax.ffi.include_dir())
+    _run((compiler, *options, str(_SOURCES / recipe.source), "-o", str(out)))
 
 
 def _run(command: Sequence[str]) -> str:

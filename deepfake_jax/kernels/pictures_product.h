@@ -237,7 +237,7 @@ inline void FillKernel(xla::ffi::ThreadPool pool, const float* kernel, int64_t c
   const int64_t blocks = CeilDiv(in, kBlock), columns = CeilDiv(out, 32);
   int64_t taps = 0;
   for (const Phase& phase : plan.phases) taps += phase.taps.size();
-  ForEach(pool, columns, [&](int64_t column) {
+  ForEach<Tiles>(pool, columns, [&](int64_t column) {
     const int64_t wide = out - column * 32 > 16 ? 2 : 1;
     uint16_t* to = tiles + column * taps * blocks * 2 * kTile;
     for (const Phase& phase : plan.phases)
@@ -272,7 +272,7 @@ inline void Multiply(xla::ffi::ThreadPool pool, const Pictures& from,
   const int64_t shares = count >= 16 ? 1 : std::min(CeilDiv(columns, 4), CeilDiv(16, count));
   const int64_t size = CeilDiv(columns, shares);
   const int64_t steps = CeilDiv(columns, size);
-  ForEach(pool, count * steps, [&](int64_t task) {
+  ForEach<Tiles>(pool, count * steps, [&](int64_t task) {
     const int64_t first = task / count * size, last = std::min(first + size, columns);
     PartProduct product(from, plan, parts[task % count], to);
     product.Run(tiles.As<uint16_t>() + first * column, first, last);

@@ -9,6 +9,20 @@
 
 namespace kernels {
 
+// All eight tiles as 16 rows of 64 bytes, for as long as this lives.
+class Tiles {
+ public:
+  Tiles() {
+    alignas(64) uint8_t config[64] = {1};
+    for (int tile = 0; tile < 8; ++tile) {
+      config[16 + 2 * tile] = 64;
+      config[48 + tile] = 16;
+    }
+    _tile_loadconfig(config);
+  }
+  ~Tiles() { _tile_release(); }
+};
+
 constexpr int64_t kTile = 512;  // bfloat16 of a tile of 16 x 32
 
 // Sums of 16 or 32 positions by 16 or 32 channels over blocks and taps, to `sums` with

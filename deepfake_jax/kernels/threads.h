@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <immintrin.h>
 #include <sys/mman.h>
 
 #include <atomic>
@@ -109,24 +108,15 @@ class Lease {
   void* data_ = nullptr;
 };
 
-// All eight tiles as 16 rows of 64 bytes, for as long as this lives.
-class Tiles {
- public:
-  Tiles() {
-    alignas(64) uint8_t config[64] = {1};
-    for (int tile = 0; tile < 8; ++tile) {
-      config[16 + 2 * tile] = 64;
-      config[48 + tile] = 16;
-    }
-    _tile_loadconfig(config);
-  }
-  ~Tiles() { _tile_release(); }
+struct NoSetup {
+  NoSetup() {}
 };
 
 // Does task(0) to task(count - 1), each once, and returns when all are done. The caller
 // works too and waits for none that has not begun, so that it cannot wait for itself.
-// Throws std::bad_alloc if one of them did.
-inline void ForEach(xla::ffi::ThreadPool pool, int64_t count,
+// Throws std::bad_alloc if one of them did. A `Setup` lives while a thread works.
+template <typename Setup>
+void ForEach(xla::ffi::ThreadPool pool, int64_t count,
                     const std::function<void(int64_t)>& task) {
   struct Work {
     std::function<void(int64_t)> task;
@@ -140,7 +130,7 @@ inline void ForEach(xla::ffi::ThreadPool pool, int64_t count,
     void Run() {
       int64_t did = 0;
       {
-        Tiles tiles;
+        [[maybe_unused]] const Setup setup;
         for (int64_t i = next++; i < count; i = next++, ++did) {
           try {
             task(i);

@@ -18,16 +18,23 @@ from jaxtyping import Array, Float
 
 from deepfake_jax.kernels.library import Kernels, find_kernels
 from deepfake_jax.models.conv_blocks import (
+    block_kernel,
     conv_blocks,
     conv_blocks_xla,
     conv_phases,
     pixel_shuffle,
+    to_blocks,
 )
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla, dot, with_gradients
-from deepfake_jax.models.conv_tiles import How, Layer, conv_tiles
+from deepfake_jax.models.conv_kernels import How, Layer, conv_kernels
 from deepfake_jax.models.conv_winograd import conv_winograd
 
 Form = Callable[..., Array]
+
+_VECTOR = 16  # float32 of the widest vectors
+_FEWEST = (
+    512  # places of a picture's batch: with fewer the kernel's transform costs more
+)
 
 
 # Public: the two functions and the two modules that use them
@@ -67,11 +74,21 @@ def conv_layer(
             are no blocks of pixels.
     """
     _check_channels(x, kernel)
-    x, kernels = x.astype(dtype), choose_kernels(dtype)
-    if kernels is None or not x.size or kernel.shape[3] % layer.block**2:
+    x = x.astype(dtype)
+    if not x.size or kernel.shape[3] % layer.block**2:
         return _conv_plain(x, kernel, bias, layer)
     kernel, bias = kernel.astype(jnp.float32), bias.astype(jnp.float32)
-    return conv_tiles(x, kernel, bias, How(layer, kernels, _conv_plain))
+    if x.dtype == jnp.float32 and _has_phases(x.shape, kernel.shape, layer):
+        # As in `conv_phases`: a 3x3 window over blocks of pixels, which filters.
+        blocks, taps = to_blocks(x), block_kernel(kernel, 1, 1)
+        at_once = layer._replace(stride=1)
+        kernels = choose_kernels(blocks.shape, taps.shape, at_once, dtype=dtype)
+        if kernels is not None:
+            return conv_kernels(blocks, taps, bias, How(at_once, kernels, _conv_plain))
+    kernels = choose_kernels(x.shape, kernel.shape, layer, dtype=dtype)
+    if kernels is None:
+        return _conv_plain(x, kernel, bias, layer)
+    return conv_kernels(x, kernel, bias, How(layer, kernels, _conv_plain))
 
 
 def dense_layer(
@@ -82,21 +99,55 @@ def dense_layer(
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "n cout"]:
     """Multiply with operands and result in `dtype` and float32 sums; add the bias."""
-    if choose_kernels(dtype) is None:
+    # Of float32 XLA's product is as fast as ours would be.
+    if jnp.dtype(dtype) == jnp.float32 or not _find_on_cpu(dtype):
         y = _matmul(x.astype(dtype), kernel.astype(dtype))
         return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
     y = conv_layer(x[:, None, None], kernel[None, None], bias, Layer(), dtype=dtype)
     return y[:, 0, 0]
 
 
-def choose_kernels(dtype: DTypeLike) -> Kernels | None:
-    """Our own kernels where they are the fastest: bfloat16 on CPUs that have tiles.
+def choose_kernels(
+    x_shape: Sequence[int],
+    kernel_shape: Sequence[int],
+    layer: Layer,
+    *,
+    dtype: DTypeLike,
+) -> Kernels | None:
+    """Our own kernels where they are the fastest.
 
-    A program for a CPU beside a GPU goes without: it is seldom one that takes long.
+    For bfloat16 on CPUs that have tiles: all layers. For float32 on CPUs with wide
+    vectors: windows of 3x3 over channels that fill vectors, and places that pay for the
+    transform of the kernel. A program for a CPU beside a GPU goes without: it is seldom
+    one that takes long.
     """
-    if jnp.dtype(dtype) != jnp.bfloat16 or jax.default_backend() != "cpu":
-        return None
-    return find_kernels()
+    if jnp.dtype(dtype) == jnp.float32:
+        n, h, w, cin = x_shape
+        kh, kw, _, cout = kernel_shape
+        fits = (
+            (kh, kw) == (3, 3)
+            and layer.stride <= 2
+            and cin % _VECTOR == 0
+            and cout % (_VECTOR * layer.block) == 0
+            and n * h * w >= _FEWEST * layer.stride**2
+        )
+        if not fits:
+            return None
+    return _find_on_cpu(dtype)
+
+
+def _find_on_cpu(dtype: DTypeLike) -> Kernels | None:
+    return find_kernels(dtype) if jax.default_backend() == "cpu" else None
+
+
+def _has_phases(
+    x_shape: Sequence[int], kernel_shape: Sequence[int], layer: Layer
+) -> bool:
+    return (
+        (*kernel_shape[:2], layer.stride) == (5, 5, 2)
+        and x_shape[1] % 2 == 0
+        and x_shape[2] % 2 == 0
+    )
 
 
 class Conv(nn.Module):

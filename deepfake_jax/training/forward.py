@@ -10,10 +10,11 @@ from jaxtyping import Array
 
 from deepfake_jax.models import losses
 from deepfake_jax.models.network import Network, SwapParams
+from deepfake_jax.models.picture_loss import PictureLoss, picture_loss
 from deepfake_jax.train_config import LossConfig
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.state import TrainState
-from deepfake_jax.types import SIDES, Side
+from deepfake_jax.types import SIDES, Side, other_side
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,31 @@ def _split(both: Array) -> dict[Side, Array]:
     return {"a": both[:count], "b": both[count:]}
 
 
-def draw_other(
-    state: TrainState, forward: Forward, source: Side, to: Side, *, every: int
-) -> Array:
-    """Every so many faces of a batch as the other person's decoder draws them."""
-    part = forward.code[source][::every]
+def draw_swaps(state: TrainState, forward: Forward, *, every: int) -> dict[Side, Array]:
+    """Every so many faces of each side as the other person's decoder draws them.
+
+    By the side whose faces are swapped. No gradient reaches the moments of codes, which
+    are those of the state, nor the readout, which has a loss of its own.
+    """
+    parts = {side: forward.code[side][::every] for side in SIDES}
     if forward.vectors:
-        # The moments are those of the state, and the readout has a loss of its own; no
-        # gradient reaches them.
         readout = jax.lax.stop_gradient(forward.network.readout)
         params = SwapParams(replace(forward.network, readout=readout), state.statistics)
-        vectors = forward.vectors[source][::every]
-        moved = state.model.move(params, vectors, source=source, to=to)
-        part = state.model.widen(forward.network, moved)
-    return state.model.decode(forward.network, part, to)
+        moved = [
+            state.model.move(
+                params,
+                forward.vectors[side][::every],
+                source=side,
+                to=other_side(side),
+            )
+            for side in SIDES
+        ]
+        # In one go, as in `run_forward`: a few faces alone do not pay for the kernels.
+        parts = _split(state.model.widen(forward.network, jnp.concatenate(moved)))
+    return {
+        side: state.model.decode(forward.network, part, other_side(side))
+        for side, part in parts.items()
+    }
 
 
 def reconstruction_loss(
@@ -118,20 +130,13 @@ def reconstruction_loss(
         weights = config.background + (1 - config.background) * losses.soften(face)
         extra = config.eyes_weight * eyes + config.mouth_weight * mouth
         feature_weights = weights + extra
-    if config.pixel == "mse":
-        total = losses.mse(output, target, weights=feature_weights)
-    else:
-        total = losses.mae(output, target, weights=feature_weights)
-    if config.dssim_weight:
-        structure = losses.multiscale_dssim(
-            output,
-            target,
-            scales=config.dssim_scales,
-            step=config.dssim_step,
-            weights=weights,
-        )
-        total = total + config.dssim_weight * structure
-    if config.laplacian_weight:
-        detail = losses.laplacian(output, target, weights=weights)
-        total = total + config.laplacian_weight * detail
-    return total
+    loss = PictureLoss(
+        squares=config.pixel == "mse",
+        dssim=config.dssim_weight,
+        scales=config.dssim_scales,
+        step=config.dssim_step,
+        laplacian=config.laplacian_weight,
+    )
+    return picture_loss(
+        output, target, loss, weights=weights, pixel_weights=feature_weights
+    )

@@ -5,7 +5,7 @@ state; it gives what it adds to the sum, and its metrics. `choose_losses` names 
 that a run has, when a step is traced: a new loss is a new function and a line there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from deepfake_jax.models.face_mesh import mesh_distance
 from deepfake_jax.models.network import Network
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.training.batch import Batch, Pair
-from deepfake_jax.training.forward import Forward, draw_other, run_forward
+from deepfake_jax.training.forward import Forward, draw_swaps, run_forward
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import DIRECTIONS, SIDES, Side, other_side
 
@@ -25,7 +25,7 @@ Metrics = dict[str, Any]
 _MESH_EVERY = 4  # the face mesh costs as much as a head, and its loss is a quiet one
 
 
-def draw_swaps(teacher: Teacher, batch: Batch) -> Batch:
+def draw_taught(teacher: Teacher, batch: Batch) -> Batch:
     """A batch with its targets as the teacher swaps them.
 
     The targets, not the warped faces: the teacher at its best is the example, and a
@@ -152,19 +152,22 @@ def follow_mesh(
     assert guide is not None
 
     def measure() -> Array:
-        swaps, faces, middles, swap_middles = [], [], [], []
-        for source, to in DIRECTIONS:
-            swaps.append(draw_other(state, forward, source, to, every=_MESH_EVERY))
-            faces.append(batch[source].target[::_MESH_EVERY])
-            middles.append(_repeat(guide.middles[source], len(faces[-1])))
-            swap_middles.append(_repeat(guide.middles[to], len(faces[-1])))
+        swaps = draw_swaps(state, forward, every=_MESH_EVERY)
+        faces = {side: batch[side].target[::_MESH_EVERY] for side in SIDES}
+        middles = {
+            side: _repeat(guide.middles[side], len(faces[side])) for side in SIDES
+        }
+
+        def join(parts: Mapping[Side, Array], sides: Sequence[Side]) -> Array:
+            return jnp.concatenate([parts[side] for side in sides])
+
         # Both directions at once: the network takes seconds to compile.
         return mesh_distance(
             guide.network,
-            jnp.concatenate(swaps),
-            jnp.concatenate(faces),
-            middle=jnp.concatenate(middles),
-            swap_middle=jnp.concatenate(swap_middles),
+            join(swaps, SIDES),
+            join(faces, SIDES),
+            middle=join(middles, SIDES),
+            swap_middle=join(middles, SIDES[::-1]),
         )
 
     begun = state.step >= state.loss.mesh_start

@@ -26,7 +26,7 @@ from jaxtyping import Array
 from deepfake_jax.models.autoencoder import to_float
 from deepfake_jax.models.network import CodeStatistics, Network, SwapParams
 from deepfake_jax.training.batch import Batch, Pair
-from deepfake_jax.training.objective import Metrics, Moments, draw_swaps, sum_losses
+from deepfake_jax.training.objective import Metrics, Moments, draw_taught, sum_losses
 from deepfake_jax.training.occluders import paste_occluders
 from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import Side
@@ -74,7 +74,7 @@ def train_step(
     batch = jax.tree.map(lambda leaf: to_float(jnp.asarray(leaf)), batch)
     batch = {side: _hide_faces(pair) for side, pair in batch.items()}
     if teacher is not None:
-        batch = draw_swaps(teacher, batch)
+        batch = draw_taught(teacher, batch)
     gradient = jax.grad(sum_losses, has_aux=True)
     grads, (metrics, moments) = gradient(state.network, state, batch)
     if axis_name is not None:

@@ -9,14 +9,21 @@ from pathlib import Path
 import pytest
 
 from deepfake_jax.kernels import library
-from deepfake_jax.kernels.library import SWITCH, KernelsError, load_library
+from deepfake_jax.kernels.library import RECIPES, SWITCH, KernelsError, load_library
 
-try:
-    load_library()
-    LACKING = ""
-except KernelsError as error:
-    LACKING = str(error)
-needs_kernels = pytest.mark.skipif(bool(LACKING), reason=LACKING)
+
+def find_lack(dtype: str) -> str:
+    try:
+        load_library(dtype)
+    except KernelsError as error:
+        return str(error)
+    return ""
+
+
+LACKING = {dtype: find_lack(dtype) for dtype in RECIPES}
+# What is told of one library is true of the other: the first that can be had.
+DTYPE = next((dtype for dtype, lack in LACKING.items() if not lack), "float32")
+needs_kernels = pytest.mark.skipif(bool(LACKING[DTYPE]), reason=LACKING[DTYPE])
 
 
 # Most of the time of these tests is the compiler's.
@@ -31,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refuse_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(compiler: str, out: Path) -> None:
+    def refuse(compiler: str, recipe: library.Recipe, out: Path) -> None:
         raise AssertionError(f"compiled {out}")
 
     monkeypatch.setattr(library, "_compile", refuse)
@@ -39,22 +46,24 @@ def refuse_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_kernels
 def test_what_was_compiled_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    key, _ = load_library()
+    key, _ = load_library(DTYPE)
     assert [path.name for path in cache.iterdir()] == [f"{key}.so"]
     refuse_compiling(monkeypatch)
-    assert load_library()[0] == key
+    assert load_library(DTYPE)[0] == key
     # Another source is another library.
     monkeypatch.setattr(library, "_OPTIONS", (*library._OPTIONS, "-g0"))
     with pytest.raises(AssertionError, match="compiled"):
-        load_library()
+        load_library(DTYPE)
 
 
 @needs_kernels
 def test_a_damaged_library_is_made_anew(cache: Path):
-    key = library._hash_all(library._find_compiler(), library.read_processor())
+    key = library._hash_all(
+        library._find_compiler(), library.read_processor(), RECIPES[DTYPE]
+    )
     cache.mkdir(parents=True)
     (cache / f"{key}.so").write_bytes(b"\x7fELF, and then the disk was full")
-    assert load_library()[0] == key
+    assert load_library(DTYPE)[0] == key
     assert (cache / f"{key}.so").stat().st_size > 10_000
 
 
@@ -66,7 +75,7 @@ def test_without_a_place_to_keep_it_the_library_is_made_for_this_process(
     cache.parent.mkdir()
     cache.write_text("")
     with caplog.at_level(logging.WARNING):
-        load_library()
+        load_library(DTYPE)
     assert "cannot keep the compiled kernels" in caplog.text
     assert cache.read_text() == ""
 
@@ -76,7 +85,7 @@ def test_two_processes_compile_at_once(cache: Path):
     code = (
         "from deepfake_jax.kernels import library\n"
         f"library._OPTIONS = {QUICKLY}\n"
-        "print(library.load_library()[0])"
+        f"print(library.load_library({DTYPE!r})[0])"
     )
     both = [
         subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE)
@@ -103,15 +112,20 @@ def test_what_is_lacking_is_said(
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv(name, value)
     with pytest.raises(KernelsError, match=said):
-        load_library()
+        load_library(DTYPE)
     assert not cache.exists()
 
 
-def test_a_processor_without_tiles_has_none(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("dtype", "lacks"), [("bfloat16", "amx_bf16, amx_tile"), ("float32", "avx2, fma")]
+)
+def test_a_processor_without_their_instructions_has_none(
+    dtype: str, lacks: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(library, "read_processor", lambda: frozenset({"avx512f"}))
     monkeypatch.delenv(SWITCH, raising=False)
-    with pytest.raises(KernelsError, match="this processor has no amx_bf16, amx_tile"):
-        load_library()
+    with pytest.raises(KernelsError, match=f"this processor has no {lacks}"):
+        load_library(dtype)
 
 
 def test_a_network_runs_without_kernels_and_says_so_once(tmp_path: Path):

@@ -44,7 +44,7 @@ from deepfake_jax.training.devices import find_devices
 from deepfake_jax.training.distillation import count_model, distill, student_config
 from deepfake_jax.training.forward import reconstruction_loss
 from deepfake_jax.training.loop import train
-from deepfake_jax.training.objective import draw_swaps, sum_losses
+from deepfake_jax.training.objective import draw_taught, sum_losses
 from deepfake_jax.training.progress_pictures import plot_losses
 from deepfake_jax.training.run_faces import (
     describe_run,
@@ -139,7 +139,7 @@ def test_swaps_are_drawn_as_a_conversion_draws_them():
     faces = rng.integers(0, 256, (2, 16, 16, 3), np.uint8)
     a, b = jnp.asarray(faces), jnp.asarray(faces[::-1])
     targets: Batch = {"a": Pair(a, to_float(a)), "b": Pair(b, to_float(b))}
-    drawn = jax.jit(draw_swaps)(taught, targets)
+    drawn = jax.jit(draw_taught)(taught, targets)
     to_b = make_swapper(model, taught.params, to="b")(faces)
     to_a = make_swapper(model, taught.params, to="a")(faces[::-1])
     # The swapper's are rounded to grey levels.
@@ -160,7 +160,7 @@ def test_a_teacher_draws_the_smaller_faces_of_the_first_steps():
     drawn = {}
     for name, pictures in (("whole", faces), ("half", halves)):
         pair = Pair(jnp.asarray(pictures), jnp.asarray(pictures))
-        drawn[name] = jax.jit(draw_swaps)(taught, {"a": pair, "b": pair})
+        drawn[name] = jax.jit(draw_taught)(taught, {"a": pair, "b": pair})
     for side in SIDES:
         small = drawn["half"][side].swapped
         assert small.shape == (2, 64, 64, 3)
@@ -172,7 +172,7 @@ def test_a_teacher_draws_the_smaller_faces_of_the_first_steps():
 
 def test_the_loss_is_that_of_the_warped_faces_swaps_times_the_weight():
     state, pairs = make_state(1, swap_weight=3.0), make_pairs()
-    pairs = draw_swaps(Teacher(params=draw_params(2), model=TINTS), pairs)
+    pairs = draw_taught(Teacher(params=draw_params(2), model=TINTS), pairs)
     total, (metrics, *_) = sum_losses(state.network, state, pairs)
     losses = {}
     ways: list[tuple[Side, Side]] = [("a", "b"), ("b", "a"), ("a", "a"), ("b", "b")]
@@ -194,7 +194,7 @@ def test_a_student_learns_and_its_teacher_does_not():
 
     def loss_of(teacher_params, network):
         taught = Teacher(params=teacher_params, model=TINTS)
-        return sum_losses(network, state, draw_swaps(taught, pairs))[0]
+        return sum_losses(network, state, draw_taught(taught, pairs))[0]
 
     teachers, own = jax.grad(loss_of, argnums=(0, 1))(params, state.network)
     np.testing.assert_array_equal(flat(teachers), 0)

@@ -1,9 +1,10 @@
-"""Convolutions of bfloat16 by our own kernels, for processors that have tiles (AMX).
+"""Convolutions by our own kernels, where the processor and a compiler allow them.
 
-A layer's bias, leaky ReLU and pixel shuffle are part of the kernel: what XLA for CPUs
-does to bfloat16 between products costs more than the products. Sums are float32, and
-only a layer's result is rounded. The same operands give the same bits on any number of
-threads. `kernels/library.py` says where the kernels can be had.
+Of bfloat16 for processors that have tiles (AMX), of float32 for those with AVX2 or
+AVX-512. A layer's bias, leaky ReLU and pixel shuffle are part of the kernel: what XLA
+for CPUs does between products costs as much as the products. Sums are float32, and of
+bfloat16 only a layer's result is rounded. The same operands give the same bits on any
+number of threads. `kernels/library.py` says where the kernels can be had.
 """
 
 from collections.abc import Callable
@@ -52,11 +53,11 @@ _with_gradients: Any = partial(jax.custom_vjp, nondiff_argnums=(3,))
 
 
 @_with_gradients
-def conv_tiles(x: Array, kernel: Array, bias: Array, how: How) -> Array:
-    """A layer of bfloat16 pictures; kernel, bias and their gradients are float32.
+def conv_kernels(x: Array, kernel: Array, bias: Array, how: How) -> Array:
+    """A layer; kernel, bias and their gradients are float32.
 
     Args:
-        x: pictures NHWC, at least one.
+        x: pictures NHWC, at least one, of the type of the kernels in `how`.
         kernel: HWIO.
         bias: one number a channel of the kernel's.
         how: static.
@@ -67,7 +68,8 @@ def conv_tiles(x: Array, kernel: Array, bias: Array, how: How) -> Array:
     shape = (n, *places, kernel.shape[3] // block**2)
 
     def compute(x: Array, kernel: Array, bias: Array) -> Array:
-        return _call(how.kernels.value, shape, how.layer)(x, kernel, bias)
+        answer = jax.ShapeDtypeStruct(shape, x.dtype)
+        return _call(how.kernels.value, answer, how.layer)(x, kernel, bias)
 
     def compute_plain(x: Array, kernel: Array, bias: Array) -> Array:
         return how.plain(x, kernel, bias, how.layer)
@@ -77,15 +79,15 @@ def conv_tiles(x: Array, kernel: Array, bias: Array, how: How) -> Array:
     )
 
 
-def _conv_tiles_forward(
+def _conv_kernels_forward(
     x: Array, kernel: Array, bias: Array, how: How
 ) -> tuple[Array, tuple[Array | None, ...]]:
-    y = conv_tiles(x, kernel, bias, how)
+    y = conv_kernels(x, kernel, bias, how)
     # Its signs say where the ReLU leaks.
     return y, (x, kernel, bias, None if how.layer.leak is None else y)
 
 
-def _conv_tiles_backward(
+def _conv_kernels_backward(
     how: How, saved: tuple[Array, Array, Array, Array | None], dy: Array
 ) -> tuple[Array, Array, Array]:
     x, kernel, bias, y = saved
@@ -94,9 +96,12 @@ def _conv_tiles_backward(
     def compute(
         x: Array, kernel: Array, bias: Array, y: Array, dy: Array
     ) -> tuple[Array, Array, Array]:
-        dx = _call(how.kernels.pictures, x.shape, how.layer)(kernel, y, dy)
-        shapes = kernel.shape, bias.shape
-        dkernel, dbias = _call(how.kernels.parameters, shapes, how.layer)(x, y, dy)
+        pictures = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        dx = _call(how.kernels.pictures, pictures, how.layer)(kernel, y, dy)
+        parameters = [
+            jax.ShapeDtypeStruct(like.shape, jnp.float32) for like in (kernel, bias)
+        ]
+        dkernel, dbias = _call(how.kernels.parameters, parameters, how.layer)(x, y, dy)
         return dx, dkernel, dbias
 
     def differentiate(
@@ -116,14 +121,11 @@ def _conv_tiles_backward(
     )
 
 
-conv_tiles.defvjp(_conv_tiles_forward, _conv_tiles_backward)
+conv_kernels.defvjp(_conv_kernels_forward, _conv_kernels_backward)
 
 
-def _call(name: str, shapes: Any, layer: Layer) -> Callable[..., Any]:
-    """A kernel that gives bfloat16 pictures, or float32 of two shapes."""
-    answers: Any = jax.ShapeDtypeStruct(shapes, jnp.bfloat16)
-    if isinstance(shapes[0], tuple):
-        answers = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+def _call(name: str, answers: Any, layer: Layer) -> Callable[..., Any]:
+    """A kernel that gives arrays of these shapes and types."""
     call = jax.ffi.ffi_call(name, answers, vmap_method="sequential")
     leak = 1.0 if layer.leak is None else layer.leak
     return partial(

@@ -116,7 +116,7 @@ extern "C" long deepfake_jax_ask_for_tiles() {
   return syscall(SYS_arch_prctl, kRequest, kTileData);
 }
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_value, kernels::Value,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_value, kernels::Value,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<kernels::Numbers>()
@@ -127,7 +127,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_value, kernels::Value,
                                   .Attr<int64_t>("block")
                                   .Attr<float>("leak"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_pictures, kernels::PicturesGradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_pictures, kernels::PicturesGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<kernels::Kernel>()
@@ -138,7 +138,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_pictures, kernels::PicturesGradi
                                   .Attr<int64_t>("block")
                                   .Attr<float>("leak"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_conv_parameters, kernels::ParametersGradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_parameters, kernels::ParametersGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<kernels::Numbers>()

@@ -1,0 +1,56 @@
+// Pictures of float32 whose channels may lie as blocks of pixels.
+
+#pragma once
+
+#include "float_vectors.h"
+
+namespace kernels {
+
+// What a task works on at once: of the second cache, and of the third that all share.
+constexpr int64_t kChunkBytes = 256 << 10, kGradientBytes = 3 << 20;
+
+// Pictures NHWC of `c` channels, stored as blocks of `block` x `block` pixels that have
+// c / block^2 channels each. A row of a block lies in one piece, which is whole vectors.
+struct Layout {
+  int64_t n, h, w, c, block;
+
+  int64_t Place(int64_t image, int64_t y, int64_t x) const {
+    return ((image * h + y) * block * w + x) * (c / block);
+  }
+  // Of a channel, from a place's first number.
+  int64_t Offset(int64_t channel) const {
+    const int64_t run = c / block;
+    return channel / run * (w * run) + channel % run;
+  }
+  int64_t Size() const { return n * h * w * c; }
+};
+
+// What is read, scaled by `leak` where `sign` is negative.
+struct Source {
+  Layout layout;
+  const float* data;
+  const float* sign;  // null: nothing is scaled
+  float leak;
+
+  Vector Read(int64_t at) const {
+    const Vector value = Load(data + at);
+    if (sign == nullptr) return value;
+    return Load(sign + at) < Vector{} ? value * leak : value;
+  }
+};
+
+// What is written: with a bias, if there is one, and a leak below zero, if it is not 1.
+struct Target {
+  Layout layout;
+  float* data;
+  const float* bias;
+  float leak;
+
+  void Write(int64_t place, int64_t channel, Vector value) const {
+    if (bias != nullptr) value += Load(bias + channel);
+    if (leak != 1) value = value < Vector{} ? value * leak : value;
+    Store(data + place + layout.Offset(channel), value);
+  }
+};
+
+}  // namespace kernels
