@@ -48,24 +48,28 @@ inline void FillPanel(const float* kernel, int64_t in, int64_t out, bool turned,
 
 constexpr int64_t kDirectTask = 8;  // blocks of rows of one task
 
-// Products of places with panels: row(place, tap) gives a place's numbers, or null;
-// write(place, channel, vector) takes the sums.
-template <typename Row, typename Write>
+// Products of places with panels: row(place, tap) gives a place's numbers, or null, and
+// find(place) where its answer lies.
+template <typename Row, typename Find>
 void MultiplyPlaces(xla::ffi::ThreadPool pool, int64_t places, int64_t taps,
-                    int64_t depth, const float* panels, int64_t channels, const Row& row,
-                    const Write& write) {
+                    int64_t depth, const float* panels, const Target& to, const Row& row,
+                    const Find& find) {
+  const int64_t channels = to.layout.c;
   const std::vector<float> zeros(depth);
   constexpr int64_t kPlaces = kDirectTask * kRows;
   ForEach<NoSetup>(pool, CeilDiv(places, kPlaces), [&](int64_t task) {
     const int64_t until = std::min(places, (task + 1) * kPlaces);
     std::vector<const float*> rows(kDirectTask * taps * kRows);
-    for (int64_t place = task * kPlaces; place < until; ++place)
+    int64_t found[kPlaces];
+    for (int64_t place = task * kPlaces; place < until; ++place) {
+      found[place - task * kPlaces] = find(place);
       for (int64_t tap = 0; tap < taps; ++tap) {
         const float* from = row(place, tap);
         const int64_t at = place - task * kPlaces;
         rows[(at / kRows * taps + tap) * kRows + at % kRows] =
             from == nullptr ? zeros.data() : from;
       }
+    }
     alignas(64) float sums[kRows * kPanel];
     for (int64_t channel = 0; channel < channels; channel += kPanel)
       for (int64_t block = 0; block < kDirectTask; ++block) {
@@ -77,9 +81,13 @@ void MultiplyPlaces(xla::ffi::ThreadPool pool, int64_t places, int64_t taps,
                                    panels + channel * taps * depth, sums, kPanel);
         });
         const int64_t wide = std::min(kPanel, channels - channel);
-        for (int64_t i = 0; i < count; ++i)
-          for (int64_t lane = 0; lane < wide; lane += kLanes)
-            write(first + i, channel + lane, Load(sums + i * kPanel + lane));
+        for (int64_t lane = 0; lane < wide; lane += kLanes) {
+          const Vector bias = to.Bias(channel + lane);
+          const int64_t offset = to.layout.Offset(channel + lane);
+          for (int64_t i = 0; i < count; ++i)
+            to.Write(found[block * kRows + i] + offset,
+                     Load(sums + i * kPanel + lane) + bias);
+        }
       }
   });
 }
@@ -111,17 +119,17 @@ inline void Direct(xla::ffi::ThreadPool pool, const Source& from, const float* k
     if (in_y < 0 || in_y >= x.h || in_x < 0 || in_x >= x.w) return nullptr;
     return from.data + x.Place(place / (y.w * y.h), in_y, in_x);
   };
-  MultiplyPlaces(pool, y.n * y.h * y.w, window.Taps(), x.c, panels.As<float>(), y.c, row,
-                 [&](int64_t place, int64_t channel, Vector value) {
-                   const int64_t image = place / (y.w * y.h);
-                   to.Write(y.Place(image, place / y.w % y.h, place % y.w), channel, value);
-                 });
+  const auto find = [&](int64_t place) {
+    return y.Place(place / (y.w * y.h), place / y.w % y.h, place % y.w);
+  };
+  MultiplyPlaces(pool, y.n * y.h * y.w, window.Taps(), x.c, panels.As<float>(), to, row,
+                 find);
 }
 
-// Answers' gradients without leak and blocks, rows of `wide` numbers; and, if `dbias`
+// Answers' gradients without leak and blocks, rows of `wide` numbers `apart`; and, if `dbias`
 // is not null, their sums.
 inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source& answers, int64_t wide,
-                        float* to, float* dbias) {
+                        int64_t apart, float* to, float* dbias) {
   const Layout& layout = answers.layout;
   const int64_t places = layout.h * layout.w;
   std::vector<float> biases(layout.n * wide);
@@ -129,7 +137,7 @@ inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source& answers, int64_
     float* bias = biases.data() + image * wide;
     for (int64_t place = 0; place < places; ++place) {
       const int64_t from = layout.Place(image, place / layout.w, place % layout.w);
-      float* row = to + (image * places + place) * wide;
+      float* row = to + (image * places + place) * apart;
       for (int64_t channel = 0; channel < wide; channel += kLanes) {
         Vector value = {};
         if (channel < layout.c) value = answers.Read(from + layout.Offset(channel));
@@ -148,7 +156,7 @@ inline void DirectPictures(xla::ffi::ThreadPool pool, const Source& answers,
                            const float* kernel, const Window& window, const Target& to) {
   const Layout &x = to.layout, &y = answers.layout;
   const Lease read(y.Size() * sizeof(float));
-  ReadAnswers(pool, answers, y.c, read.As<float>(), nullptr);
+  ReadAnswers(pool, answers, y.c, y.c, read.As<float>(), nullptr);
   const Lease panels(PanelFloats(window.Taps(), y.c, x.c) * sizeof(float));
   for (int64_t py = 0; py < window.stride; ++py)
     for (int64_t px = 0; px < window.stride; ++px) {
@@ -169,15 +177,13 @@ inline void DirectPictures(xla::ffi::ThreadPool pool, const Source& answers,
         const int64_t image = place / (right.count * down.count);
         return read.As<float>() + ((image * y.h + out_y) * y.w + out_x) * y.c;
       };
-      MultiplyPlaces(pool, places, int64_t(taps.size()), y.c, panels.As<float>(), x.c, row,
-                     [&](int64_t place, int64_t channel, Vector value) {
-                       const int64_t image = place / (right.count * down.count);
-                       const int64_t q = place / right.count % down.count;
-                       const int64_t in_y = down.first + q * window.stride;
-                       const int64_t in_x =
-                           right.first + place % right.count * window.stride;
-                       to.Write(x.Place(image, in_y, in_x), channel, value);
-                     });
+      const auto find = [&](int64_t place) {
+        const int64_t q = place / right.count % down.count;
+        return x.Place(place / (right.count * down.count), down.first + q * window.stride,
+                       right.first + place % right.count * window.stride);
+      };
+      MultiplyPlaces(pool, places, int64_t(taps.size()), y.c, panels.As<float>(), to, row,
+                     find);
     }
 }
 
@@ -186,8 +192,9 @@ inline void DirectParameters(xla::ffi::ThreadPool pool, const Source& from,
                              float* dbias) {
   const Layout &x = from.layout, &y = answers.layout;
   const int64_t wide = RoundUp(y.c, kPanel), taps = window.Taps();
-  const Lease read(y.n * y.h * y.w * wide * sizeof(float));
-  ReadAnswers(pool, answers, wide, read.As<float>(), dbias);
+  const int64_t apart = SpreadOut(wide);
+  const Lease read(y.n * y.h * y.w * apart * sizeof(float));
+  ReadAnswers(pool, answers, wide, apart, read.As<float>(), dbias);
   const Lease lease(taps * x.c * wide * sizeof(float));
   float* sums = lease.As<float>();
   // A task has one row of taps and two panels.
@@ -212,14 +219,14 @@ inline void DirectParameters(xla::ffi::ThreadPool pool, const Source& from,
           const int64_t in_y = at % y.h * step + ky - window.pad_y;
           if (in_y < 0 || in_y >= x.h || right <= left) continue;
           runs.push_back({from.data + x.Place(at / y.h, in_y, left * step - pad),
-                          read.As<float>() + (at * y.w + left) * wide, right - left});
+                          read.As<float>() + (at * y.w + left) * apart, right - left});
         }
         float* tap = sums + (ky * window.kw + kx) * x.c * wide;
         for (int64_t out = first; out < until; out += kPanel)
           for (int64_t in = 0; in < x.c; in += kRows)
             WithCount(std::min(kRows, x.c - in), [&](auto rest) {
               MultiplyColumns<rest.value>(runs.data(), int64_t(runs.size()), in, out,
-                                          step * x.c, wide, tap + in * wide + out, wide);
+                                          step * x.c, apart, tap + in * wide + out, wide);
             });
       }
   });

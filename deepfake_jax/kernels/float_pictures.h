@@ -9,6 +9,12 @@ namespace kernels {
 // What a task works on at once: of the second cache, and of the third that all share.
 constexpr int64_t kChunkBytes = 256 << 10, kGradientBytes = 3 << 20;
 
+// Floats from one row to the next, so that rows do not share the sets of a cache.
+inline int64_t SpreadOut(int64_t floats) {
+  constexpr int64_t kLine = 16;
+  return (CeilDiv(floats, kLine) | 1) * kLine;
+}
+
 // Pictures NHWC of `c` channels, stored as blocks of `block` x `block` pixels that have
 // c / block^2 channels each. A row of a block lies in one piece, which is whole vectors.
 struct Layout {
@@ -46,10 +52,13 @@ struct Target {
   const float* bias;
   float leak;
 
-  void Write(int64_t place, int64_t channel, Vector value) const {
-    if (bias != nullptr) value += Load(bias + channel);
+  // Of a channel and those after it; `at` is a place and the channel's offset.
+  Vector Bias(int64_t channel) const {
+    return bias == nullptr ? Vector{} : Load(bias + channel);
+  }
+  void Write(int64_t at, Vector value) const {
     if (leak != 1) value = value < Vector{} ? value * leak : value;
-    Store(data + place + layout.Offset(channel), value);
+    Store(data + at, value);
   }
 };
 

@@ -18,7 +18,7 @@ constexpr int64_t kLanes = 8, kRows = 6;
 constexpr int64_t kPanel = 2 * kLanes;
 
 typedef float Vector __attribute__((vector_size(4 * kLanes)));
-typedef float Loose __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef float Loose __attribute__((vector_size(4 * kLanes), aligned(4)));
 
 inline Vector Load(const float* from) { return *reinterpret_cast<const Loose*>(from); }
 inline void Store(float* to, Vector value) { *reinterpret_cast<Loose*>(to) = value; }

@@ -16,73 +16,90 @@
 
 namespace kernels {
 
-constexpr int64_t kSide = 6, kPositions = kSide * kSide, kAnswers = 4;
-constexpr int64_t kLine = 16;  // floats of a line of the caches
+constexpr int kSide = 6, kAnswers = 4;  // of a tile: pixels, answers
+constexpr int64_t kPositions = kSide * kSide;
 
 // The reference's B^T: six pixels.
-inline void MixPixels(Vector* v, int64_t apart) {
-  const Vector a = v[0], b = v[apart], c = v[2 * apart], d = v[3 * apart],
-               e = v[4 * apart], f = v[5 * apart];
-  const Vector even = e - 4.f * c, odd = d - 4.f * b, near = e - c, far = 2.f * (d - b);
-  v[0] = 4.f * a - 5.f * c + e;
-  v[apart] = even + odd;
-  v[2 * apart] = even - odd;
-  v[3 * apart] = near + far;
-  v[4 * apart] = near - far;
-  v[5 * apart] = 4.f * b - 5.f * d + f;
-}
+struct MixPixels {
+  template <int kApart>
+  static void Run(Vector* v) {
+    const Vector a = v[0], b = v[kApart], c = v[2 * kApart], d = v[3 * kApart],
+                 e = v[4 * kApart], f = v[5 * kApart];
+    const Vector even = e - 4.f * c, odd = d - 4.f * b, near = e - c, far = 2.f * (d - b);
+    v[0] = 4.f * a - 5.f * c + e;
+    v[kApart] = even + odd;
+    v[2 * kApart] = even - odd;
+    v[3 * kApart] = near + far;
+    v[4 * kApart] = near - far;
+    v[5 * kApart] = 4.f * b - 5.f * d + f;
+  }
+};
 
 // A^T: six products to four answers.
-inline void MixProducts(Vector* v, int64_t apart) {
-  const Vector a = v[0], f = v[5 * apart];
-  const Vector sum = v[apart] + v[2 * apart], rest = v[apart] - v[2 * apart];
-  const Vector far_sum = v[3 * apart] + v[4 * apart];
-  const Vector far_rest = v[3 * apart] - v[4 * apart];
-  v[0] = a + sum + far_sum;
-  v[apart] = rest + 2.f * far_rest;
-  v[2 * apart] = sum + 4.f * far_sum;
-  v[3 * apart] = rest + 8.f * far_rest + f;
-}
+struct MixProducts {
+  template <int kApart>
+  static void Run(Vector* v) {
+    const Vector a = v[0], f = v[5 * kApart];
+    const Vector sum = v[kApart] + v[2 * kApart], rest = v[kApart] - v[2 * kApart];
+    const Vector far_sum = v[3 * kApart] + v[4 * kApart];
+    const Vector far_rest = v[3 * kApart] - v[4 * kApart];
+    v[0] = a + sum + far_sum;
+    v[kApart] = rest + 2.f * far_rest;
+    v[2 * kApart] = sum + 4.f * far_sum;
+    v[3 * kApart] = rest + 8.f * far_rest + f;
+  }
+};
 
 // A: gradients of four answers to those of six products.
-inline void SpreadAnswers(Vector* v, int64_t apart) {
-  const Vector a = v[0], b = v[apart], c = v[2 * apart], d = v[3 * apart];
-  const Vector even = a + c, odd = b + d, far_even = a + 4.f * c, far_odd = 2.f * b + 8.f * d;
-  v[apart] = even + odd;
-  v[2 * apart] = even - odd;
-  v[3 * apart] = far_even + far_odd;
-  v[4 * apart] = far_even - far_odd;
-  v[5 * apart] = d;
-}
+struct SpreadAnswers {
+  template <int kApart>
+  static void Run(Vector* v) {
+    const Vector a = v[0], b = v[kApart], c = v[2 * kApart], d = v[3 * kApart];
+    const Vector even = a + c, odd = b + d, far_even = a + 4.f * c, far_odd = 2.f * b + 8.f * d;
+    v[kApart] = even + odd;
+    v[2 * kApart] = even - odd;
+    v[3 * kApart] = far_even + far_odd;
+    v[4 * kApart] = far_even - far_odd;
+    v[5 * kApart] = d;
+  }
+};
 
 // G: three taps of a kernel to six.
-inline void SpreadTaps(Vector* v, int64_t apart) {
-  const Vector a = v[0], b = v[apart], c = v[2 * apart];
-  const Vector even = (a + c) * (-1 / 6.f), odd = b * (-1 / 6.f);
-  const Vector far_even = a * (1 / 24.f) + c * (1 / 6.f), far_odd = b * (1 / 12.f);
-  v[0] = a * .25f;
-  v[apart] = even + odd;
-  v[2 * apart] = even - odd;
-  v[3 * apart] = far_even + far_odd;
-  v[4 * apart] = far_even - far_odd;
-  v[5 * apart] = c;
-}
+struct SpreadTaps {
+  template <int kApart>
+  static void Run(Vector* v) {
+    const Vector a = v[0], b = v[kApart], c = v[2 * kApart];
+    const Vector even = (a + c) * (-1 / 6.f), odd = b * (-1 / 6.f);
+    const Vector far_even = a * (1 / 24.f) + c * (1 / 6.f), far_odd = b * (1 / 12.f);
+    v[0] = a * .25f;
+    v[kApart] = even + odd;
+    v[2 * kApart] = even - odd;
+    v[3 * kApart] = far_even + far_odd;
+    v[4 * kApart] = far_even - far_odd;
+    v[5 * kApart] = c;
+  }
+};
 
 // G^T: gradients of six to those of three taps.
-inline void MixTaps(Vector* v, int64_t apart) {
-  const Vector sum = v[apart] + v[2 * apart], rest = v[apart] - v[2 * apart];
-  const Vector far_sum = v[3 * apart] + v[4 * apart];
-  const Vector far_rest = v[3 * apart] - v[4 * apart];
-  v[0] = v[0] * .25f - sum * (1 / 6.f) + far_sum * (1 / 24.f);
-  v[apart] = far_rest * (1 / 12.f) - rest * (1 / 6.f);
-  v[2 * apart] = far_sum * (1 / 6.f) - sum * (1 / 6.f) + v[5 * apart];
-}
+struct MixTaps {
+  template <int kApart>
+  static void Run(Vector* v) {
+    const Vector sum = v[kApart] + v[2 * kApart], rest = v[kApart] - v[2 * kApart];
+    const Vector far_sum = v[3 * kApart] + v[4 * kApart];
+    const Vector far_rest = v[3 * kApart] - v[4 * kApart];
+    v[0] = v[0] * .25f - sum * (1 / 6.f) + far_sum * (1 / 24.f);
+    v[kApart] = far_rest * (1 / 12.f) - rest * (1 / 6.f);
+    v[2 * kApart] = far_sum * (1 / 6.f) - sum * (1 / 6.f) + v[5 * kApart];
+  }
+};
 
 // Transforms a square of vectors, rows of six, down its columns, then along its rows.
-template <typename Mix>
-void MixBoth(Vector* square, int64_t columns, int64_t rows, const Mix& mix) {
-  for (int64_t x = 0; x < columns; ++x) mix(square + x, kSide);
-  for (int64_t y = 0; y < rows; ++y) mix(square + y * kSide, 1);
+template <typename Mix, int kColumns, int kDown>
+void MixBoth(Vector* square) {
+#pragma GCC unroll 6
+  for (int x = 0; x < kColumns; ++x) Mix::template Run<kSide>(square + x);
+#pragma GCC unroll 6
+  for (int y = 0; y < kDown; ++y) Mix::template Run<1>(square + y * kSide);
 }
 
 // Tiles of pictures, and where the transforms of some of them lie.
@@ -96,39 +113,41 @@ struct TileGrid {
 };
 
 struct Transformed {
-  int64_t width, apart;  // of a tile's row; of two positions
+  int64_t channels, width, apart;  // `width` of a tile's row, `apart` of two positions
 
-  // A line more than a power of two, or all positions would share a set of the cache.
-  Transformed(int64_t tiles, int64_t width)
-      : width(width), apart(tiles * width + kLine) {}
+  // No powers of two: what lies one apart would share a set of the cache.
+  Transformed(int64_t tiles, int64_t channels)
+      : channels(channels), width(SpreadOut(channels)),
+        apart(SpreadOut(tiles * width)) {}
   int64_t Size() const { return kPositions * apart; }
 };
 
-// Reads a tile's pixels, from `margin` outside of it on, and transforms them.
-template <typename Mix>
-void ReadTile(const Source& from, const TileGrid& grid, int64_t tile, int64_t margin,
-              int64_t size, const Transformed& shape, float* to, const Mix& mix) {
-  const Layout& layout = from.layout;
+// Reads a tile's pixels, kSize each way from kMargin outside of it on, and transforms
+// them.
+template <typename Mix, int kMargin, int kSize>
+void ReadTile(const Source& from, const TileGrid& grid, int64_t tile,
+              const Transformed& shape, float* to) {
+  const Layout layout = from.layout;
   const int64_t image = tile / (grid.rows * grid.columns);
-  const int64_t top = tile / grid.columns % grid.rows * kAnswers - margin;
-  const int64_t left = tile % grid.columns * kAnswers - margin;
+  const int64_t top = tile / grid.columns % grid.rows * kAnswers - kMargin;
+  const int64_t left = tile % grid.columns * kAnswers - kMargin;
   int64_t places[kPositions];
-  for (int64_t y = 0; y < size; ++y)
-    for (int64_t x = 0; x < size; ++x) {
+  for (int64_t y = 0; y < kSize; ++y)
+    for (int64_t x = 0; x < kSize; ++x) {
       const bool inside = top + y >= 0 && top + y < layout.h && left + x >= 0 &&
                           left + x < layout.w;
       places[y * kSide + x] = inside ? layout.Place(image, top + y, left + x) : -1;
     }
-  for (int64_t channel = 0; channel < shape.width; channel += kLanes) {
+  for (int64_t channel = 0; channel < shape.channels; channel += kLanes) {
     Vector square[kPositions] = {};
     if (channel < layout.c) {
       const int64_t offset = layout.Offset(channel);
-      for (int64_t y = 0; y < size; ++y)
-        for (int64_t x = 0; x < size; ++x) {
+      for (int64_t y = 0; y < kSize; ++y)
+        for (int64_t x = 0; x < kSize; ++x) {
           const int64_t place = places[y * kSide + x];
           if (place >= 0) square[y * kSide + x] = from.Read(place + offset);
         }
-      MixBoth(square, size, kSide, mix);
+      MixBoth<Mix, kSize, kSide>(square);
     }
     for (int64_t i = 0; i < kPositions; ++i)
       Store(to + i * shape.apart + channel, square[i]);
@@ -138,23 +157,24 @@ void ReadTile(const Source& from, const TileGrid& grid, int64_t tile, int64_t ma
 inline void WriteTile(const float* products, const Transformed& shape,
                       const TileGrid& grid, int64_t tile, int64_t first_channel,
                       int64_t channels, const Target& to) {
-  const Layout& layout = to.layout;
+  const Layout layout = to.layout;
   const int64_t image = tile / (grid.rows * grid.columns);
   const int64_t top = tile / grid.columns % grid.rows * kAnswers;
   const int64_t left = tile % grid.columns * kAnswers;
-  const int64_t rows = std::min(kAnswers, layout.h - top);
-  const int64_t columns = std::min(kAnswers, layout.w - left);
+  const int64_t rows = std::min<int64_t>(kAnswers, layout.h - top);
+  const int64_t columns = std::min<int64_t>(kAnswers, layout.w - left);
   const int64_t place = layout.Place(image, top, left);
   const int64_t down = layout.Place(0, 1, 0), right = layout.Place(0, 0, 1);
   for (int64_t channel = 0; channel < channels; channel += kLanes) {
     Vector square[kPositions];
     for (int64_t i = 0; i < kPositions; ++i)
       square[i] = Load(products + i * shape.apart + channel);
-    MixBoth(square, kSide, kAnswers, MixProducts);
+    MixBoth<MixProducts, kSide, kAnswers>(square);
+    const Vector bias = to.Bias(first_channel + channel);
+    const int64_t at = place + layout.Offset(first_channel + channel);
     for (int64_t y = 0; y < rows; ++y)
       for (int64_t x = 0; x < columns; ++x)
-        to.Write(place + y * down + x * right, first_channel + channel,
-                 square[y * kSide + x]);
+        to.Write(at + y * down + x * right, square[y * kSide + x] + bias);
   }
 }
 
@@ -165,7 +185,7 @@ struct KernelPanels {
 
   KernelPanels(int64_t in, int64_t out)
       : in(in), out(out), panels(CeilDiv(out, kPanel)),
-        apart(panels * in * kPanel + kLine) {}
+        apart(SpreadOut(panels * in * kPanel)) {}
   int64_t Size() const { return kPositions * apart; }
   const float* Panel(const float* all, int64_t position, int64_t panel) const {
     return all + position * apart + panel * in * kPanel;
@@ -198,7 +218,7 @@ inline void FillKernelPanels(xla::ffi::ThreadPool pool, const float* kernel,
         Vector square[kPositions];
         for (int64_t tap = 0; tap < kTaps; ++tap)
           square[tap / 3 * kSide + tap % 3] = Load(taps[tap][i] + half);
-        MixBoth(square, 3, kSide, SpreadTaps);
+        MixBoth<SpreadTaps, 3, kSide>(square);
         float* place = to + (panel * shape.in + from + i) * kPanel + half;
         for (int64_t at = 0; at < kPositions; ++at)
           Store(place + at * shape.apart, square[at]);
@@ -231,7 +251,7 @@ inline void Winograd(xla::ffi::ThreadPool pool, const Source& from, const float*
     float* read = lease.As<float>();
     float* made = read + pixels.Size();
     for (int64_t t = 0; t < count; ++t)
-      ReadTile(from, grid, first_tile + t, 1, kSide, pixels, read + t * in, MixPixels);
+      ReadTile<MixPixels, 1, kSide>(from, grid, first_tile + t, pixels, read + t * pixels.width);
     for (int64_t at = 0; at < kPositions; ++at)
       for (int64_t panel = first_panel; panel < last_panel; ++panel) {
         const float* matrix = panels.Panel(kernels.As<float>(), at, panel);
@@ -239,7 +259,7 @@ inline void Winograd(xla::ffi::ThreadPool pool, const Source& from, const float*
         for (int64_t t = 0; t < count; t += kRows) {
           const float* rows[kRows];
           for (int64_t i = 0; i < kRows; ++i)
-            rows[i] = read + at * pixels.apart + (t + i) * in;
+            rows[i] = read + at * pixels.apart + (t + i) * pixels.width;
           WithCount(std::min(kRows, count - t), [&](auto rest) {
             MultiplyRows<rest.value>(rows, 1, in, matrix, sums + t * products.width,
                                      products.width);
@@ -266,7 +286,7 @@ inline void WinogradParameters(xla::ffi::ThreadPool pool, const Source& from,
       std::min(std::clamp<int64_t>(kGradientBytes / bytes / kTask, 4, 64) * kTask,
                RoundUp(tiles, kTask));
   const Transformed pixels(chunk, in), gradients(chunk, wide);
-  const int64_t apart = in * wide + kLine;
+  const int64_t apart = SpreadOut(in * wide);
   const Lease lease((pixels.Size() + gradients.Size() + kPositions * apart) *
                     sizeof(float));
   float* read = lease.As<float>();
@@ -279,9 +299,9 @@ inline void WinogradParameters(xla::ffi::ThreadPool pool, const Source& from,
     ForEach<NoSetup>(pool, CeilDiv(count, kTask), [&](int64_t task) {
       float* bias = biases.data() + (first / kTask + task) * out;
       for (int64_t t = task * kTask; t < std::min(count, (task + 1) * kTask); ++t) {
-        ReadTile(from, grid, first + t, 1, kSide, pixels, read + t * in, MixPixels);
-        float* to = spread + t * wide;
-        ReadTile(answers, grid, first + t, 0, kAnswers, gradients, to, SpreadAnswers);
+        ReadTile<MixPixels, 1, kSide>(from, grid, first + t, pixels, read + t * pixels.width);
+        float* to = spread + t * gradients.width;
+        ReadTile<SpreadAnswers, 0, kAnswers>(answers, grid, first + t, gradients, to);
         // The second position each way is the sum of a tile's four answers.
         const float* all = to + (kSide + 1) * gradients.apart;
         for (int64_t channel = 0; channel < out; channel += kLanes)
@@ -295,7 +315,8 @@ inline void WinogradParameters(xla::ffi::ThreadPool pool, const Source& from,
       for (int64_t o = 0; o < wide; o += kPanel)
         for (int64_t i = 0; i < in; i += kRows)
           WithCount(std::min(kRows, in - i), [&](auto rest) {
-            MultiplyColumns<rest.value>(&run, 1, i, o, in, wide, to + i * wide + o, wide);
+            MultiplyColumns<rest.value>(&run, 1, i, o, pixels.width, gradients.width,
+                                        to + i * wide + o, wide);
           });
     });
   }
@@ -304,7 +325,7 @@ inline void WinogradParameters(xla::ffi::ThreadPool pool, const Source& from,
       Vector square[kPositions];
       for (int64_t at = 0; at < kPositions; ++at)
         square[at] = Load(sums + at * apart + i * wide + o);
-      MixBoth(square, kSide, 3, MixTaps);
+      MixBoth<MixTaps, kSide, 3>(square);
       for (int64_t tap = 0; tap < 9; ++tap)
         Store(dkernel + (tap * in + i) * out + o, square[tap / 3 * kSide + tap % 3]);
     }

@@ -63,12 +63,13 @@ def picture_loss(
     kernels = None
     if _fits(loss, output.shape) and jax.default_backend() == "cpu":
         kernels = find_kernels(output.dtype)
-    fixed = [lax.stop_gradient(array) for array in (target, weights, pixel_weights)]
+    target, weights, pixel_weights = lax.stop_gradient((target, weights, pixel_weights))
     if kernels is None or not output.size:
-        return _define(output, *fixed, loss)
+        return _define(output, target, weights, pixel_weights, loss)
     ones = jnp.ones((len(output), size, size), jnp.float32)
-    fixed = [ones if array is None else array for array in fixed]
-    return _at_once(output, *fixed, (loss, kernels.losses))
+    weights = ones if weights is None else weights
+    pixel_weights = ones if pixel_weights is None else pixel_weights
+    return _at_once(output, target, weights, pixel_weights, (loss, kernels.losses))
 
 
 def _fits(loss: PictureLoss, shape: tuple[int, ...]) -> bool:
@@ -133,7 +134,8 @@ def _at_once_forward(
         return found.sum(), gradient
 
     def define(output: Array, *fixed: Array) -> tuple[Array, Array]:
-        return jax.value_and_grad(lambda output: _define(output, *fixed, loss))(output)
+        sum_up: Any = jax.value_and_grad(_define)
+        return sum_up(output, *fixed, loss)
 
     return lax.platform_dependent(*arrays, cpu=compute, default=define)
 

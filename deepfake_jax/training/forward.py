@@ -91,7 +91,7 @@ def draw_swaps(state: TrainState, forward: Forward, *, every: int) -> dict[Side,
     By the side whose faces are swapped. No gradient reaches the moments of codes, which
     are those of the state, nor the readout, which has a loss of its own.
     """
-    parts = {side: forward.code[side][::every] for side in SIDES}
+    parts: dict[Side, Array] = {side: forward.code[side][::every] for side in SIDES}
     if forward.vectors:
         readout = jax.lax.stop_gradient(forward.network.readout)
         params = SwapParams(replace(forward.network, readout=readout), state.statistics)
@@ -106,10 +106,10 @@ def draw_swaps(state: TrainState, forward: Forward, *, every: int) -> dict[Side,
         ]
         # In one go, as in `run_forward`: a few faces alone do not pay for the kernels.
         parts = _split(state.model.widen(forward.network, jnp.concatenate(moved)))
-    return {
-        side: state.model.decode(forward.network, part, other_side(side))
-        for side, part in parts.items()
-    }
+    swaps: dict[Side, Array] = {}
+    for side in SIDES:
+        swaps[side] = state.model.decode(forward.network, parts[side], other_side(side))
+    return swaps
 
 
 def reconstruction_loss(

@@ -5,7 +5,7 @@ state; it gives what it adds to the sum, and its metrics. `choose_losses` names 
 that a run has, when a step is traced: a new loss is a new function and a line there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -153,21 +153,18 @@ def follow_mesh(
 
     def measure() -> Array:
         swaps = draw_swaps(state, forward, every=_MESH_EVERY)
-        faces = {side: batch[side].target[::_MESH_EVERY] for side in SIDES}
-        middles = {
-            side: _repeat(guide.middles[side], len(faces[side])) for side in SIDES
-        }
-
-        def join(parts: Mapping[Side, Array], sides: Sequence[Side]) -> Array:
-            return jnp.concatenate([parts[side] for side in sides])
-
+        faces = [batch[side].target[::_MESH_EVERY] for side in SIDES]
+        middles = [
+            _repeat(guide.middles[side], len(own))
+            for side, own in zip(SIDES, faces, strict=True)
+        ]
         # Both directions at once: the network takes seconds to compile.
         return mesh_distance(
             guide.network,
-            join(swaps, SIDES),
-            join(faces, SIDES),
-            middle=join(middles, SIDES),
-            swap_middle=join(middles, SIDES[::-1]),
+            jnp.concatenate([swaps[side] for side in SIDES]),
+            jnp.concatenate(faces),
+            middle=jnp.concatenate(middles),
+            swap_middle=jnp.concatenate(middles[::-1]),
         )
 
     begun = state.step >= state.loss.mesh_start

@@ -130,9 +130,9 @@ def name_machine() -> str:
         line for line in text.splitlines() if line.startswith(("model name", "flags"))
     }
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    kernels = find_kernels(jnp.bfloat16) is not None
+    kernels = [find_kernels(name) is not None for name in ("bfloat16", "float32")]
     versions = find_version("jaxlib"), own_version()
-    facts = [*sorted(told), cores, kernels, *versions]
+    facts = [*sorted(told), cores, *kernels, *versions]
     return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,6 @@
-"""The losses at once are those that `models.losses` defines, and so is their gradient."""
+"""The losses at once are those of `models.losses`, and so is their gradient."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +45,8 @@ def draw_pictures(n: int, size: int, channels: int = 3) -> list[Array]:
 def test_value_and_gradient_are_those_of_the_definition(
     size: int, channels: int, loss: PictureLoss
 ):
-    drawn, *fixed = draw_pictures(3, size, channels)
+    drawn, true, weights, pixel_weights = draw_pictures(3, size, channels)
+    fixed = true, weights, pixel_weights
 
     def at_once(drawn: Array) -> Array:
         return picture_loss(
@@ -52,7 +55,8 @@ def test_value_and_gradient_are_those_of_the_definition(
 
     assert "deepfake_jax_losses" in jax.jit(at_once).lower(drawn).as_text()
     value, gradient = jax.value_and_grad(at_once)(drawn)
-    expected = jax.value_and_grad(lambda d: module._define(d, *fixed, loss))(drawn)
+    define: Any = jax.value_and_grad(module._define)
+    expected = define(drawn, *fixed, loss)
     assert value == pytest.approx(float(expected[0]), rel=1e-5)
     # Of equal float32 sums in another order; a sign at zero may differ in one pixel.
     apart = jnp.sqrt(jnp.mean((gradient - expected[1]) ** 2))
