@@ -40,6 +40,7 @@ def run_doctor(*, fetch: bool = False) -> Diagnosis:
         ("jax devices", machine_checks.check_devices),
         ("machine", machine_checks.check_machine),
         ("precision", machine_checks.check_precision),
+        ("kernels", machine_checks.check_kernels),
         *(
             (f"weights {a.name}", partial(machine_checks.check_weights, a, fetch))
             for a in WEIGHTS

@@ -84,6 +84,23 @@ def check_precision() -> list[Check]:
     return [Check("precision", True, False, detail)]
 
 
+def check_kernels() -> list[Check]:
+    """Whether a CPU can train by our own kernels; nothing is compiled."""
+    try:
+        from deepfake_jax.kernels.library import KernelsError, find_compiler
+    except Exception as error:  # whatever is wrong with JAX has a check of its own
+        return [Check("kernels", True, False, describe_error(error))]
+    found, fix = [], ""
+    for dtype in ("float32", "bfloat16"):
+        try:
+            found.append(f"{dtype}: by {find_compiler(dtype)}")
+        except KernelsError as error:
+            found.append(f"{dtype}: none, {error}")
+            if "processor" not in str(error):
+                fix = "install a C++ compiler, such as Debian's g++: CPUs train faster"
+    return [Check("kernels", not fix, False, "\n".join(found), fix)]
+
+
 def check_weights(asset: Asset, fetch: bool) -> list[Check]:
     """Whether ``asset`` is here and, for YuNet and SFace, whether OpenCV loads it.
 

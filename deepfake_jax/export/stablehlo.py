@@ -25,6 +25,7 @@ from jaxtyping import Array, Float32
 
 from deepfake_jax.export.onnx_swap import Swap
 from deepfake_jax.json_files import format_json
+from deepfake_jax.kernels.library import without_kernels
 from deepfake_jax.models.network import Network, Params, SwapParams
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.types import Side
@@ -60,7 +61,8 @@ def write_stablehlo(path: Path, swap: Swap, card: Mapping[str, Any]) -> None:
         params: dict[str, Array], faces: Float32[Array, "n h w 3"]
     ) -> Float32[Array, "n h w 3"]:
         own = jax.tree.unflatten(tree, [params[name] for name in sorted(params)])
-        return swap_faces(swap.model, own, faces, to=swap.to)
+        with without_kernels():
+            return swap_faces(swap.model, own, faces, to=swap.to)
 
     size = swap.model.crop_size
     packed = io.BytesIO()

@@ -14,7 +14,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +35,7 @@ _COMPILERS = ("c++", "g++", "clang++")
 _OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared")
 _SOURCES = Path(__file__).parent
 _PATIENCE = 300  # seconds; it takes about three
+_left_out: ContextVar[bool] = ContextVar("_left_out", default=False)
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -85,9 +88,20 @@ RECIPES = {
 def find_kernels(dtype: DTypeLike) -> Kernels | None:
     """The kernels for a type of numbers, compiled where they are not yet.
 
-    None where they cannot be had; the first call says in the log why.
+    None where they cannot be had; the first call says in the log why. None within
+    `without_kernels`, too.
     """
-    return _find_kernels(jnp.dtype(dtype).name)
+    return None if _left_out.get() else _find_kernels(jnp.dtype(dtype).name)
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """What is traced meanwhile runs anywhere: it names no kernels of this machine."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
 
 
 @cache
@@ -117,12 +131,8 @@ def load_library(dtype: str) -> tuple[str, ctypes.CDLL]:
     Raises:
         KernelsError: it cannot be had here.
     """
-    if os.environ.get(SWITCH, "1") == "0":
-        raise KernelsError(f"{SWITCH}=0 switches them off")
     recipe, processor = RECIPES[dtype], read_processor()
-    if missing := recipe.needed - processor:
-        raise KernelsError(f"this processor has no {', '.join(sorted(missing))}")
-    compiler = _find_compiler()
+    compiler = find_compiler(dtype)
     key = _hash_all(compiler, processor, recipe)
     path = get_cache_dir() / "kernels" / f"{key}.so"
     library = _open_kept(path) or _make_library(compiler, recipe, path)
@@ -131,7 +141,20 @@ def load_library(dtype: str) -> tuple[str, ctypes.CDLL]:
     return key, library
 
 
-def _find_compiler() -> str:
+def find_compiler(dtype: str) -> str:
+    """The compiler that makes the kernels for a type of numbers.
+
+    Args:
+        dtype: "bfloat16" or "float32".
+
+    Raises:
+        KernelsError: there is none, or the processor cannot run them, or they are
+            switched off.
+    """
+    if os.environ.get(SWITCH, "1") == "0":
+        raise KernelsError(f"{SWITCH}=0 switches them off")
+    if missing := RECIPES[dtype].needed - read_processor():
+        raise KernelsError(f"this processor has no {', '.join(sorted(missing))}")
     asked = os.environ.get("CXX")
     for name in (asked,) if asked else _COMPILERS:
         if path := shutil.which(name):

@@ -65,19 +65,21 @@ class Memory {
 class Lease {
  public:
   explicit Lease(size_t bytes) {
+    // Large memory is not lent for little: the next large call would need as much again.
+    constexpr size_t kMost = 32, kLoose = 4, kLittle = size_t{1} << 20;
     {
       std::lock_guard<std::mutex> lock(Mutex());
       auto& kept = Kept();
       size_t best = kept.size();
       for (size_t i = 0; i < kept.size(); ++i) {
-        const bool fits = kept[i].size() >= bytes;
-        if (fits && (best == kept.size() || kept[i].size() < kept[best].size())) best = i;
+        const size_t size = kept[i].size();
+        const bool fits = size >= bytes && size <= kLoose * bytes + kLittle;
+        if (fits && (best == kept.size() || size < kept[best].size())) best = i;
       }
-      if (best == kept.size() && !kept.empty()) best = kept.size() - 1;
+      if (best == kept.size() && kept.size() >= kMost) best = 0;
       if (best < kept.size()) {
-        std::swap(kept[best], kept.back());
-        memory_ = std::move(kept.back());
-        kept.pop_back();
+        memory_ = std::move(kept[best]);
+        kept.erase(kept.begin() + best);
       }
     }
     data_ = memory_.Take(bytes);

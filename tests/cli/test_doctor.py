@@ -18,6 +18,7 @@ from deepfake_jax.cli import machine_checks, package_checks
 from deepfake_jax.cli.doctor import format_checks, run_doctor
 from deepfake_jax.cli.package_checks import Check
 from deepfake_jax.faces.weights import WEIGHTS, get_weights
+from deepfake_jax.kernels import library
 
 
 @pytest.fixture
@@ -212,3 +213,16 @@ def test_cache_that_cannot_be_written_is_told(cache: Path):
     cache.write_bytes(b"a file where the folder should be")
     [check] = machine_checks.check_cache()
     assert not check.ok and "DEEPFAKE_JAX_CACHE" in check.fix
+
+
+def test_a_missing_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(library, "read_processor", lambda: frozenset({"avx2", "fma"}))
+    (check,) = machine_checks.check_kernels()
+    assert not check.ok and not check.required and "g++" in check.fix
+    assert "float32: none, $CXX is no-such-compiler" in check.detail
+    assert "bfloat16: none, this processor has no amx_bf16" in check.detail
+    assert not cache.exists()
+    monkeypatch.setenv("CXX", sys.executable)
+    (check,) = machine_checks.check_kernels()
+    assert check.ok and f"float32: by {sys.executable}" in check.detail

@@ -59,7 +59,7 @@ def test_what_was_compiled_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch)
 @needs_kernels
 def test_a_damaged_library_is_made_anew(cache: Path):
     key = library._hash_all(
-        library._find_compiler(), library.read_processor(), RECIPES[DTYPE]
+        library.find_compiler(DTYPE), library.read_processor(), RECIPES[DTYPE]
     )
     cache.mkdir(parents=True)
     (cache / f"{key}.so").write_bytes(b"\x7fELF, and then the disk was full")
