@@ -126,8 +126,8 @@ inline void Direct(xla::ffi::ThreadPool pool, const Source& from, const float* k
                  find);
 }
 
-// Answers' gradients without leak and blocks, rows of `wide` numbers `apart`; and, if `dbias`
-// is not null, their sums.
+// Answers' gradients without leak and blocks, rows of `wide` numbers `apart`; and, if
+// `dbias` is not null, their sums.
 inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source& answers, int64_t wide,
                         int64_t apart, float* to, float* dbias) {
   const Layout& layout = answers.layout;

@@ -22,7 +22,7 @@ typedef float Loose __attribute__((vector_size(4 * kLanes), aligned(4)));
 
 inline Vector Load(const float* from) { return *reinterpret_cast<const Loose*>(from); }
 inline void Store(float* to, Vector value) { *reinterpret_cast<Loose*>(to) = value; }
-// Less zero: what is added to zero is no longer a negative zero, so adds are not left out.
+// `number + 0` is an instruction, for it turns -0 into 0; `number - 0` is none.
 inline Vector Fill(float number) { return number - Vector{}; }
 
 // A vector in a register: compilers would else read it from memory for every use.

@@ -96,8 +96,8 @@ ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Number
 // Losses of pictures, and their gradients by what was drawn.
 ffi::Error Losses(ffi::ThreadPool pool, Numbers drawn, Numbers truth,
                   Weights weights, Weights pixel_weights,
-                  ffi::Result<Biases> losses, ffi::Result<Numbers> gradients, bool squares,
-                  float structure, int64_t scales, int64_t step, float detail,
+                  ffi::Result<Biases> losses, ffi::Result<Numbers> gradients,
+                  bool squares, float structure, int64_t scales, int64_t step, float detail,
                   int64_t bands) {
   const auto shape = drawn.dimensions();
   const int64_t n = shape[0], size = shape[1], channels = shape[3], pixels = size * size;

@@ -85,8 +85,12 @@ class Lease {
     data_ = memory_.Take(bytes);
   }
   ~Lease() {
+    // A training step needs less; a program of many sizes would keep them all.
+    constexpr size_t kMostBytes = size_t{2} << 30;
     std::lock_guard<std::mutex> lock(Mutex());
-    Kept().push_back(std::move(memory_));
+    size_t bytes = memory_.size();
+    for (const Memory& memory : Kept()) bytes += memory.size();
+    if (bytes <= kMostBytes) Kept().push_back(std::move(memory_));
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;

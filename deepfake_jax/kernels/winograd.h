@@ -55,7 +55,8 @@ struct SpreadAnswers {
   template <int kApart>
   static void Run(Vector* v) {
     const Vector a = v[0], b = v[kApart], c = v[2 * kApart], d = v[3 * kApart];
-    const Vector even = a + c, odd = b + d, far_even = a + 4.f * c, far_odd = 2.f * b + 8.f * d;
+    const Vector even = a + c, odd = b + d;
+    const Vector far_even = a + 4.f * c, far_odd = 2.f * b + 8.f * d;
     v[kApart] = even + odd;
     v[2 * kApart] = even - odd;
     v[3 * kApart] = far_even + far_odd;
@@ -211,7 +212,8 @@ inline void FillKernelPanels(xla::ffi::ThreadPool pool, const float* kernel,
         }
       else
         for (int64_t i = 0; i < until - from; ++i)
-          std::memcpy(taps[tap][i], kernel + (tap * shape.in + from + i) * shape.out + first,
+          std::memcpy(taps[tap][i],
+                      kernel + (tap * shape.in + from + i) * shape.out + first,
                       count * sizeof(float));
     for (int64_t i = 0; i < until - from; ++i)
       for (int64_t half = 0; half < kPanel; half += kLanes) {
@@ -251,7 +253,8 @@ inline void Winograd(xla::ffi::ThreadPool pool, const Source& from, const float*
     float* read = lease.As<float>();
     float* made = read + pixels.Size();
     for (int64_t t = 0; t < count; ++t)
-      ReadTile<MixPixels, 1, kSide>(from, grid, first_tile + t, pixels, read + t * pixels.width);
+      ReadTile<MixPixels, 1, kSide>(from, grid, first_tile + t, pixels,
+                                    read + t * pixels.width);
     for (int64_t at = 0; at < kPositions; ++at)
       for (int64_t panel = first_panel; panel < last_panel; ++panel) {
         const float* matrix = panels.Panel(kernels.As<float>(), at, panel);
@@ -299,7 +302,8 @@ inline void WinogradParameters(xla::ffi::ThreadPool pool, const Source& from,
     ForEach<NoSetup>(pool, CeilDiv(count, kTask), [&](int64_t task) {
       float* bias = biases.data() + (first / kTask + task) * out;
       for (int64_t t = task * kTask; t < std::min(count, (task + 1) * kTask); ++t) {
-        ReadTile<MixPixels, 1, kSide>(from, grid, first + t, pixels, read + t * pixels.width);
+        ReadTile<MixPixels, 1, kSide>(from, grid, first + t, pixels,
+                                      read + t * pixels.width);
         float* to = spread + t * gradients.width;
         ReadTile<SpreadAnswers, 0, kAnswers>(answers, grid, first + t, gradients, to);
         // The second position each way is the sum of a tile's four answers.
