@@ -5,10 +5,9 @@
 // of pixels: those of pixel (dy, dx) of a block follow each other, as in `pixel_shuffle`.
 
 #include "direct.h"
+#include "handlers.h"
 #include "picture_loss.h"
 #include "winograd.h"
-
-namespace ffi = xla::ffi;
 
 namespace kernels {
 namespace {
@@ -39,17 +38,6 @@ struct Call {
     return {answers, dy.typed_data(), leak == 1 ? nullptr : y.typed_data(), leak};
   }
 };
-
-template <typename Work>
-ffi::Error Finish(const Work& work) {
-  try {
-    work();
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                      "RESOURCE_EXHAUSTED: no memory left for a convolution");
-  }
-  return ffi::Error::Success();
-}
 
 ffi::Error Value(ffi::ThreadPool pool, Numbers x, Numbers kernel, Biases bias,
                  ffi::Result<Numbers> y, int64_t stride, int64_t block, float leak) {
@@ -120,39 +108,7 @@ ffi::Error Losses(ffi::ThreadPool pool, Numbers drawn, Numbers truth,
 }  // namespace
 }  // namespace kernels
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_value, kernels::Value,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Biases>()
-                                  .Ret<kernels::Numbers>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_pictures, kernels::PicturesGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Ret<kernels::Numbers>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_parameters, kernels::ParametersGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Ret<kernels::Numbers>()
-                                  .Ret<kernels::Biases>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
+DEEPFAKE_JAX_CONVOLUTIONS(kernels::Numbers, kernels::Numbers, kernels::Biases);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_losses, kernels::Losses,
                               ffi::Ffi::Bind()

@@ -7,9 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "handlers.h"
 #include "kernel_gradient.h"
-
-namespace ffi = xla::ffi;
 
 namespace kernels {
 namespace {
@@ -59,17 +58,6 @@ struct Shape {
   }
 };
 
-template <typename Work>
-ffi::Error Finish(const Work& work) {
-  try {
-    work();
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                      "RESOURCE_EXHAUSTED: no memory left for a convolution");
-  }
-  return ffi::Error::Success();
-}
-
 ffi::Error Value(ffi::ThreadPool pool, Numbers x, Kernel kernel, Vector bias,
                  ffi::Result<Numbers> y, int64_t stride, int64_t block, float leak) {
   const Shape shape(x.dimensions(), kernel.dimensions(), stride);
@@ -116,36 +104,4 @@ extern "C" long deepfake_jax_ask_for_tiles() {
   return syscall(SYS_arch_prctl, kRequest, kTileData);
 }
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_value, kernels::Value,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Kernel>()
-                                  .Arg<kernels::Vector>()
-                                  .Ret<kernels::Numbers>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_pictures, kernels::PicturesGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Kernel>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Ret<kernels::Numbers>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(deepfake_jax_parameters, kernels::ParametersGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Arg<kernels::Numbers>()
-                                  .Ret<kernels::Kernel>()
-                                  .Ret<kernels::Vector>()
-                                  .Attr<int64_t>("stride")
-                                  .Attr<int64_t>("block")
-                                  .Attr<float>("leak"));
+DEEPFAKE_JAX_CONVOLUTIONS(kernels::Numbers, kernels::Kernel, kernels::Vector);
