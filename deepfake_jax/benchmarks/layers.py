@@ -1,6 +1,7 @@
 """Every form of every convolution of a network, timed: what the choice stands on.
 
-`models.conv.choose_form` and `models.winograd.choose_tiling` choose by such a table.
+`models.conv.choose_form` and `models.winograd.choose_tiling` choose by such a table,
+where there are no kernels of our own.
 """
 
 import sys
@@ -16,8 +17,9 @@ from flax import linen as nn
 
 from deepfake_jax.benchmarks.machine import Machine, describe_machine
 from deepfake_jax.benchmarks.report import format_rows
+from deepfake_jax.models import conv as convolutions
 from deepfake_jax.models.autoencoder import make_autoencoder
-from deepfake_jax.models.conv import Conv, Form, choose_form
+from deepfake_jax.models.conv import Conv, Form, choose_form, choose_kernels, conv
 from deepfake_jax.models.conv_blocks import (
     block_kernel,
     conv_blocks,
@@ -123,6 +125,19 @@ def list_forms(layer: Layer) -> dict[str, Form]:
     return forms
 
 
+def list_all_forms(layer: Layer, precision: str) -> dict[str, Form]:
+    """Those and, where the network takes them on this machine, our own kernels."""
+    way = convolutions.Layer(layer.stride)
+    shapes = layer.x_shape, layer.kernel_shape
+    if choose_kernels(*shapes, way, dtype=precision) is None:
+        return list_forms(layer)
+    return {**list_forms(layer), "kernels": _by_kernels}
+
+
+def _by_kernels(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return conv(x, kernel, stride=stride, dtype=x.dtype)
+
+
 def _tiled(tiling: Tiling) -> Form:
     def form(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         dtype = x.dtype
@@ -135,7 +150,7 @@ def _tiled(tiling: Tiling) -> Form:
 
 
 def name_chosen(layer: Layer, platform: str, precision: str) -> str:
-    """The name of the form that the network uses on a platform."""
+    """The name of the form that the network uses on a platform without kernels."""
     form = choose_form(platform, layer.x_shape, layer.kernel_shape, layer.stride)
     for name, other in list_forms(layer).items():
         if other is form:
@@ -158,9 +173,12 @@ def measure_layers(config: TrainConfig, *, repeats: int = 5) -> LayersResult:
     milliseconds: dict[str, dict[str, tuple[float, float]]] = {}
     chosen = {}
     for layer in list_layers(config):
-        chosen[str(layer)] = name_chosen(layer, platform, precision)
+        forms = list_all_forms(layer, precision)
+        chosen[str(layer)] = (
+            "kernels" if "kernels" in forms else name_chosen(layer, platform, precision)
+        )
         times = milliseconds[str(layer)] = {}
-        for name, form in list_forms(layer).items():
+        for name, form in forms.items():
             if "bfloat16" in name and precision != "bfloat16":
                 continue
             times[name] = time_form(layer, form, precision, repeats)

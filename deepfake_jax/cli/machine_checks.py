@@ -87,7 +87,7 @@ def check_precision() -> list[Check]:
 def check_kernels() -> list[Check]:
     """Whether a CPU can train by our own kernels; nothing is compiled."""
     try:
-        from deepfake_jax.kernels.library import KernelsError, find_compiler
+        from deepfake_jax.kernels.library import SWITCH, KernelsError, find_compiler
     except Exception as error:  # whatever is wrong with JAX has a check of its own
         return [Check("kernels", True, False, describe_error(error))]
     found, fix = [], ""
@@ -96,7 +96,9 @@ def check_kernels() -> list[Check]:
             found.append(f"{dtype}: by {find_compiler(dtype)}")
         except KernelsError as error:
             found.append(f"{dtype}: none, {error}")
-            if "processor" not in str(error):
+            if SWITCH in str(error):
+                fix = f"unset {SWITCH}: CPUs train faster with them"
+            elif "processor" not in str(error):
                 fix = "install a C++ compiler, such as Debian's g++: CPUs train faster"
     return [Check("kernels", not fix, False, "\n".join(found), fix)]
 

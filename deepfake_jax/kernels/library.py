@@ -81,7 +81,12 @@ RECIPES = {
         ("-mamx-tile", "-mamx-bf16"),
         frozenset("amx_tile amx_bf16 avx512f avx512bw avx512vl avx512_bf16".split()),
     ),
-    "float32": Recipe(*("floats.cc", (), frozenset(("avx2", "fma"))), Kernels._fields),
+    "float32": Recipe(
+        "floats.cc",
+        options=(),
+        needed=frozenset(("avx2", "fma")),
+        kernels=Kernels._fields,
+    ),
 }
 
 

@@ -239,8 +239,9 @@ class PictureLoss {
 
   int64_t Levels() const { return std::max(weights_.scales, weights_.bands); }
   int64_t Plane() const { return size_ * Pitch(size_); }
-  // Of a task: what all planes of all sizes need is less than four of the largest each.
-  int64_t Floats() const { return 80 * Plane(); }
+  // Of a task: 16 planes at most, of pictures of 12 to 512 pixels; the sizes below the
+  // first add a third to what it needs.
+  int64_t Floats() const { return 20 * Plane(); }
 
   // The loss of a picture's channels, summed over its pixels, and its gradient, both
   // times `share`.

@@ -78,16 +78,13 @@ def conv_layer(
     if not x.size or kernel.shape[3] % layer.block**2:
         return _conv_plain(x, kernel, bias, layer)
     kernel, bias = kernel.astype(jnp.float32), bias.astype(jnp.float32)
-    if x.dtype == jnp.float32 and _has_phases(x.shape, kernel.shape, layer):
-        # As in `conv_phases`: a 3x3 window over blocks of pixels, which filters.
-        blocks, taps = to_blocks(x), block_kernel(kernel, 1, 1)
-        at_once = layer._replace(stride=1)
-        kernels = choose_kernels(blocks.shape, taps.shape, at_once, dtype=dtype)
-        if kernels is not None:
-            return conv_kernels(blocks, taps, bias, How(at_once, kernels, _conv_plain))
     kernels = choose_kernels(x.shape, kernel.shape, layer, dtype=dtype)
     if kernels is None:
         return _conv_plain(x, kernel, bias, layer)
+    if x.dtype == jnp.float32 and kernel.shape[:2] == (5, 5):
+        # As in `conv_phases`: a 3x3 window over blocks of pixels, which filters.
+        x, kernel = to_blocks(x), block_kernel(kernel, 1, 1)
+        layer = layer._replace(stride=1)
     return conv_kernels(x, kernel, bias, How(layer, kernels, _conv_plain))
 
 
@@ -117,37 +114,32 @@ def choose_kernels(
     """Our own kernels where they are the fastest.
 
     For bfloat16 on CPUs that have tiles: all layers. For float32 on CPUs with wide
-    vectors: windows of 3x3 over channels that fill vectors, and places that pay for the
-    transform of the kernel. A program for a CPU beside a GPU goes without: it is seldom
-    one that takes long.
+    vectors: windows of 3x3, or of 5x5 at stride 2 as 3x3 over blocks of pixels, over
+    channels that fill vectors, and places that pay for the transform of the kernel. A
+    program for a CPU beside a GPU goes without: it is seldom one that takes long.
     """
-    if jnp.dtype(dtype) == jnp.float32:
-        n, h, w, cin = x_shape
-        kh, kw, _, cout = kernel_shape
-        fits = (
-            (kh, kw) == (3, 3)
-            and layer.stride <= 2
-            and cin % _VECTOR == 0
-            and cout % (_VECTOR * layer.block) == 0
-            and n * h * w >= _FEWEST * layer.stride**2
-        )
-        if not fits:
-            return None
+    if jnp.dtype(dtype) == jnp.float32 and not _fits(x_shape, kernel_shape, layer):
+        return None
     return _find_on_cpu(dtype)
+
+
+def _fits(x_shape: Sequence[int], kernel_shape: Sequence[int], layer: Layer) -> bool:
+    """Whether the kernels of float32 can do a layer, and it pays."""
+    n, h, w, cin = x_shape
+    kh, kw, _, cout = kernel_shape
+    if (kh, kw, layer.stride) == (5, 5, 2) and h % 2 == 0 and w % 2 == 0:
+        cin = 4 * cin
+    elif (kh, kw) != (3, 3) or layer.stride > 2:
+        return False
+    return (
+        cin % _VECTOR == 0
+        and cout % (_VECTOR * layer.block) == 0
+        and n * h * w >= _FEWEST * layer.stride**2
+    )
 
 
 def _find_on_cpu(dtype: DTypeLike) -> Kernels | None:
     return find_kernels(dtype) if jax.default_backend() == "cpu" else None
-
-
-def _has_phases(
-    x_shape: Sequence[int], kernel_shape: Sequence[int], layer: Layer
-) -> bool:
-    return (
-        (*kernel_shape[:2], layer.stride) == (5, 5, 2)
-        and x_shape[1] % 2 == 0
-        and x_shape[2] % 2 == 0
-    )
 
 
 class Conv(nn.Module):
@@ -215,7 +207,7 @@ def _conv_plain(x: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
     return y if layer.block == 1 else pixel_shuffle(y, block=layer.block)
 
 
-# Which form runs where
+# Which form runs where there are no kernels of our own
 
 
 # Milliseconds of processor time, best of five, for value / gradient of x / gradient of

@@ -21,6 +21,7 @@ from deepfake_jax.benchmarks.against_pytorch import (
     measure_ratio,
 )
 from deepfake_jax.benchmarks.layers import (
+    list_all_forms,
     list_forms,
     list_layers,
     name_chosen,
@@ -43,6 +44,8 @@ from deepfake_jax.benchmarks.step import (
 )
 from deepfake_jax.benchmarks.train import write_drawn_set
 from deepfake_jax.cli.main import run_command
+from deepfake_jax.kernels.library import find_kernels
+from deepfake_jax.models.conv import conv
 from deepfake_jax.runs.metrics_file import read_metrics
 from deepfake_jax.runs.run_folder import METRICS_NAME
 from deepfake_jax.train_config import ModelConfig, config_from_dict, load_preset
@@ -376,3 +379,18 @@ def test_numbers_are_short():
         *("0.123", "12.3", "12,346")
     ]
     assert format_rows([("a", "1"), ("long", "2")]) == "a     1\nlong  2"
+
+
+@pytest.mark.skipif(find_kernels("float32") is None, reason="no kernels here")
+def test_our_own_kernels_are_among_the_forms_where_the_network_takes_them():
+    layers = list_layers(load_preset("lite"))
+    taken = {
+        str(layer): "kernels" in list_all_forms(layer, "float32") for layer in layers
+    }
+    # Of `lite` what reads or writes twelve numbers a block fills no vectors.
+    assert any(taken.values()) and not all(taken.values())
+    for layer in layers:
+        text = jax.jit(lambda x, k, s=layer.stride: conv(x, k, stride=s)).lower(
+            jnp.zeros(layer.x_shape), jnp.zeros(layer.kernel_shape)
+        )
+        assert ("deepfake_jax_value" in text.as_text()) == taken[str(layer)]

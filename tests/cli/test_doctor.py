@@ -226,3 +226,6 @@ def test_a_missing_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CXX", sys.executable)
     (check,) = machine_checks.check_kernels()
     assert check.ok and f"float32: by {sys.executable}" in check.detail
+    monkeypatch.setenv(library.SWITCH, "0")
+    (check,) = machine_checks.check_kernels()
+    assert not check.ok and f"unset {library.SWITCH}" in check.fix
