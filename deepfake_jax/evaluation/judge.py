@@ -19,6 +19,7 @@ from deepfake_jax.evaluation.drawn_detail import (
 from deepfake_jax.evaluation.expression import measure_expression
 from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.evaluation.following import FEWEST, PartFollowing, measure_following
+from deepfake_jax.evaluation.part_likeness import part_likeness
 from deepfake_jax.evaluation.pasted import paste_swaps
 from deepfake_jax.evaluation.real_faces import (
     Crops,
@@ -84,6 +85,7 @@ class SwapFigures:
         following_parts: correlation and slope of each part that the sources move.
         sharpness: see `fidelity.sharpness`.
         drawn_sharpness: see `drawn_detail.drawn_sharpness`.
+        part_likeness: see `part_likeness.part_likeness`.
         artefacts: see `drawn_detail.artefacts`.
         leak: see `pasted.measure_leak`, of the default mask.
         tint: see `pasted.measure_tint`, of the default color and mask.
@@ -106,6 +108,7 @@ class SwapFigures:
     following_parts: dict[str, PartFollowing] = field(default_factory=dict)
     sharpness: float = math.nan
     drawn_sharpness: float = math.nan
+    part_likeness: float = math.nan
     artefacts: float = math.nan
     leak: float = math.nan
     tint: float = math.nan
@@ -218,6 +221,9 @@ def _judge_swaps(
             sharpness=measure_detail(swapped) / target.detail,
             drawn_sharpness=drawn_sharpness(swapped, target.crops),
         )
+    if target.parts is not None and len(source.sample.landmarks[0]) == 68:
+        alike = part_likeness(swapped, source.sample.landmarks, target.parts)
+        figures = replace(figures, part_likeness=alike)
     if judge.embed is not None:
         quick = judge.landmarker is None
         every = -(-len(swapped) // QUICK_EMBEDDINGS) if quick else 1

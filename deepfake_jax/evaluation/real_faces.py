@@ -24,6 +24,7 @@ from deepfake_jax.evaluation.likeness import (
     embed_face,
     measure_likeness,
 )
+from deepfake_jax.evaluation.part_likeness import RealParts, find_parts
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import align_landmarks
@@ -98,6 +99,8 @@ class RealFaces:
         landmarks: looked for as in swapped faces; empty of a quick judge.
         gazes: likewise.
         motion: see `following`; empty where the judge does not read it.
+        parts: see `part_likeness`; None without other faces of the person, or without
+            68 landmarks of each.
     """
 
     sample: Sample
@@ -110,6 +113,7 @@ class RealFaces:
     landmarks: Shapes = field(default_factory=partial(np.zeros, (0, 68, 2)))
     gazes: Gazes = field(default_factory=partial(np.zeros, (0, 2)))
     motion: dict[str, Float64[np.ndarray, "_"]] = field(default_factory=dict)
+    parts: RealParts | None = None
 
 
 def prepare(
@@ -121,11 +125,15 @@ def prepare(
         judge: who compares them.
         sample: of one person.
         crop_size: the network's.
-        known: faces of the person for the centroid; those of the sample if None, to
-            which they then seem nearer than others would.
+        known: other faces of the person, for the centroid and for parts. If None, the
+            centroid is the sample's, which its faces then seem nearer to.
     """
     crops = crop_faces(sample.faces, crop_size)
     real = RealFaces(sample, crops, measure_detail(crops))
+    if known is not None and _have_68(sample) and _have_68(known):
+        others = crop_faces(known.faces, crop_size)
+        parts = find_parts(crops, sample.landmarks, others, known.landmarks)
+        real = replace(real, parts=parts)
     shown = put_back(sample.faces, crops)
     if judge.embed is not None:
         embeddings = others = embed_faces(judge.embed, shown, sample)
@@ -140,6 +148,10 @@ def prepare(
     if judge.read_motion is not None:
         real = replace(real, motion=judge.read_motion(shown, sample.landmarks))
     return real
+
+
+def _have_68(sample: Sample) -> bool:
+    return all(len(own) == 68 for own in sample.landmarks)
 
 
 def prepare_sets(

@@ -22,6 +22,7 @@ from deepfake_jax.training.session import Session
 from deepfake_jax.training.state import TrainState, params_to_tree
 
 _log = logging.getLogger("deepfake_jax")
+_OF_SOME = ("identity_transfer_a_to_b", "part_likeness_a_to_b")
 LEAST_GAIN = 0.005  # of the score; less in a whole patience is no improvement
 _FEWEST = 4  # judgements in a median; one lucky or unlucky one must not decide
 
@@ -103,11 +104,16 @@ def is_judgement(line: Judgement) -> bool:
     return "score" in line
 
 
+def _find_kind(figures: Mapping[str, Any]) -> frozenset[str]:
+    """Which of the figures that not every run has are a part of its score."""
+    return frozenset(_OF_SOME) & frozenset(figures)
+
+
 class Scores:
     """The judgements of a run, and when the next one is due.
 
-    Scores with and without identity are of different kinds. Only those of the last
-    one's kind are compared.
+    Scores with and without identity, or the likeness of parts, are of different kinds.
+    Only those of the last one's kind are compared.
     """
 
     def __init__(self, *, every: int, share: float, patience: int):
@@ -121,7 +127,8 @@ class Scores:
         self._every, self._share, self._patience = every, share, patience
         self._steps: list[int] = []
         self._scores: list[float] = []
-        self._with_identity, self._interval = False, every
+        self._kind: frozenset[str] = frozenset()
+        self._interval = every
         self._plateau: int | None = None
 
     @property
@@ -131,7 +138,7 @@ class Scores:
 
     def is_best(self, figures: Mapping[str, float]) -> bool:
         """Whether figures that were not added yet are better than all of their kind."""
-        if ("identity_transfer_a_to_b" in figures) != self._with_identity:
+        if _find_kind(figures) != self._kind:
             return True
         return figures["score"] > max(self._scores, default=-math.inf)
 
@@ -148,10 +155,10 @@ class Scores:
 
     def add(self, line: Judgement) -> None:
         """Takes a judgement: ``step``, ``score``, ``interval`` and the figures."""
-        with_identity = "identity_transfer_a_to_b" in line
-        if with_identity != self._with_identity:
+        kind = _find_kind(line)
+        if kind != self._kind:
             self._steps, self._scores, self._plateau = [], [], None
-        self._with_identity, self._interval = with_identity, line["interval"]
+        self._kind, self._interval = kind, line["interval"]
         self._steps.append(line["step"])
         self._scores.append(line["score"])
         if self._plateau is None and find_plateau(
