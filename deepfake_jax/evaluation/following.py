@@ -185,13 +185,15 @@ def measure_following(swapped: Motion, source: Motion) -> Following:
             f"swapped and source must be of as many faces, {FEWEST} or more, got "
             f"{sorted(counts)}"
         )
-    parts = {
-        part: _compare(swapped[part], source[part])
-        for part, least in PARTS.items()
-        if float(np.std(source[part])) >= least
-    }
-    scores = [max(0.0, part.correlation) for part in parts.values()]
     shut = is_closed(source["eyelids"])
+    parts: dict[str, PartFollowing] = {}
+    for part, least in PARTS.items():
+        # A closed eye looks nowhere: what is read of it is chance.
+        seen = ~shut if part == "gaze" else np.ones(len(shut), bool)
+        own, other = swapped[part][seen], source[part][seen]
+        if len(other) >= FEWEST and float(np.std(other)) >= least:
+            parts[part] = _compare(own, other)
+    scores = [max(0.0, part.correlation) for part in parts.values()]
     kept = is_closed(swapped["eyelids"])[shut]
     return Following(
         following=float(np.mean(scores)) if scores else float("nan"),

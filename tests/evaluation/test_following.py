@@ -55,6 +55,15 @@ def test_frozen_part_is_named_and_half_a_move_has_half_the_slope(
     assert found.following == pytest.approx(7 / 9)
 
 
+def test_closed_eyes_look_nowhere(rng: np.random.Generator):
+    source = act(rng)
+    shut = is_closed(source["eyelids"])
+    swap = source | {"gaze": np.where(shut, -source["gaze"], source["gaze"])}
+    assert measure_following(swap, source).parts["gaze"].correlation == pytest.approx(1)
+    asleep = source | {"gaze": np.where(shut, source["gaze"], 0.0)}
+    assert "gaze" not in measure_following(asleep, asleep).parts
+
+
 def test_parts_that_the_source_holds_still_are_left_out(rng: np.random.Generator):
     source = act(rng) | {"brows": rng.normal(0, 1e-3, 40), "eyelids": np.full(40, 0.3)}
     found = measure_following(act(rng), source)
