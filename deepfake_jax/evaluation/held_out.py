@@ -31,7 +31,7 @@ _log = logging.getLogger("deepfake_jax")
 # draws one good face of the target (error 0.1 and more) is never the best.
 ERROR_WEIGHT = 5.0
 _SHARPNESS_POWER = 0.3  # soft is bad, and the eye forgives it sooner than the others
-_PARTS_POWER = 4.0  # of a mean of four; where parts are shards it is still 0.8
+_PARTS_POWER = 4.0  # of a mean over four parts: about their product
 _OF_SIDES = ("mae", "psnr", "ssim")
 _OF_SWAPS = (
     "sharpness",

@@ -107,7 +107,7 @@ def cut_parts(crops: Crops, landmarks: Sequence[Landmarks]) -> Windows:
 def _place(landmarks: Landmarks, part: str) -> Affine:
     """From a window's pixels to the crop's."""
     right = landmarks[45] - landmarks[36]
-    apart = float(np.linalg.norm(right))
+    apart = max(float(np.linalg.norm(right)), 1.0)
     right = right / apart
     axes = np.column_stack([right, [-right[1], right[0]]])
     middle = {

@@ -81,6 +81,11 @@ def test_faults_of_real_detail_are_seen(
     assert rate(other, real) < 0.6 * good
 
 
+def test_landmarks_in_one_point_end_in_no_error(person: Crops, real: RealParts):
+    found = part_likeness(person[:1], [np.full((68, 2), 100.0)], real)
+    assert 0 <= found <= 1
+
+
 def test_a_flat_face_has_no_parts(real: RealParts):
     flat = np.full((2, SIDE, SIDE, 3), 90, np.uint8)
     assert rate(flat, real) == pytest.approx(0, abs=0.05)
