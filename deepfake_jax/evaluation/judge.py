@@ -221,7 +221,7 @@ def _judge_swaps(
             sharpness=measure_detail(swapped) / target.detail,
             drawn_sharpness=drawn_sharpness(swapped, target.crops),
         )
-    if target.parts is not None and len(source.sample.landmarks[0]) == 68:
+    if target.parts is not None and source.sample.has_68:
         alike = part_likeness(swapped, source.sample.landmarks, target.parts)
         figures = replace(figures, part_likeness=alike)
     if judge.embed is not None:

@@ -84,6 +84,11 @@ class Sample:
     landmarks: tuple[Float64[np.ndarray, "_ 2"], ...]
     held_out: bool = False
 
+    @property
+    def has_68(self) -> bool:
+        """Whether each face has 68 landmarks."""
+        return all(len(own) == 68 for own in self.landmarks)
+
 
 @dataclass(frozen=True, eq=False)
 class RealFaces:
@@ -130,15 +135,14 @@ def prepare(
     """
     crops = crop_faces(sample.faces, crop_size)
     real = RealFaces(sample, crops, measure_detail(crops))
-    if known is not None and _have_68(sample) and _have_68(known):
-        others = crop_faces(known.faces, crop_size)
-        parts = find_parts(crops, sample.landmarks, others, known.landmarks)
+    cut = None if known is None else crop_faces(known.faces, crop_size)
+    if known is not None and cut is not None and sample.has_68 and known.has_68:
+        parts = find_parts(crops, sample.landmarks, cut, known.landmarks)
         real = replace(real, parts=parts)
     shown = put_back(sample.faces, crops)
     if judge.embed is not None:
         embeddings = others = embed_faces(judge.embed, shown, sample)
-        if known is not None:
-            cut = crop_faces(known.faces, crop_size)
+        if known is not None and cut is not None:
             others = embed_faces(judge.embed, put_back(known.faces, cut), known)
         centroid = mean_embedding(others)
         real = replace(real, embeddings=embeddings, centroid=centroid)
@@ -148,10 +152,6 @@ def prepare(
     if judge.read_motion is not None:
         real = replace(real, motion=judge.read_motion(shown, sample.landmarks))
     return real
-
-
-def _have_68(sample: Sample) -> bool:
-    return all(len(own) == 68 for own in sample.landmarks)
 
 
 def prepare_sets(

@@ -36,6 +36,7 @@ class RunFacts:
         skipped_in_row: how many of them just now.
         score: of held-out faces, where this state was kept for it.
         scored_by_identity: whether identity is a part of that; None where unknown.
+        scored_by_parts: whether the likeness of parts is; earlier versions had none.
         settings: the run's config, as `config_to_dict` gives it; empty in runs of
             versions that did not note it.
     """
@@ -49,6 +50,7 @@ class RunFacts:
     skipped_in_row: int = 0
     score: float | None = None
     scored_by_identity: bool | None = None
+    scored_by_parts: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,8 @@ class RunFacts:
         if self.score is None or other.score is None:
             return False
         kinds = {self.scored_by_identity, other.scored_by_identity} - {None}
-        return len(kinds) < 2 and self.score > other.score
+        alike = len(kinds) < 2 and self.scored_by_parts == other.scored_by_parts
+        return alike and self.score > other.score
 
     @classmethod
     def from_json(cls, values: Any) -> "RunFacts":

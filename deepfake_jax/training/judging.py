@@ -22,7 +22,7 @@ from deepfake_jax.training.session import Session
 from deepfake_jax.training.state import TrainState, params_to_tree
 
 _log = logging.getLogger("deepfake_jax")
-_OF_SOME = ("identity_transfer_a_to_b", "part_likeness_a_to_b")
+_IDENTITY, _PARTS = "identity_transfer_a_to_b", "part_likeness_a_to_b"
 LEAST_GAIN = 0.005  # of the score; less in a whole patience is no improvement
 _FEWEST = 4  # judgements in a median; one lucky or unlucky one must not decide
 
@@ -79,7 +79,8 @@ class Judging:
                 facts = replace(
                     self._history.facts,
                     score=figures["score"],
-                    scored_by_identity="identity_transfer_a_to_b" in figures,
+                    scored_by_identity=_IDENTITY in figures,
+                    scored_by_parts=_PARTS in figures,
                 )
                 # A quarter of what training needs of a state.
                 save_best(run / BEST, step, params_to_tree(step, params), facts=facts)
@@ -106,7 +107,7 @@ def is_judgement(line: Judgement) -> bool:
 
 def _find_kind(figures: Mapping[str, Any]) -> frozenset[str]:
     """Which of the figures that not every run has are a part of its score."""
-    return frozenset(_OF_SOME) & frozenset(figures)
+    return frozenset((_IDENTITY, _PARTS)) & frozenset(figures)
 
 
 class Scores:
