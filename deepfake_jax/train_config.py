@@ -155,8 +155,6 @@ class TrainConfig:
     rare_share: _Share = 0.0
     """Share of the draws that go by how rarely a face's eyes, mouth and pose look so
     among its person's: blinks and open mouths twice as often at 1."""
-    half_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps at half of the crops' size, before the whole: `lite128` alone has both."""
     steps: _Positive | None = None
     """Stop when the run has had this many steps in all."""
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -208,7 +206,7 @@ class TrainConfig:
 _ADAPTER = TypeAdapter(TrainConfig)
 # What earlier versions had, and their runs' configs still name; see BENCHMARKS.md.
 _REMOVED = {
-    "": ("exemplars",),
+    "": ("exemplars", "half_steps"),
     "loss": ("critic_weight", "critic_start", "critic_learning_rate"),
 }
 

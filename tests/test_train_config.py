@@ -64,7 +64,6 @@ BAD = [
     ("loss.mesh_start", [-1, 1.5]),
     ("loss.swap_weight", [-1]),
     ("loss.shape_weight", [-1]),
-    ("half_steps", [-1, 1.5]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),
     ("optimizer.name", ["sgd", 1]),
     ("optimizer.b1", [1.0, -0.1]),

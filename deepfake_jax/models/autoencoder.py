@@ -9,7 +9,7 @@ moves the source's towards the target's, see `code_moves`.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -184,23 +184,6 @@ class Autoencoder:
             raise ValueError(f'side must be "a" or "b", got {side!r}')
         drawn: Any = self.decoder.apply({"params": network.decoders[side]}, code)
         return Drawing(*drawn) if self.masked else Drawing(jnp.asarray(drawn))
-
-    def at_size(self, crop_size: int) -> "Autoencoder":
-        """The same network for crops of another size; its parameters stay the same.
-
-        Raises:
-            ValueError: it has no such size.
-        """
-        if crop_size == self.crop_size:
-            return self
-        sizes = getattr(self.decoder, "SIZES", (self.crop_size,))
-        if crop_size not in sizes:
-            raise ValueError(
-                f"crops of {crop_size} px, but this network draws "
-                f"{' or '.join(map(str, sizes))} px"
-            )
-        decoder = self.decoder.clone(size=crop_size)
-        return replace(self, decoder=decoder, crop_size=crop_size)
 
 
 def make_autoencoder(config: ModelConfig) -> Autoencoder:

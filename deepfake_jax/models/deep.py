@@ -137,7 +137,7 @@ class Decoder(nn.Module):
             features = 4 * self.width // 2**level
             x = Upscale(features, dtype=self.dtype, name=f"upscale{level}")(x)
             x = Residual(dtype=self.dtype, name=f"residual{level}")(x)
-        head = Head(block=2, drawn=2, dtype=self.dtype, name="output")
+        head = Head(block=2, dtype=self.dtype, name="output")
         return split_drawn(head(x))
 
 

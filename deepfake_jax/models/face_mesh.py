@@ -28,6 +28,7 @@ from deepfake_jax.models.conv_direct import (
     take_every,
     with_gradients,
 )
+from deepfake_jax.models.gaze import find_looks
 from deepfake_jax.models.subpixels import shrink
 
 WINDOW_SIZE = 192  # pixels; what the network takes
@@ -45,8 +46,13 @@ _EYES = (
     249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
 )  # fmt: skip
 _EXPRESSIVE = 2.0  # weight of the lips and the eyes beside the others
+_LOOK = 50.0  # and of where the eyes look
+# Of an eye's width, from a person's usual look; the other person's decoder may never
+# have seen eyes that look further, and would draw what is none.
+_FARTHEST = 0.12
 
 Mesh = Float32[Array, "n 468 2"]
+Motion = Float32[Array, "n 469 2"]
 
 
 class MeshLayer(NamedTuple):
@@ -103,10 +109,20 @@ def find_landmarks(network: MeshNetwork, crops: Float32[Array, "n h w 3"]) -> Me
     return found * (_SCALE / WINDOW_SIZE) + offset[None, None]
 
 
+def find_motion(network: MeshNetwork, crops: Float32[Array, "n h w 3"]) -> Motion:
+    """Landmarks of the faces in crops and, last, where their eyes look.
+
+    The looks' gradient by the crops goes past the landmarks.
+    """
+    landmarks = find_landmarks(network, crops)
+    looks = find_looks(crops, jax.lax.stop_gradient(landmarks))
+    return jnp.concatenate([landmarks, looks[:, None]], axis=1)
+
+
 def measure_middle(
     network: MeshNetwork, crops: Float32[Array, "n h w 3"]
-) -> Float32[Array, "468 2"]:
-    """A person's mean landmarks, as they are and mirrored.
+) -> Float32[Array, "469 2"]:
+    """A person's mean landmarks and look, as they are and mirrored.
 
     Args:
         network: the face mesh.
@@ -114,7 +130,7 @@ def measure_middle(
     """
     both = jnp.concatenate([crops, crops[:, :, ::-1]])
     found = jax.lax.map(
-        lambda crop: find_landmarks(network, crop[None])[0], both, batch_size=_BATCH
+        lambda crop: find_motion(network, crop[None])[0], both, batch_size=_BATCH
     )
     return found.mean(0)
 
@@ -124,30 +140,33 @@ def mesh_distance(
     swaps: Float32[Array, "n h w 3"],
     faces: Float32[Array, "n h w 3"],
     *,
-    middle: Float32[Array, "n 468 2"],
-    swap_middle: Float32[Array, "n 468 2"],
+    middle: Motion,
+    swap_middle: Motion,
 ) -> Float32[Array, ""]:
-    """How far landmarks of swaps are on average from where they should lie.
+    """How far landmarks and looks of swaps are on average from where they should be.
 
     They should lie where those of the faces lie that were swapped, seen from each
     person's mean ones: the expression and the pose are the source's, the shape of the
-    face is the target's. Lips and eyes count twice.
+    face is the target's. Lips and eyes count twice, a look, of an eye's width and not
+    further than a decoder can follow, as much as fifty other landmarks.
 
     Args:
         network: the face mesh.
         swaps: as the network draws them; the gradient goes here alone.
         faces: what they were made of.
-        middle: mean landmarks of who the faces show, see `measure_middle`.
+        middle: the mean of who the faces show, see `measure_middle`.
         swap_middle: of who the swaps show.
 
     Returns:
         The mean over x and y, in shares of the crop's side.
     """
-    wanted = find_landmarks(network, faces) - middle
-    found = find_landmarks(network, swaps) - swap_middle
+    wanted = find_motion(network, faces) - middle
+    look = jnp.clip(wanted[:, -1:], -_FARTHEST, _FARTHEST)
+    wanted = jnp.concatenate([wanted[:, :-1], look], axis=1)
+    found = find_motion(network, swaps) - swap_middle
     apart = jnp.abs(found - jax.lax.stop_gradient(wanted)).mean(2)
     weights = np.ones(apart.shape[1], np.float32)
-    weights[[*_LIPS, *_EYES]] = _EXPRESSIVE
+    weights[[*_LIPS, *_EYES]], weights[-1] = _EXPRESSIVE, _LOOK
     return jnp.mean(apart * jnp.asarray(weights / weights.mean())[None])
 
 

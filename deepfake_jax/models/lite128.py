@@ -6,16 +6,7 @@ the end. The first levels after the bottleneck are shared by both people, as wha
 expression does to a face is common; a person's head is small. It draws a mask beside
 the picture. Crops are float32 in [0, 1], NHWC. At `width` 64 there are 5.58 million
 parameters with both heads, 0.41 million of them a head's.
-
-Pictures of 64 px go through the same parameters: the encoder sees each pixel doubled,
-the head draws the mean of what would be four. A network can so be trained at 64 px
-first and at 128 px later, without a seam: kernels start alike within a block.
-
-Reference:
-    Karras et al. 2018, "Progressive growing of GANs", of small pictures first.
 """
-
-from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -24,7 +15,7 @@ from jaxtyping import Array, Float, Float32
 
 from deepfake_jax.models.conv import Conv, Dense
 from deepfake_jax.models.original import LEAK, PLACES, Upscale
-from deepfake_jax.models.subpixels import Head, Residual, Stem, shrink, split_drawn
+from deepfake_jax.models.subpixels import Head, Residual, Stem, split_drawn
 
 CROP_SIZE = 128
 _GRID = 32  # places of the finest layers
@@ -32,7 +23,7 @@ _BLOCK = CROP_SIZE // _GRID
 
 
 class Encoder(nn.Module):
-    """Crops of 128 or 64 px to a code of 16 x 16 places, 2 `width` channels."""
+    """Crops of 128 px to a code of 16 x 16 places, 2 `width` channels."""
 
     width: int = 64
     dtype: DTypeLike = jnp.float32
@@ -40,7 +31,7 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Names the layers."""
         width, dtype = self.width, self.dtype
-        self.stem = Stem(width, block=_BLOCK, places=_GRID, leak=LEAK, dtype=dtype)
+        self.stem = Stem(width, block=_BLOCK, leak=LEAK, dtype=dtype)
         self.conv1 = Conv(2 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
         self.conv2 = Conv(3 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
         self.conv3 = Conv(4 * width, (3, 3), stride=2, leak=LEAK, dtype=dtype)
@@ -52,8 +43,8 @@ class Encoder(nn.Module):
 
     def compress(self, crops: Float32[Array, "n h w 3"]) -> Float[Array, "n d"]:
         """Crops to the vectors of the bottleneck, 2 `width` numbers each."""
-        x = shrink(crops, CROP_SIZE)
-        for layer in (self.stem, self.conv1, self.conv2, self.conv3):
+        x = self.stem(crops)
+        for layer in (self.conv1, self.conv2, self.conv3):
             x = layer(x)
         return self.bottleneck(x.reshape(len(x), -1))
 
@@ -69,12 +60,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A person's head: a code to crops of `size` px, 128 or 64, and mask logits."""
+    """A person's head: a code to crops of 128 px and mask logits."""
 
     width: int = 64
     dtype: DTypeLike = jnp.float32
-    size: int = CROP_SIZE
-    SIZES: ClassVar[tuple[int, ...]] = (CROP_SIZE, CROP_SIZE // 2)
 
     @nn.compact
     def __call__(
@@ -82,6 +71,5 @@ class Decoder(nn.Module):
     ) -> tuple[Float32[Array, "n h w 3"], Float32[Array, "n h w"]]:
         x = Upscale(self.width, dtype=self.dtype, name="upscale0")(code)
         x = Residual(dtype=self.dtype, name="residual0")(x)
-        drawn = self.size // _GRID
-        head = Head(block=_BLOCK, drawn=drawn, dtype=self.dtype, name="output")
+        head = Head(block=_BLOCK, dtype=self.dtype, name="output")
         return split_drawn(head(x))

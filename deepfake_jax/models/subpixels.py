@@ -3,7 +3,7 @@
 Such a network works on fewer places than its pictures have pixels: a place's channels
 are a block of pixels, which `to_blocks` and `pixel_shuffle` lay out alike. Kernels that
 read or write blocks start alike for all pixels of one, or a fresh network would draw a
-lattice, and so would one that has just grown from half of the size.
+lattice.
 
 Reference:
     Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution", section 3.2,
@@ -44,17 +44,11 @@ class Residual(nn.Module):
 
 
 class Stem(nn.Module):
-    """A 3x3 convolution over blocks of pixels; sees smaller pictures as if doubled.
-
-    With a leaky ReLU where there is a `leak`.
-    A picture with a block of `block` / 2 pixels a place gives what the same picture
-    gives whose every pixel is doubled both ways, for a quarter of the work.
-    """
+    """A 3x3 convolution over blocks of pixels, with a leaky ReLU of slope `leak`."""
 
     features: int
     block: int
-    places: int
-    leak: float | None = None
+    leak: float
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -62,23 +56,14 @@ class Stem(nn.Module):
         shape = (3, 3, 3 * self.block**2, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        block = crops.shape[1] // self.places
-        if block < self.block:
-            times = self.block // block
-            kernel = kernel.reshape(3, 3, block, times, block, times, 3, -1)
-            kernel = kernel.sum((3, 5)).reshape(3, 3, 3 * block**2, -1)
-        x = to_blocks(crops, block=block)
+        x = to_blocks(crops, block=self.block)
         return conv_layer(x, kernel, bias, Layer(leak=self.leak), dtype=self.dtype)
 
 
 class Head(nn.Module):
-    """A 3x3 convolution to blocks of pixels, four numbers each; float32, no sigmoid.
-
-    With `drawn` below `block` it draws the mean of the pixels that then share one.
-    """
+    """A 3x3 convolution to blocks of pixels, four numbers each; float32, no sigmoid."""
 
     block: int
-    drawn: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -86,18 +71,9 @@ class Head(nn.Module):
         shape = (3, 3, x.shape[-1], DRAWN * self.block**2)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
-        kernel, bias = self._average(kernel), self._average(bias)
-        layer = Layer(block=self.drawn)
+        layer = Layer(block=self.block)
         y = conv_layer(x, kernel, bias, layer, dtype=self.dtype)
         return y.astype(jnp.float32)
-
-    def _average(self, weights: Array) -> Array:
-        if self.drawn == self.block:
-            return weights
-        before, times = weights.shape[:-1], self.block // self.drawn
-        weights = weights.reshape(*before, self.drawn, times, self.drawn, times, DRAWN)
-        weights = weights.mean((len(before) + 1, len(before) + 3))
-        return weights.reshape(*before, DRAWN * self.drawn**2)
 
 
 def shrink(crops: Float[Array, "n h w c"], size: int) -> Float[Array, "n p q c"]:

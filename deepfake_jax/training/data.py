@@ -30,7 +30,6 @@ def make_batch(
     *,
     step: int,
     crop_size: int = 64,
-    half_steps: int = 0,
     masks: Mapping[Side, UInt8[np.ndarray, "_ m m 3"]] | None = None,
     **options: Any,
 ) -> Batch:
@@ -40,11 +39,9 @@ def make_batch(
         faces: of both sides.
         step: whose batch.
         crop_size: side of the pairs' pictures.
-        half_steps: before this step they have half of it.
         masks: of all faces; targets then have theirs, see `face_masks`.
         options: all others of `make_cuts`.
     """
-    crop_size = crop_size_at(step, crop_size, half_steps)
     counts: dict[Side, tuple[int, int]] = {s: f.shape[:2] for s, f in faces.items()}
     batch: Batch = {}
     cuts = make_cuts(counts, step=step, crop_size=crop_size, **options)
@@ -59,11 +56,6 @@ def make_batch(
             *(warped, target, cut.shape, mask, cut.weight), occluder=cut.occluder
         )
     return batch
-
-
-def crop_size_at(step: int, crop_size: int, half_steps: int) -> int:
-    """The side of a step's pictures: half of it before `half_steps`."""
-    return crop_size // 2 if step < half_steps else crop_size
 
 
 def make_cuts(
@@ -179,8 +171,6 @@ def load_cuts(
     sizes: Mapping[Side, tuple[int, int]],
     *,
     first_step: int,
-    crop_size: int,
-    half_steps: int = 0,
     **options: Any,
 ) -> Generator[Float32[np.ndarray, "n 2 k"]]:
     """What the pairs of first_step, ... are cut from, packed for devices, in a thread.
@@ -188,14 +178,11 @@ def load_cuts(
     Args:
         sizes: as for `make_cuts`.
         first_step: whose comes first.
-        crop_size: side of the pairs' pictures.
-        half_steps: before this step they have half of it.
         options: all others of `make_cuts`.
     """
 
     def make(step: int) -> Float32[np.ndarray, "n 2 k"]:
-        size = crop_size_at(step, crop_size, half_steps)
-        return pack_cuts(make_cuts(sizes, step=step, crop_size=size, **options))
+        return pack_cuts(make_cuts(sizes, step=step, **options))
 
     return map_ahead(make, count(first_step), workers=1, ahead=16)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from deepfake_jax.train_config import TrainConfig
 from deepfake_jax.training.batch import Batch
 from deepfake_jax.training.clock import Clock
-from deepfake_jax.training.data import crop_size_at, load_batches, load_cuts
+from deepfake_jax.training.data import load_batches, load_cuts
 from deepfake_jax.training.session import Session
 from deepfake_jax.types import Side
 
@@ -53,7 +53,7 @@ def feed_devices(
             if laid is not None:
                 batch = devices.cut(
                     *(*laid, batch),
-                    crop_size=crop_size_at(step, **_sizes(session)),
+                    crop_size=session.state.model.crop_size,
                     weighted=session.weights is not None,
                     occluded=session.config.augment.occluders > 0,
                     moved=session.config.augment.expressions > 0,
@@ -75,13 +75,6 @@ def _lay_faces(session: Session) -> tuple[Any, Any] | None:
     return devices.put_state(jax.tree.map(np.asarray, given))
 
 
-def _sizes(session: Session) -> dict[str, int]:
-    return {
-        "crop_size": session.state.model.crop_size,
-        "half_steps": session.config.half_steps,
-    }
-
-
 def _load_batches(session: Session) -> Generator[Batch]:
     workers = session.config.workers
     options = {**_list_options(session), "masks": session.masks}
@@ -99,7 +92,7 @@ def _list_options(session: Session) -> dict[str, Any]:
     """What batches and cuts are made by."""
     config = session.config
     return {
-        **_sizes(session),
+        "crop_size": session.state.model.crop_size,
         "first_step": session.step,
         "seed": config.seed,
         "batch_size": config.batch_size,
@@ -125,8 +118,6 @@ def steps_of_dispatch(config: TrainConfig, step: int) -> int:
         room = min(room, config.judge_every - step % config.judge_every)
     if config.steps is not None:
         room = min(room, config.steps - step)
-    if step < config.half_steps:  # crops of one size alone can be stacked
-        room = min(room, config.half_steps - step)
     if room <= 0:
         return 0
     return config.steps_per_dispatch if config.steps_per_dispatch <= room else 1

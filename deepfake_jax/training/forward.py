@@ -1,7 +1,7 @@
 """What the network makes of a batch: codes, and how far drawn faces are off."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -88,13 +88,16 @@ def _split(both: Array) -> dict[Side, Array]:
 def draw_swaps(state: TrainState, forward: Forward, *, every: int) -> dict[Side, Array]:
     """Every so many faces of each side as the other person's decoder draws them.
 
-    By the side whose faces are swapped. No gradient reaches the moments of codes, which
-    are those of the state, nor the readout, which has a loss of its own.
+    By the side whose faces are swapped. A loss of swaps teaches what both people share,
+    the encoder and its levels after the bottleneck. No gradient reaches the decoders:
+    asked for what their person never did, they would draw what is none, such as colored
+    pixels around eyes that look far aside. Nor does one reach the moments of codes,
+    which are those of the state, and the readout, which has a loss of its own.
     """
+    fixed = jax.lax.stop_gradient(forward.network)
     parts: dict[Side, Array] = {side: forward.code[side][::every] for side in SIDES}
     if forward.vectors:
-        readout = jax.lax.stop_gradient(forward.network.readout)
-        params = SwapParams(replace(forward.network, readout=readout), state.statistics)
+        params = SwapParams(fixed, state.statistics)
         moved = [
             state.model.move(
                 params,
@@ -106,10 +109,9 @@ def draw_swaps(state: TrainState, forward: Forward, *, every: int) -> dict[Side,
         ]
         # In one go, as in `run_forward`: a few faces alone do not pay for the kernels.
         parts = _split(state.model.widen(forward.network, jnp.concatenate(moved)))
-    swaps: dict[Side, Array] = {}
-    for side in SIDES:
-        swaps[side] = state.model.decode(forward.network, parts[side], other_side(side))
-    return swaps
+    return {
+        side: state.model.decode(fixed, parts[side], other_side(side)) for side in SIDES
+    }
 
 
 def reconstruction_loss(

@@ -37,9 +37,8 @@ def draw_taught(teacher: Teacher, batch: Batch) -> Batch:
     """
 
     def draw(side: Side, pair: Pair) -> Pair:
-        # Of the first steps' smaller crops, too, see `half_steps`.
         swapped = swap_faces(
-            teacher.model.at_size(pair.target.shape[1]),
+            teacher.model,
             teacher.params,
             pair.target,
             to=other_side(side),
@@ -92,8 +91,6 @@ def sum_losses(
         The sum; the metrics of all losses; and where codes are aligned, the moments of
         each side's, else an empty dict.
     """
-    # A batch of smaller crops is one of the first steps, see `half_steps`.
-    state = replace(state, model=state.model.at_size(batch["a"].target.shape[1]))
     forward = run_forward(network, state, batch)
     terms = [loss(forward, batch, state) for loss in choose_losses(batch, state)]
     total = sum((value for value, _ in terms), start=jnp.zeros(()))

@@ -32,11 +32,11 @@ SHAPE_NUMBERS = 102  # of a face with 68 landmarks, see `data.cut_shapes`
 
 @struct.dataclass
 class MeshGuide:
-    """What says where a swap's landmarks should lie.
+    """What says where a swap's landmarks should lie, and where its eyes look.
 
     Attributes:
         network: the face mesh.
-        middles: each person's mean landmarks, see `face_mesh.measure_middle`.
+        middles: each person's usual ones, see `face_mesh.measure_middle`.
     """
 
     network: MeshNetwork

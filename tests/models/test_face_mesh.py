@@ -17,6 +17,7 @@ from deepfake_jax.models.face_mesh import (
     MeshNetwork,
     depthwise,
     find_landmarks,
+    find_motion,
     measure_middle,
     mesh_distance,
     run_network,
@@ -129,7 +130,7 @@ def test_the_loss_is_what_a_swap_fails_to_follow(
 ):
     crops = cut(face, 128)
     swaps = cut(np.roll(face, 5, axis=1), 128)
-    own = find(network, crops)
+    own = jax.jit(find_motion)(network, crops)
     distance = jax.jit(mesh_distance)
     assert float(distance(network, crops, crops, middle=own, swap_middle=own)) < 1e-6
     # The other person's face is wider here by what the means say: no error.
@@ -149,9 +150,27 @@ def test_the_loss_is_what_a_swap_fails_to_follow(
     assert float(loss(network, swaps - step, crops)[0]) < float(value)
 
 
+def test_a_look_that_does_not_follow_counts_up_to_where_a_decoder_can_follow(
+    network: MeshNetwork, face: np.ndarray
+):
+    crops = cut(face, 128)
+    own = jax.jit(find_motion)(network, crops)
+    distance = jax.jit(mesh_distance)
+
+    def lose(look: float) -> float:
+        """The loss of the face itself as the swap of one that looks to a side."""
+        usual = own.at[:, -1, 0].add(-look)
+        return float(distance(network, crops, crops, middle=usual, swap_middle=own))
+
+    assert lose(0.0) < 1e-6 < lose(0.05)
+    assert lose(0.1) == pytest.approx(2 * lose(0.05), rel=0.01)
+    assert lose(0.3) == pytest.approx(lose(0.2))
+    assert lose(0.2) < 1.3 * lose(0.1)
+
+
 def test_gradients_are_finite_on_a_flat_picture(network: MeshNetwork):
     flat = jnp.full((1, 64, 64, 3), 0.5)
-    middle = jnp.zeros((1, 468, 2))
+    middle = jnp.zeros((1, 469, 2))
     gradient = jax.jit(jax.grad(mesh_distance, argnums=1))(
         network, flat, flat * 0.5, middle=middle, swap_middle=middle
     )

@@ -1,4 +1,4 @@
-"""Networks of 128 px and more: counts of the sheet, two sizes, growing, the mask."""
+"""Networks of 128 px and more: counts of the sheet, growing, the mask."""
 
 import functools
 from collections.abc import Callable
@@ -44,8 +44,8 @@ def disturb(params: Network) -> Network:
 
 
 @functools.cache
-def redraw(name: str, size: int) -> Callable[[Network, jax.Array], Drawing]:
-    model = make_model(name).at_size(size)
+def redraw(name: str) -> Callable[[Network, jax.Array], Drawing]:
+    model = make_model(name)
     return quick_jit(lambda params, x: model.draw(params, model.encode(params, x), "a"))
 
 
@@ -83,71 +83,34 @@ def test_parameters_and_products_are_those_specified(
 
 
 # `hd512` and `hd256` are drawn below, where one grows to the other.
-@pytest.mark.parametrize("name, sizes", [("lite128", (128, 64)), ("mid256", (256,))])
+@pytest.mark.parametrize("name, size", [("lite128", 128), ("mid256", 256)])
 def test_crops_and_masks_have_the_size_of_what_was_seen(
-    rng: np.random.Generator, name: str, sizes: tuple[int, ...]
+    rng: np.random.Generator, name: str, size: int
 ):
-    for size in sizes:
-        crops, logits = redraw(name, size)(draw_params(name), draw_crops(rng, 1, size))
-        assert crops.shape == (1, size, size, 3) and crops.dtype == jnp.float32
-        assert logits is not None and logits.shape == (1, size, size)
-        assert logits.dtype == jnp.float32
-        assert 0 < float(crops.min()) < float(crops.max()) < 1
-        assert float(logits.min()) < 0 < float(logits.max())
+    crops, logits = redraw(name)(draw_params(name), draw_crops(rng, 1, size))
+    assert crops.shape == (1, size, size, 3) and crops.dtype == jnp.float32
+    assert logits is not None and logits.shape == (1, size, size)
+    assert logits.dtype == jnp.float32
+    assert 0 < float(crops.min()) < float(crops.max()) < 1
+    assert float(logits.min()) < 0 < float(logits.max())
 
 
 def test_a_network_without_masks_draws_none(rng: np.random.Generator):
-    found = redraw("lite", 64)(draw_params("lite"), draw_crops(rng, 1, 64))
+    found = redraw("lite")(draw_params("lite"), draw_crops(rng, 1, 64))
     assert found.mask_logits is None
 
 
-def test_sizes_that_a_network_does_not_have_are_named():
-    with pytest.raises(ValueError, match="96 px, but this network draws 128 or 64"):
-        make_model("lite128").at_size(96)
-    with pytest.raises(ValueError, match="128 px, but this network draws 256 px"):
-        make_model("hd256").at_size(128)
+def test_crops_that_cannot_be_averaged_are_refused():
     with pytest.raises(ValueError, match="200 px are no multiple of 128"):
         shrink(jnp.zeros((1, 200, 200, 3)), 128)
 
 
-# Two sizes of one network
+# Larger crops, and growing
 
 
-def test_lite128_sees_64_px_as_if_pixels_were_doubled(rng: np.random.Generator):
-    model, params = make_model("lite128"), disturb(draw_params("lite128"))
-    compress = quick_jit(model.compress)
-    small = draw_crops(rng, 2, 64)
-    found = compress(params, small)
-    expected = compress(params, jnp.asarray(double(small)))
-    # Sums in another order.
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert float(jnp.abs(found).max()) > 0.01
-
-
-def test_lite128_draws_at_64_px_the_mean_of_four_pixels(rng: np.random.Generator):
-    model, params = make_model("lite128"), disturb(draw_params("lite128"))
-    code = jnp.asarray(rng.normal(size=(1, 16, 16, 16)), jnp.float32)
-    whole = model.draw(params, code, "a").mask_logits
-    half = model.at_size(64).draw(params, code, "a").mask_logits
-    assert whole is not None and half is not None
-    expected = np.asarray(whole).reshape(1, 64, 2, 64, 2).mean((2, 4))
-    np.testing.assert_allclose(half, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_lite128_begins_at_128_px_where_64_px_ended(rng: np.random.Generator):
-    params, small = draw_params("lite128"), draw_crops(rng, 1, 64)
-    half = redraw("lite128", 64)(params, small)
-    whole = redraw("lite128", 128)(params, jnp.asarray(double(small)))
-    # Kernels are alike within a block, so each pixel is drawn four times.
-    np.testing.assert_allclose(whole.crops, double(half.crops), atol=1e-5)
-
-
-@pytest.mark.parametrize("name, size", [("lite128", 128), ("mid256", 128)])
-def test_larger_crops_are_averaged_to_what_is_seen(
-    rng: np.random.Generator, name: str, size: int
-):
-    compress = quick_jit(make_model(name).compress)
-    params, crops = draw_params(name), draw_crops(rng, 1, size)
+def test_larger_crops_are_averaged_to_what_is_seen(rng: np.random.Generator):
+    compress = quick_jit(make_model("mid256").compress)
+    params, crops = draw_params("mid256"), draw_crops(rng, 1, 128)
     np.testing.assert_allclose(
         compress(params, jnp.asarray(double(crops))),
         compress(params, crops),
@@ -162,8 +125,8 @@ def test_hd512_begins_with_what_hd256_drew(rng: np.random.Generator):
     shapes = jax.tree.map(jnp.shape, fresh.decoders["a"])
     assert jax.tree.map(jnp.shape, grown) == shapes
     crops = draw_crops(rng, 1, 256)
-    expected = redraw("hd256", 256)(small, crops)
-    found = redraw("hd512", 512)(Network({"a": grown}, small.encoder), crops)
+    expected = redraw("hd256")(small, crops)
+    found = redraw("hd512")(Network({"a": grown}, small.encoder), crops)
     # Winograd's transforms round other numbers; half a grey level is 2e-3.
     np.testing.assert_allclose(found.crops, double(expected.crops), atol=1e-4)
     assert found.mask_logits is not None and found.mask_logits.dtype == jnp.float32
@@ -175,18 +138,15 @@ def test_hd512_begins_with_what_hd256_drew(rng: np.random.Generator):
 # Gradients
 
 
-@pytest.mark.parametrize("name, size", [("lite128", 64), ("lite128", 128)])
-def test_everything_of_a_side_learns_and_nothing_of_the_other(
-    rng: np.random.Generator, name: str, size: int
-):
-    model, crops = make_model(name).at_size(size), draw_crops(rng, 1, size)
+def test_everything_of_a_side_learns_and_nothing_of_the_other(rng: np.random.Generator):
+    model, crops = make_model("lite128"), draw_crops(rng, 1, 128)
 
     def loss(params: Network) -> jax.Array:
         drawn = model.draw(params, model.encode(params, crops), "b")
         assert drawn.mask_logits is not None
         return jnp.abs(drawn.crops - crops).mean() + drawn.mask_logits.mean()
 
-    grads = quick_jit(jax.grad(loss))(draw_params(name))
+    grads = quick_jit(jax.grad(loss))(draw_params("lite128"))
     for leaf in jax.tree.leaves(grads.decoders["a"]):
         np.testing.assert_array_equal(leaf, 0)
     for part in (grads.encoder, grads.decoders["b"]):
@@ -212,9 +172,9 @@ def test_grown_level_learns(rng: np.random.Generator):
 
 
 def test_bfloat16_is_close_to_float32(rng: np.random.Generator):
-    params, crops = disturb(draw_params("lite128")), draw_crops(rng, 1, 64)
-    exact = redraw("lite128", 64)(params, crops)
-    model = make_model("lite128", precision="bfloat16").at_size(64)
+    params, crops = disturb(draw_params("lite128")), draw_crops(rng, 1, 128)
+    exact = redraw("lite128")(params, crops)
+    model = make_model("lite128", precision="bfloat16")
     rough = quick_jit(lambda p, x: model.draw(p, model.encode(p, x), "a"))(
         params, crops
     )

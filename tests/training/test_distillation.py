@@ -150,26 +150,6 @@ def test_swaps_are_drawn_as_a_conversion_draws_them():
     assert np.abs(to_b.astype(int).mean((1, 2)) - to_a[::-1].mean((1, 2))).max() > 20
 
 
-def test_a_teacher_draws_the_smaller_faces_of_the_first_steps():
-    model = make_autoencoder(ModelConfig(name="lite128", width=8))
-    network = model.init(jax.random.key(0))
-    statistics = model.begin_statistics()
-    taught = Teacher(params=SwapParams(network, statistics), model=model)
-    halves = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
-    faces = halves.repeat(2, 1).repeat(2, 2)  # as the network sees the halves
-    drawn = {}
-    for name, pictures in (("whole", faces), ("half", halves)):
-        pair = Pair(jnp.asarray(pictures), jnp.asarray(pictures))
-        drawn[name] = jax.jit(draw_taught)(taught, {"a": pair, "b": pair})
-    for side in SIDES:
-        small = drawn["half"][side].swapped
-        assert small.shape == (2, 64, 64, 3)
-        large = np.asarray(drawn["whole"][side].swapped)
-        shrunk = large.reshape(2, 64, 2, 64, 2, 3).mean((2, 4))
-        np.testing.assert_allclose(small, shrunk, atol=2e-5)
-        assert large.std() > 5e-4  # hardly more in a network that has not learned
-
-
 def test_the_loss_is_that_of_the_warped_faces_swaps_times_the_weight():
     state, pairs = make_state(1, swap_weight=3.0), make_pairs()
     pairs = draw_taught(Teacher(params=draw_params(2), model=TINTS), pairs)

@@ -11,7 +11,6 @@ from deepfake_jax.runs.run_folder import METRICS_NAME, RunError
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import load_run
 from deepfake_jax.train_config import TrainConfig, load_config, override_config
-from deepfake_jax.training.dispatches import steps_of_dispatch
 from deepfake_jax.training.loop import train
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
@@ -29,13 +28,13 @@ def sets(tmp_path_factory) -> tuple[Path, Path]:
 
 def configure(*settings: str) -> TrainConfig:
     preset = load_config(PRESETS / "lite128.yaml")
-    return override_config(preset, [*TINY, "half_steps=2", *settings])
+    return override_config(preset, [*TINY, *settings])
 
 
 @pytest.mark.usefixtures("detector_weights")
-def test_lite128_grows_resumes_and_swaps(sets, tmp_path):
+def test_lite128_resumes_and_swaps(sets, tmp_path):
     run = tmp_path / "run"
-    for steps in (2, 3):  # goes on where 128 px begin
+    for steps in (2, 3):
         train(
             sets[0],
             sets[1],
@@ -54,13 +53,13 @@ def test_lite128_grows_resumes_and_swaps(sets, tmp_path):
 
 
 def test_mid256_takes_a_step(sets, tmp_path):
-    settings = ("model.name=mid256", "half_steps=0", "loss.mesh_weight=0", "steps=1")
+    settings = ("model.name=mid256", "loss.mesh_weight=0", "steps=1")
     result = train(sets[0], sets[1], tmp_path / "run", configure(*settings), devices=1)
     assert result.step == 1 and result.skipped == 0 and np.isfinite(result.loss_a)
 
 
 def test_hd512_goes_on_with_what_hd256_learned(sets, tmp_path):
-    small = ("half_steps=0", "loss.mesh_weight=0", "steps=1", "batch_size=2")
+    small = ("loss.mesh_weight=0", "steps=1", "batch_size=2")
     small = (*small, "optimizer.ema_decay=0")
     runs = {name: tmp_path / name for name in ("hd256", "hd512")}
     a, b = sets
@@ -80,15 +79,6 @@ def test_hd512_goes_on_with_what_hd256_learned(sets, tmp_path):
     doubled = drawn[0].repeat(2, 1).repeat(2, 2)
     assert drawn[0].std() > 1, "flat pictures would agree anyway"
     np.testing.assert_allclose(drawn[1], doubled, atol=0.1)
-
-
-def test_crops_of_two_sizes_are_not_dispatched_together():
-    config = configure("steps_per_dispatch=4", "half_steps=6", "steps=100")
-    counts, step = [], 0
-    while step < 14:
-        counts.append(steps_of_dispatch(config, step))
-        step += counts[-1]
-    assert counts == [4, 1, 1, 4, 4]
 
 
 def test_masks_need_68_landmarks(tmp_path):
