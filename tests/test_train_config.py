@@ -147,7 +147,7 @@ def test_several_problems_are_all_named():
 def test_what_earlier_versions_had_is_passed_over():
     """Their runs' configs name it; nobody can ask for it any more."""
     tree = config_to_dict(TrainConfig())
-    tree["exemplars"] = 64
+    tree["exemplars"], tree["half_steps"] = 64, 300
     tree["loss"] |= {"critic_weight": 0.0, "critic_start": 0}
     assert config_from_dict(tree) == TrainConfig()
     with pytest.raises(ConfigError, match="exemplars"):

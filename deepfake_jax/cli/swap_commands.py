@@ -43,7 +43,7 @@ class Convert(Command):
     """Start from the best measured choices, or from those of 2018: `smooth_mask` and
     `adjust_avg_color` frame by frame. The flags below change either."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Convert in chunks by so many processes; the result hangs on their number not."""
+    """Convert in chunks by so many processes; the result is the same for any number."""
     cluster: str = ""
     """Convert in chunks on a Ray cluster: ray://HOST:PORT, or auto for this machine's.
     All of its machines must see source, run and output."""

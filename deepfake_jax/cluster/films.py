@@ -6,7 +6,7 @@ or not at all; so a step may be done twice, late, or by several at once, and com
 the same. ``plan.json`` names the chunks by a hash of the source, the run, the options
 and the frames; ``placement.npy`` says where the faces lie.
 
-The search for faces is one step: what it finds in a frame hangs on the frames before.
+The search for faces is one step: what it finds in a frame depends on the frames before.
 """
 
 import io

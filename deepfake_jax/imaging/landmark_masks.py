@@ -52,7 +52,7 @@ def extended_mask(landmarks: Landmarks, mask_size: int) -> Mask:
     The brows are raised towards the hairline. A forehead is taken to be as high as the
     nose is long, so the way up is from below the nose (point 33) to its root (27),
     from there on by `_LIFT` of that length. Brows that rise with a look of surprise
-    hardly raise the mask's top: it hangs on the nose.
+    hardly raise the mask's top: it follows the nose.
 
     The crop that the network redraws ends little above this arch, so on a face that
     looks up the mask may be cut by the crop's edge; `feather_mask` lets it fade there.

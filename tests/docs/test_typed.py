@@ -21,7 +21,7 @@ from deepfake_jax.types import Frame
 # A network that compiles in seconds; its pictures are of no use to anyone.
 SHORT = (
     *("--steps", "2", "--model.width", "8", "--batch-size", "2", "--devices", "1"),
-    *("--loss.mesh-weight", "0", "--loss.laplacian-weight", "0", "--half-steps", "0"),
+    *("--loss.mesh-weight", "0", "--loss.laplacian-weight", "0"),
     *("--loss.shape-weight", "0", "--loss.dssim-weight", "0", "--holdout", "0"),
 )
 

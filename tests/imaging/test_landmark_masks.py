@@ -74,7 +74,7 @@ def test_small_moves_change_little(name: str, rng: np.random.Generator):
         landmarks = landmarks + step
         after = MASKS[name](landmarks, 128)
         # Shading has a slope of 1 a pixel; the forehead moves by up to 2.5 times as
-        # much as the nose that it hangs on.
+        # much as the nose that it follows.
         assert np.abs(after - before).max() <= 0.02 * 3.5
         before = after
 
