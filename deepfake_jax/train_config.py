@@ -101,8 +101,9 @@ class LossConfig:
     mask_weight: _NonNegative = 0.0
     """Weight of the drawn mask's cross entropy, for networks that draw one."""
     mesh_weight: _NonNegative = 0.0
-    """Weight of how far a swap's landmarks, as the face mesh finds them, are from the
-    source's, each seen from its person's mean ones; on a quarter of a batch."""
+    """Weight of how far a swap's landmarks, as the face mesh finds them, and where its
+    eyes look are from the source's, each seen from its person's mean; on a quarter of a
+    batch. It teaches what both people share, not their decoders."""
     mesh_start: Annotated[int, Field(ge=0)] = 0
     """Steps before that begins; a blurred swap's landmarks say little."""
     swap_weight: _NonNegative = 0.0

@@ -1,7 +1,8 @@
 """The face mesh as a pure function that has a gradient: crops to 468 landmarks.
 
 MediaPipe's network, with the weights of its own file, which `runs.mesh_network` reads.
-A loss can so ask where a swap's mouth and lids lie. The weights are never trained.
+A loss can so ask where a swap's mouth and lids lie and, by `gaze`, where its eyes
+look. The weights are never trained.
 
 Crops are float32 in [0, 1], NHWC. Landmarks are (x, y) in shares of the crop's side,
 from its upper left corner.

@@ -60,6 +60,12 @@ def test_light_moves_no_look():
     assert dim == pytest.approx(one, abs=0.01) and pale == pytest.approx(one, abs=0.01)
 
 
+def test_larger_pictures_of_a_face_look_as_it_does():
+    face = draw_eyes(0.15)
+    large = face.repeat(2, axis=0).repeat(2, axis=1)
+    assert look(large)[0] == pytest.approx(look(face)[0], abs=1e-5)
+
+
 def test_even_and_narrow_eyes_look_ahead():
     flat = np.full((SIDE, SIDE, 3), 0.5)
     assert look(flat)[0] == pytest.approx(0, abs=1e-3)

@@ -1,5 +1,7 @@
 """What swaps drawn within a training step teach, and whom."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +20,16 @@ PLAIN = {"name": "lite", "width": 8}
 
 
 def make_state(model: dict) -> TrainState:
+    """A fresh network, with codes of the two people that lie apart."""
     config = config_from_dict({"model": model, "loss": {"shape_weight": 1.0}})
-    return init_state(jax.random.key(0), config)
+    state = init_state(jax.random.key(0), config)
+    apart = {"a": 0.5, "b": 2.0}
+    statistics = {
+        side: jax.tree.map(lambda leaf, by=apart[side]: leaf + by, known)
+        for side, known in state.statistics.items()
+    }
+    averaged = state.ema and replace(state.ema, statistics=statistics)
+    return replace(state, statistics=statistics, ema=averaged)
 
 
 def make_batch(rng: np.random.Generator) -> Batch:
