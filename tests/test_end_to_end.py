@@ -135,6 +135,8 @@ def test_the_demo_writes_what_it_says(carphone, short_clips, tmp_path):
     for direction in ("a_to_b", "b_to_a"):
         figures = report["figures"][direction]
         assert {"identity_transfer", "following", "drawn_sharpness"} <= set(figures)
+    # Of so few faces none are held out.
+    assert report["figures_held_out"] is None
     assert "Synthetic media" in report["notice"] and report["what_helps"]
     assert Path(result.out) == out.resolve()
     shape = read_picture(out / "comparison.png").shape

@@ -21,7 +21,7 @@ from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.conversion.convert import ConvertResult, convert_video
 from deepfake_jax.conversion.marking import make_marks, write_marked
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.evaluation.evaluate import evaluate
+from deepfake_jax.evaluation.evaluate import Evaluation, evaluate
 from deepfake_jax.extract_config import ExtractConfig
 from deepfake_jax.face_sets import set_files
 from deepfake_jax.face_sets.extraction import ExtractResult, extract_faces
@@ -79,7 +79,10 @@ class DemoResult:
         extract: result of extracting each side.
         train: result of training.
         convert: result of each direction's conversion, by its file.
-        figures: of faces that the run never saw; see `judge.FaceFigures`.
+        figures: of faces that the run was trained on, which the videos show; see
+            `judge.FaceFigures`.
+        figures_held_out: of those that it never saw, or None where it has none. They
+            are few, so of following they say little.
         what_helps: what more footage or time would give, in words.
         machine: what it ran on.
         notice: what the pictures are.
@@ -92,6 +95,7 @@ class DemoResult:
     train: dict[str, Any]
     convert: dict[str, Any]
     figures: dict[str, Any]
+    figures_held_out: dict[str, Any] | None
     what_helps: list[str]
     machine: dict[str, Any]
     notice: str
@@ -123,7 +127,7 @@ def _make(out: Path, minutes: float) -> DemoResult:
     extracted = watch.wrap("extract", _extract)(clips, out)
     trained = watch.wrap("train", _train)(out, run, minutes)
     converted = watch.wrap("convert", _convert)(clips, run, out)
-    judged = watch.wrap("evaluate", evaluate)(run)
+    judged, held_out = watch.wrap("evaluate", _judge)(run)
     title = f"source (above) and swapped, {_PRESET}, {minutes:g} min. Synthetic media"
     _draw(clips, run, out, title)
     result = DemoResult(
@@ -134,6 +138,7 @@ def _make(out: Path, minutes: float) -> DemoResult:
         train=asdict(trained),
         convert={video: asdict(result) for video, result in converted.items()},
         figures=asdict(judged),
+        figures_held_out=asdict(held_out) if held_out else None,
         what_helps=_say_what_helps(
             {side: result.faces for side, result in extracted.items()}, trained.step
         ),
@@ -182,6 +187,16 @@ def _convert(
         options = ConvertConfig(overwrite=True, to=to, start=start, end=end)
         converted[video] = convert_video(clips[side], run, out / video, options)
     return converted
+
+
+def _judge(run: Path) -> tuple[Evaluation, Evaluation | None]:
+    """Of the faces that the run was trained on, and of those that it never saw.
+
+    Of footage of a second or two it has none of these.
+    """
+    seen, unseen = evaluate(run, faces="trained"), evaluate(run)
+    held_out = unseen.a.held_out and unseen.b.held_out
+    return seen, unseen if held_out else None
 
 
 def _draw(clips: Mapping[Side, Path], run: Path, out: Path, title: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether a swapped face keeps the expression, the gaze and the pose of its source.
+"""Whether a swapped face keeps the expression and the pose of its source.
 
 Landmarks are 68 (iBUG's order) in the pixels of one aligned face picture, the
 same for source and swap; distances are shares of the source's distance of the eyes.
@@ -6,7 +6,6 @@ same for source and swap; distances are shares of the source's distance of the e
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Float64
 
@@ -20,7 +19,6 @@ _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 _UPPER_LIP, _LOWER_LIP = [61, 62, 63], [67, 66, 65]  # inner edges, facing each other
 
 Shapes = Float64[np.ndarray, "n 68 2"]
-Gazes = Float64[np.ndarray, "n 2"]
 
 
 @dataclass(frozen=True)
@@ -37,27 +35,21 @@ class Expression:
             `following.Following`.
         mouth_error: mean absolute difference of the mouth's opening, over the distance
             of the eyes.
-        gaze_error: mean distance of where the eyes look, in shares of an eye's width.
         pose_error: mean absolute difference of yaw, pitch and roll, degrees.
     """
 
     expression_error: float
     motion_error: float
     mouth_error: float
-    gaze_error: float
     pose_error: float
 
 
-def measure_expression(
-    swapped: Shapes, source: Shapes, *, swapped_gaze: Gazes, source_gaze: Gazes
-) -> Expression:
-    """Compares the landmarks and gazes of swapped faces with their sources'.
+def measure_expression(swapped: Shapes, source: Shapes) -> Expression:
+    """Compares the landmarks of swapped faces with their sources'.
 
     Args:
         swapped: landmarks of the swapped faces.
         source: of their sources, in the same order and picture.
-        swapped_gaze: `find_gaze` of each swapped face.
-        source_gaze: of each source.
 
     Raises:
         ValueError: no faces, or not as many of each.
@@ -80,7 +72,6 @@ def measure_expression(
             np.linalg.norm(moved - moved.mean(axis=0), axis=2).mean(),
         ),
         mouth_error=float(opening.mean()),
-        gaze_error=float(np.linalg.norm(swapped_gaze - source_gaze, axis=1).mean()),
         pose_error=float(np.abs(poses[0] - poses[1]).mean()),
     )
 
@@ -104,47 +95,3 @@ def find_shape(landmarker: Landmarker, face: Face, near: Landmarks) -> Shape:
     a little on it.
     """
     return landmarker(Region(face, 0, 0), window_of_landmarks(near))
-
-
-def find_gaze(face: Face, landmarks: Landmarks) -> Float64[np.ndarray, "2"]:
-    """Where the eyes look: the dark of iris and pupil against the middle of the eye.
-
-    The mean over both eyes of the darkness's centre, each in its eye's own axes: along
-    the line of the corners, and across it.
-
-    Args:
-        face: an aligned face.
-        landmarks: its 68 landmarks.
-
-    Returns:
-        (along, across) as shares of the eye's width; about 0 for a look straight ahead,
-        0 for eyes without contrast.
-    """
-    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float64)
-    looks = []
-    for part in (_LEFT_EYE, _RIGHT_EYE):
-        eye = landmarks[part]
-        inside = np.zeros(grey.shape, np.uint8)
-        cv2.fillConvexPoly(
-            inside, np.rint(cv2.convexHull(eye.astype(np.float32))).astype(np.int32), 1
-        )
-        y, x = np.nonzero(inside)
-        axis = eye[3] - eye[0]
-        width = float(np.linalg.norm(axis))
-        if len(x) < 4 or width < 1:
-            looks.append(np.zeros(2))
-            continue
-        levels = grey[y, x]
-        # From the eye's median down, so that lids and white do not pull at it.
-        dark = np.maximum(np.median(levels) - levels, 0)
-        if dark.sum() <= 0:
-            looks.append(np.zeros(2))
-            continue
-        at = np.stack([x, y], axis=1)
-        offset = (at * dark[:, None]).sum(axis=0) / dark.sum() - eye[[0, 3]].mean(
-            axis=0
-        )
-        along = axis / width
-        across = np.array([-along[1], along[0]])
-        looks.append(np.array([offset @ along, offset @ across]) / width)
-    return np.mean(looks, axis=0)

@@ -75,10 +75,9 @@ class SwapFigures:
         cos_to_target: likewise.
         cos_to_source: likewise.
         retrieval: likewise.
-        expression_error: see `Expression`, as the four after it.
+        expression_error: see `Expression`, as the three after it.
         motion_error: likewise.
         mouth_error: likewise.
-        gaze_error: likewise.
         pose_error: likewise.
         following: see `following.Following`, as the two after it.
         closed_kept: likewise; NaN where no source has its eyes closed.
@@ -101,7 +100,6 @@ class SwapFigures:
     expression_error: float = math.nan
     motion_error: float = math.nan
     mouth_error: float = math.nan
-    gaze_error: float = math.nan
     pose_error: float = math.nan
     following: float = math.nan
     closed_kept: float = math.nan
@@ -243,10 +241,8 @@ def _judge_swaps(
         )
     if judge.landmarker is None:
         return figures
-    landmarks, gazes = watch_faces(judge.landmarker, shown, source.sample)
-    expression = measure_expression(
-        landmarks, source.landmarks, swapped_gaze=gazes, source_gaze=source.gazes
-    )
+    landmarks = watch_faces(judge.landmarker, shown, source.sample)
+    expression = measure_expression(landmarks, source.landmarks)
     if len(target.crops) > 1:
         rng = np.random.default_rng(0)
         figures = replace(figures, artefacts=artefacts(rng, swapped, target.crops))

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from deepfake_jax.evaluation.expression import Gazes, Shapes, find_gaze, find_shape
+from deepfake_jax.evaluation.expression import Shapes, find_shape
 from deepfake_jax.evaluation.fidelity import measure_detail
 from deepfake_jax.evaluation.following import MotionReader, make_motion_reader
 from deepfake_jax.evaluation.likeness import (
@@ -102,7 +102,6 @@ class RealFaces:
             judge does not embed.
         centroid: of the person; 0 where the judge does not embed.
         landmarks: looked for as in swapped faces; empty of a quick judge.
-        gazes: likewise.
         motion: see `following`; empty where the judge does not read it.
         parts: see `part_likeness`; None without other faces of the person, or without
             68 landmarks of each.
@@ -116,7 +115,6 @@ class RealFaces:
     )
     centroid: Embedding = field(default_factory=partial(np.zeros, 128, np.float32))
     landmarks: Shapes = field(default_factory=partial(np.zeros, (0, 68, 2)))
-    gazes: Gazes = field(default_factory=partial(np.zeros, (0, 2)))
     motion: dict[str, Float64[np.ndarray, "_"]] = field(default_factory=dict)
     parts: RealParts | None = None
 
@@ -147,8 +145,8 @@ def prepare(
         centroid = mean_embedding(others)
         real = replace(real, embeddings=embeddings, centroid=centroid)
     if judge.landmarker is not None:
-        landmarks, gazes = watch_faces(judge.landmarker, shown, sample)
-        real = replace(real, landmarks=landmarks, gazes=gazes)
+        landmarks = watch_faces(judge.landmarker, shown, sample)
+        real = replace(real, landmarks=landmarks)
     if judge.read_motion is not None:
         real = replace(real, motion=judge.read_motion(shown, sample.landmarks))
     return real
@@ -223,16 +221,10 @@ def embed_faces(embed: CropEmbedder, faces: Faces, sample: Sample) -> Embeddings
     return np.stack([embed_face(embed, face, at) for face, at in pairs])
 
 
-def watch_faces(
-    landmarker: Landmarker, faces: Faces, sample: Sample
-) -> tuple[Shapes, Gazes]:
-    """Landmarks and gazes of faces that lie as a sample's do."""
-    found, gazes = [], []
-    for face, near in zip(faces, sample.landmarks, strict=True):
-        landmarks = find_shape(landmarker, face, near).landmarks
-        found.append(landmarks)
-        gazes.append(find_gaze(face, landmarks))
-    return np.stack(found), np.stack(gazes)
+def watch_faces(landmarker: Landmarker, faces: Faces, sample: Sample) -> Shapes:
+    """Landmarks of faces that lie as a sample's do."""
+    pairs = zip(faces, sample.landmarks, strict=True)
+    return np.stack([find_shape(landmarker, *pair).landmarks for pair in pairs])
 
 
 def choose_sample(
