@@ -58,7 +58,7 @@ def finish_face(face: SwappedFace, config: ConvertConfig) -> FinishedFace:
     """Matches, sharpens and feathers what is pasted for a face."""
     new = match_color(face.new, face.old_color, face.new_color, config.color)
     mask = finish_mask(face.mask, mask_options(config), cover=face.cover)
-    return FinishedFace(sharpen_face(new, config.sharpen), mask)
+    return FinishedFace(sharpen_face(new, face.sharpen), mask)
 
 
 def plain_frame(timed: TimedFrame) -> Frame | VideoFrame:

@@ -21,6 +21,7 @@ from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
+from deepfake_jax.imaging.blend import missing_sharpness
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.landmark_masks import features_mask
@@ -72,6 +73,8 @@ class SwappedFace:
         old_color: `measure_color` of `old` under the mask.
         new_color: likewise of `new`.
         light: mean of `old` less mean of `new`, grey levels.
+        sharpen: the amount by which `new` is sharpened: what makes it as sharp as `old`
+            under the mask, but not more than was asked for.
     """
 
     placed: PlacedFace
@@ -84,6 +87,7 @@ class SwappedFace:
     old_color: Float64[np.ndarray, "n"]
     new_color: Float64[np.ndarray, "n"]
     light: Float64[np.ndarray, "3"]
+    sharpen: float = 0.0
 
     @cached_property
     def shading(self) -> Float32[np.ndarray, "cells cells 3"]:
@@ -272,7 +276,14 @@ class FrameSwapper:
             old_color=colors[0],
             new_color=colors[1],
             light=np.subtract(cv2.mean(old), cv2.mean(new))[:3],
+            sharpen=self._find_sharpening(old, new, mask),
         )
+
+    def _find_sharpening(self, old: Face, new: DrawnFace, mask: Mask) -> float:
+        if not self.config.sharpen:
+            return 0.0
+        lacking = missing_sharpness(new, old, resize_mask(mask, len(new)))
+        return min(lacking, self.config.sharpen)
 
     def _draw(
         self,

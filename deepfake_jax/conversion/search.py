@@ -130,7 +130,7 @@ class Conversion:
         if self._face_pixels > _ENLARGED * network:
             _log.warning(
                 "the faces are about %.0f pixels wide where the network draws %d: the "
-                "swap will be softer than the frame. --sharpen 0.5 hides some of it; "
+                "swap will be softer than the frame. --sharpen 1.5 hides some of it; "
                 "only a run of a larger network gives more detail",
                 self._face_pixels,
                 network,

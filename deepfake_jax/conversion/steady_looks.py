@@ -29,7 +29,7 @@ _CELL_SIGMA = 8.0
 def steady_looks(
     frames: Iterable[SwappedFrame], *, radius: int = RADIUS
 ) -> Iterator[SwappedFrame]:
-    """Averages each face's mask and color statistics with its track's other frames.
+    """Averages each face's mask, color and sharpness with its track's other frames.
 
     Frames count by their distance (Gaussian, both ways, so nothing lags) and by how
     like their light is. Color statistics may be averaged for every method (`color`). If
@@ -76,6 +76,7 @@ def _average(face: SwappedFace, around: list[tuple[int, SwappedFace]]) -> Swappe
         cover=_mix(covers, masks) if covers else None,
         old_color=colors @ np.array([other.old_color for other in others]),
         new_color=colors @ np.array([other.new_color for other in others]),
+        sharpen=float(colors @ np.array([other.sharpen for other in others])),
     )
 
 

@@ -182,8 +182,8 @@ def rate_swaps(
     The product of identity transfer, following and, to the powers of 0.3 and 4, drawn
     sharpness and the likeness of parts: the other person's face that is frozen, a face
     that follows and is still the source's, and shards of the right face are no swaps.
-    Of 43 sets of swaps with faults, ranked by eye, this orders 0.54 (Spearman's
-    correlation), without the parts 0.33; see BENCHMARKS.md.
+    Of 43 sets of swaps with faults, marked by eye, this orders 0.57 (Spearman's
+    correlation), without the parts 0.36; see BENCHMARKS.md.
 
     Args:
         transfer: see `Likeness`.

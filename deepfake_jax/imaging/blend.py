@@ -24,7 +24,7 @@ from deepfake_jax.imaging.affine import (
     shift_affine,
 )
 from deepfake_jax.imaging.poisson import poisson_blend
-from deepfake_jax.types import Affine, Face, Frame, Mask
+from deepfake_jax.types import Affine, DrawnFace, Face, Frame, Mask
 
 # Share of a face along which Poisson cloning averages the difference at its border. On
 # a talking head, seam and flicker of 0: 7.0 and 0.53; 0.2: 6.7 and 0.51; 0.4: 6.3 and
@@ -161,6 +161,38 @@ def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
         return face
     blurred = cv2.GaussianBlur(face, (0, 0), radius * max(face.shape[:2]))
     return cv2.addWeighted(face, 1 + amount, blurred, -amount, 0)
+
+
+def missing_sharpness(
+    face: DrawnFace, like: Face, mask: Mask, *, radius: float = 0.01
+) -> float:
+    """The amount by which `sharpen_face` gives a face as much detail as another has.
+
+    Detail is what differs from a blur, in grey; it is as much when its mean square is.
+
+    Args:
+        face: the one to sharpen, side x side.
+        like: another of the same size.
+        mask: where to look, side x side.
+        radius: `sharpen_face`'s.
+
+    Returns:
+        0 or more; 0 where the face has as much already, or none at all.
+    """
+    sigma = radius * len(face)
+    wanted, own = _detail(like, sigma), _detail(face, sigma)
+    raised = own - cv2.GaussianBlur(own, (0, 0), sigma)
+    # Of own + amount * raised, the mean square as a polynomial of the amount.
+    square, slope = (float(np.vdot(mask, raised * other)) for other in (raised, own))
+    lacking = float(np.vdot(mask, wanted * wanted - own * own))
+    if lacking <= 0 or square <= 0:
+        return 0.0
+    return float((np.sqrt(slope * slope + square * lacking) - slope) / square)
+
+
+def _detail(face: DrawnFace, sigma: float) -> Float32[np.ndarray, "side side"]:
+    grey = cv2.cvtColor(face.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    return grey - cv2.GaussianBlur(grey, (0, 0), sigma)
 
 
 def _prepare(

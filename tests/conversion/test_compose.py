@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
@@ -69,6 +70,29 @@ def test_nothing_shows_that_the_network_takes_for_no_face():
     # The face's middle is at 160.
     assert changed[0][90:150, 130:156].all()
     assert not changed[0][:, 166:].any() and changed[1][90:150, 166:190].all()
+
+
+@pytest.mark.parametrize("most", [0.0, 0.3, 5.0])
+def test_soft_answers_are_sharpened_to_the_frames_detail_and_no_further(most: float):
+    config = replace(PLAIN, sharpen=most)
+    timed = make_native(pixels="rgb24")
+
+    def soften(crops: np.ndarray, _: object = None) -> np.ndarray:
+        return np.stack([cv2.GaussianBlur(crop, (0, 0), 0.7) for crop in crops])
+
+    found = {}
+    for name, network in (("soft", soften), ("same", lambda crops, _=None: crops)):
+        swapper = FrameSwapper(network, 64, config)
+        (swapped,) = swapper.swap([(timed, [place(100, 60, 120)])])
+        (face,) = swapped.faces
+        found[name] = face.sharpen
+        shown, drawn = finish_face(face, config).face, face.new
+        assert np.array_equal(shown, drawn) == (name == "same" or not most)
+    assert found["same"] == 0
+    if most < 1:
+        assert found["soft"] == most
+    else:
+        assert 1 < found["soft"] < most, found
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "rgb24"])

@@ -13,7 +13,12 @@ FACE = np.full((8, 8, 3), 90, np.uint8)
 
 
 def make_face(
-    color: float, *, track: int = 0, light: float = 0.0, mask: float = 1.0
+    color: float,
+    *,
+    track: int = 0,
+    light: float = 0.0,
+    mask: float = 1.0,
+    sharpen: float = 0.0,
 ) -> SwappedFace:
     return SwappedFace(
         placed=PlacedFace(track, np.eye(2, 3), None),
@@ -26,6 +31,7 @@ def make_face(
         old_color=np.full(3, color),
         new_color=np.full(3, 2 * color),
         light=np.full(3, light),
+        sharpen=sharpen,
     )
 
 
@@ -89,3 +95,10 @@ def test_masks_are_averaged_over_fewer_frames_than_colors():
     assert levels.sum() == pytest.approx(1, abs=1e-3)
     assert (levels > 0.01).sum() <= 9 and levels.argmax() == 20
     np.testing.assert_allclose(levels, levels[::-1], atol=1e-6)
+
+
+def test_sharpening_does_not_flicker():
+    faces = [[make_face(0.0, sharpen=0.6 * (i % 2))] for i in range(41)]
+    steadied = list(steady_looks(make_frames(*faces)))
+    amounts = [frame.faces[0].sharpen for frame in steadied[12:-12]]
+    np.testing.assert_allclose(amounts, 0.3, atol=0.03)

@@ -154,10 +154,10 @@ def correlate(eye: list[float], rates: list[float]) -> float:
 
 
 def test_the_rate_orders_swaps_as_the_eye_does():
-    """Two groups of swaps, good and with faults, each ranked without names.
+    """Two groups of swaps, good and with faults, marked without names.
 
-    The second, 43 sets of later networks, was ranked when the rate of the first, 41,
-    was made already.
+    The second, 43 sets of later networks, was marked, by four readers, when the rate of
+    the first, 41, was made already; `eye` is their mean.
     """
     names = ("identity_transfer", "following", "drawn_sharpness", "part_likeness")
     found = {}
@@ -173,7 +173,7 @@ def test_the_rate_orders_swaps_as_the_eye_does():
         ]
     assert found["ranked_swaps"] == pytest.approx([0.66, 0.66, 0.28], abs=0.01)
     later = found["ranked_swaps_of_lite128"]
-    assert later[:2] == pytest.approx([0.33, 0.54], abs=0.01) and later[2] < later[1]
+    assert later[:2] == pytest.approx([0.36, 0.57], abs=0.01) and later[2] < later[1]
 
 
 def test_what_no_figure_sees_by_itself_is_a_swap_no_more():
