@@ -169,7 +169,8 @@ class ConvertConfig(SearchConfig):
     guard: bool = True
     """Keep hands, microphones and whatever else is before the face: where the run, when
     it draws the person's own face, does not draw what the frame shows. It does nothing
-    where the run does not know the face well."""
+    where the run does not know the face well. Dark hair that hangs over the forehead
+    stays, too."""
     color: Annotated[str, AfterValidator(partial(_check, COLORS)), Doc(_COLOR)] = (
         "border"
     )

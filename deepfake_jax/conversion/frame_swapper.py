@@ -24,6 +24,7 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.blend import missing_sharpness
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
+from deepfake_jax.imaging.fringe_mask import fringe_mask
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
@@ -302,11 +303,15 @@ class FrameSwapper:
             if reason not in self._told:
                 self._told.add(reason)
                 _log.warning("%s", reason)
-        if redrawn is None:
+        if not self.config.guard:
             return drawn.mask, drawn.cover
-        features = None if landmarks is None else features_mask(landmarks, size)
-        free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
-        free = resize_mask(free, size)
+        free = np.ones((size, size), np.float32)
+        if redrawn is not None:
+            features = None if landmarks is None else features_mask(landmarks, size)
+            free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
+            free = resize_mask(free, size)
+        if landmarks is not None:
+            free *= 1 - fringe_mask(old, landmarks, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 

@@ -43,7 +43,7 @@ def hull_mask(landmarks: Landmarks, mask_size: int) -> Mask:
     Raises:
         ValueError: landmarks are not 68.
     """
-    return fill_hull(_check_landmarks(landmarks), mask_size)
+    return fill_hull(check_landmarks(landmarks), mask_size)
 
 
 def extended_mask(landmarks: Landmarks, mask_size: int) -> Mask:
@@ -66,7 +66,7 @@ def extended_mask(landmarks: Landmarks, mask_size: int) -> Mask:
         in young adult North American Caucasians", Plastic and Reconstructive Surgery
         75(3). They found it to vary widely, hence the quarter left out.
     """
-    landmarks = _check_landmarks(landmarks)
+    landmarks = check_landmarks(landmarks)
     forehead = landmarks[27] - landmarks[33]
     up = forehead / max(float(np.linalg.norm(forehead)), 1e-6)
     brows = landmarks[_BROWS]
@@ -84,7 +84,7 @@ def eyes_mask(landmarks: Landmarks, mask_size: int) -> Mask:
     Raises:
         ValueError: landmarks are not 68.
     """
-    landmarks = _check_landmarks(landmarks)
+    landmarks = check_landmarks(landmarks)
     corners = np.concatenate([landmarks[_BROWS], landmarks[_EYES]])
     return fill_hull(corners, mask_size, margin=_margin(landmarks))
 
@@ -97,7 +97,7 @@ def eyes_mouth_mask(landmarks: Landmarks, mask_size: int) -> Mask:
     Raises:
         ValueError: landmarks are not 68.
     """
-    landmarks = _check_landmarks(landmarks)
+    landmarks = check_landmarks(landmarks)
     corners = np.concatenate([landmarks[_NOSE], landmarks[_LIPS]])
     lower = fill_hull(corners, mask_size, margin=_margin(landmarks))
     joined = np.maximum(eyes_mask(landmarks, mask_size), lower)
@@ -119,10 +119,10 @@ def features_mask(landmarks: Landmarks, mask_size: int, *, margin: float = 0.0) 
     Raises:
         ValueError: landmarks are not 68.
     """
-    landmarks = _check_landmarks(landmarks)
+    landmarks = check_landmarks(landmarks)
     brows = landmarks[_BROWS]
     # Landmarks run along the middle of the brows.
-    thick = np.array([0.0, _BROW * _eye_distance(landmarks)])
+    thick = np.array([0.0, _BROW * eye_span(landmarks)])
     upper = np.concatenate([brows - thick, brows + thick, landmarks[_EYES]])
     lower = np.concatenate([landmarks[_NOSTRILS], landmarks[_LIPS]])
     parts = [fill_hull(part, mask_size, margin=margin) for part in (upper, lower)]
@@ -172,15 +172,21 @@ def fill_hull(
 
 
 def _margin(landmarks: Landmarks) -> float:
-    return _MARGIN * _eye_distance(landmarks)
+    return _MARGIN * eye_span(landmarks)
 
 
-def _eye_distance(landmarks: Landmarks) -> float:
+def eye_span(landmarks: Landmarks) -> float:
+    """Distance of the middles of the eyes."""
     distance = landmarks[36:42].mean(axis=0) - landmarks[42:48].mean(axis=0)
     return float(np.linalg.norm(distance))
 
 
-def _check_landmarks(landmarks: Landmarks) -> Landmarks:
+def check_landmarks(landmarks: Landmarks) -> Landmarks:
+    """68 landmarks as float64.
+
+    Raises:
+        ValueError: they are not 68.
+    """
     if landmarks.shape != (68, 2):
         raise ValueError(
             f"landmarks must be 68 points of (x, y), got {landmarks.shape}; a set "

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
 
+from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.imaging.fringe_mask import fringe_mask
 from deepfake_jax.imaging.landmark_masks import extended_mask, fill_hull
 from deepfake_jax.training.expressions import move_places, moves_anything
 from deepfake_jax.training.warp_grid import interpolate_grid
-from deepfake_jax.types import Landmarks
+from deepfake_jax.types import Face, Faces, Landmarks
 
 MASK_SIZE = FACE_SIZE // 2
 _EYES = (slice(36, 42), slice(42, 48))
@@ -23,24 +25,27 @@ _MARGIN = 0.12
 
 
 def draw_face_masks(
-    landmarks: Float64[np.ndarray, "n p 2"],
+    landmarks: Float64[np.ndarray, "n p 2"], faces: Faces
 ) -> UInt8[np.ndarray, "n 128 128 3"]:
     """The masks of faces.
 
     Args:
         landmarks: 68 of each face, in the pixels of its picture.
+        faces: the pictures: hair that hangs over a forehead is no face.
 
     Raises:
         ValueError: they are not 68.
     """
     masks = np.empty((len(landmarks), MASK_SIZE, MASK_SIZE, 3), np.uint8)
-    for mask, own in zip(masks, landmarks, strict=True):
-        mask[:] = np.rint(255 * _draw((own + 0.5) * MASK_SIZE / FACE_SIZE - 0.5))
+    to_mask = resize_affine(MASK_SIZE / FACE_SIZE)
+    for mask, own, face in zip(masks, landmarks, faces, strict=True):
+        mask[:] = np.rint(255 * _draw(apply_affine(to_mask, own), face))
     return masks
 
 
-def _draw(landmarks: Landmarks) -> Float64[np.ndarray, "128 128 3"]:
+def _draw(landmarks: Landmarks, picture: Face) -> Float64[np.ndarray, "128 128 3"]:
     face = extended_mask(landmarks, MASK_SIZE)
+    face *= 1 - fringe_mask(picture, landmarks, MASK_SIZE)
     middles = [landmarks[eye].mean(axis=0) for eye in _EYES]
     margin = _MARGIN * float(np.linalg.norm(middles[1] - middles[0]))
     eyes = [fill_hull(landmarks[eye], MASK_SIZE, margin=margin) for eye in _EYES]

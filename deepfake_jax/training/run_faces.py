@@ -252,7 +252,7 @@ def find_masks(
         return None
     asking = "loss.background, eyes_weight, mouth_weight or mask_weight"
     found = _stack_68(asking, sets)
-    return {side: draw_face_masks(own) for side, own in found.items()}
+    return {side: draw_face_masks(own, sets[side].faces) for side, own in found.items()}
 
 
 def _stack_68(

@@ -112,9 +112,10 @@ def test_landmarks_masks_and_pictures_are_moved_alike(landmarks) -> None:
             y, x = (np.indices(weights.shape) * weights).sum((1, 2)) / weights.sum()
             at = np.array([x, y]) + (FACE_SIZE - 160) / 2
             assert np.linalg.norm(at - where - place + landmarks[point]) < 1.5
-    masks = draw_face_masks(landmarks[None])
+    bare = np.full((n, FACE_SIZE, FACE_SIZE, 3), 160, np.uint8)
+    masks = draw_face_masks(landmarks[None], bare[:1])
     own = cut_masks(masks, chosen, grids[:, 1], 160, moves)
-    again = draw_face_masks(moved)
+    again = draw_face_masks(moved, bare)
     wanted = cut_masks(again, np.arange(n), grids[:, 1], 160)
     mouth = np.abs(own[..., 2].astype(int) - wanted[..., 2])
     assert mouth.mean() < 0.03 * 255 * 0.5
@@ -130,7 +131,7 @@ def test_a_batch_shows_what_its_landmarks_say(landmarks) -> None:
     options: dict[str, Any] = {
         **{"seed": 1, "step": 2, "batch_size": 8, "crop_size": 64},
         "landmarks": dict.fromkeys(SIDES, landmarks[None]),
-        "masks": dict.fromkeys(SIDES, draw_face_masks(landmarks[None])),
+        "masks": dict.fromkeys(SIDES, draw_face_masks(landmarks[None], face[None])),
     }
     still = make_batch(faces, augment=AugmentConfig(), **options)["a"]
     moved = make_batch(faces, augment=AugmentConfig(expressions=0.5), **options)["a"]

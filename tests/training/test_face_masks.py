@@ -7,6 +7,8 @@ from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
 from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.face_masks import cut_masks, draw_face_masks
 
+BARE = np.full((1, FACE_SIZE, FACE_SIZE, 3), 160, np.uint8)
+
 
 @pytest.fixture(scope="module")
 def landmarks() -> np.ndarray:
@@ -14,7 +16,7 @@ def landmarks() -> np.ndarray:
 
 
 def test_eyes_and_mouth_lie_in_the_face(landmarks: np.ndarray):
-    face, eyes, mouth = np.moveaxis(draw_face_masks(landmarks)[0] / 255, -1, 0)
+    face, eyes, mouth = np.moveaxis(draw_face_masks(landmarks, BARE)[0] / 255, -1, 0)
     assert 0.2 < face.mean() < 0.6
     for part in (eyes, mouth):
         assert 0.003 < part.mean() < 0.05
@@ -29,10 +31,22 @@ def test_eyes_and_mouth_lie_in_the_face(landmarks: np.ndarray):
     np.testing.assert_allclose(middle(mouth), points[48:].mean(0), atol=3)
 
 
+def test_hair_over_the_forehead_is_no_face(landmarks: np.ndarray):
+    fringed = BARE.copy()
+    fringed[:, : round(landmarks[0, 19, 1]) - 12, : FACE_SIZE // 2] = 40
+    (bare, *parts), (less, *same) = (
+        np.moveaxis(draw_face_masks(landmarks, faces)[0], -1, 0)
+        for faces in (BARE, fringed)
+    )
+    np.testing.assert_array_equal(parts, same)
+    lost = bare.astype(int) - less
+    assert lost[:, :60].sum() > 30 * 255 and not lost[:, 70:].any()
+
+
 def test_masks_are_cut_as_the_targets_are(
     rng: np.random.Generator, landmarks: np.ndarray
 ):
-    masks = draw_face_masks(landmarks)
+    masks = draw_face_masks(landmarks, BARE)
     # A face that is its own mask, at the size of faces.
     picture = masks.repeat(2, axis=1).repeat(2, axis=2)
     grids = draw_cuts(rng, 24, crop_size=64, warp_scale=5.0)

@@ -1,0 +1,119 @@
+"""Hair that hangs over a forehead: neither person's belongs to a swapped face.
+
+The mask of a face reaches to where a hairline usually is. Of who has hair below it, a
+tuft would be drawn on the other's bare forehead, and whose own hair falls there would
+lose it. Above the brows hair is what is far darker than the same side's cheek. Hair as
+bright as skin is not found.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from deepfake_jax.imaging.affine import apply_affine, resize_affine
+from deepfake_jax.imaging.landmark_masks import (
+    check_landmarks,
+    eye_span,
+    fill_hull,
+)
+from deepfake_jax.types import Face, Landmarks, Mask
+
+_SIDE = 128  # pixels at which it is looked for
+# Shares of the cheek's lightness by which hair begins, and surely is, darker. Foreheads
+# in shade are darker by up to 0.25, black hair by 0.6.
+_LOW, _HIGH = 0.3, 0.45
+_RAISE = 0.09  # of the eyes' distance: so much above their middle brows end
+_BLUR, _GAIN = 1.2, 1.5  # pixels; hair's own soft border is to be left out, too
+_STRAY = 10.0  # of L*, by which what is darker than a fit is a wrinkle, not skin
+_ROUNDS = 4
+_FEWEST = 50  # pixels of skin, to fit its light
+_AXIS = np.arange(_SIDE, dtype=np.float64)
+
+
+def fringe_mask(face: Face, landmarks: Landmarks, mask_size: int) -> Mask:
+    """1 above the brows where hair is, 0 elsewhere.
+
+    Args:
+        face: uint8 RGB, side x side.
+        landmarks: 68, in pixels of the mask.
+        mask_size: side of the mask, which lies over the whole face.
+
+    Raises:
+        ValueError: landmarks are not 68.
+    """
+    landmarks = check_landmarks(landmarks)
+    own = apply_affine(resize_affine(_SIDE / mask_size), landmarks)
+    forehead, light = _find_forehead(own), _find_light(face)
+    fringe = _darker(light, _cheek_light(light, own)) * forehead
+    if not fringe.any():
+        return np.zeros((mask_size, mask_size), np.float32)
+    fringe = np.minimum(_GAIN * cv2.GaussianBlur(fringe, (0, 0), _BLUR), 1)
+    size = (mask_size, mask_size)
+    return cv2.resize(fringe, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _find_light(face: Face) -> Float32[np.ndarray, "side side"]:
+    """A face's L* of CIELAB, at `_SIDE`."""
+    way = cv2.INTER_AREA if len(face) > _SIDE else cv2.INTER_LINEAR
+    small = cv2.resize(face, (_SIDE, _SIDE), interpolation=way)
+    return cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]
+
+
+def _find_forehead(landmarks: Landmarks) -> Mask:
+    """All that lies above the brows."""
+    up = _up(landmarks)
+    raised = landmarks[17:27] + _RAISE * eye_span(landmarks) * up
+    below = fill_hull(np.concatenate([landmarks[:17], raised]), _SIDE)
+    return (1 - below) * (_heights(landmarks) > landmarks[27] @ up)
+
+
+def _cheek_light(
+    light: Float32[np.ndarray, "side side"], landmarks: Landmarks
+) -> Float32[np.ndarray, "side side"] | None:
+    """The light of cheeks and nose, which may change from side to side; None: unseen.
+
+    Upwards it is taken to stay: a beard below would say that foreheads shine.
+    """
+    up, height = _up(landmarks), _heights(landmarks)
+    skin = np.zeros((_SIDE, _SIDE), np.uint8)
+    cv2.fillConvexPoly(skin, cv2.convexHull(np.rint(landmarks[:17]).astype(int)), 1)
+    skin = cv2.erode(skin, np.ones((5, 5), np.uint8)) > 0
+    # From below the lids to where the nose ends.
+    lids = (landmarks[[40, 41, 46, 47]] @ up).min() - 0.1 * eye_span(landmarks)
+    skin &= (height > landmarks[33] @ up) & (height < lids)
+    if skin.sum() < _FEWEST:
+        return None
+    across = np.add.outer(_AXIS * up[0], _AXIS * -up[1])
+    at, levels = across[skin], light[skin]
+    used = levels > np.median(levels) - _STRAY
+    for _ in range(_ROUNDS):
+        if used.sum() < _FEWEST:
+            return None
+        x, y = at[used], levels[used]
+        slope = np.mean((x - x.mean()) * (y - y.mean())) / max(float(x.var()), 1e-6)
+        fit = y.mean() + slope * (across - x.mean())
+        used = levels > fit[skin] - _STRAY
+    return fit.astype(np.float32)
+
+
+def _darker(
+    light: Float32[np.ndarray, "side side"],
+    cheek: Float32[np.ndarray, "side side"] | None,
+) -> Float32[np.ndarray, "side side"]:
+    """How surely places are hair, by how much darker they are than the cheek."""
+    if cheek is None:
+        return np.zeros_like(light)
+    share = 1 - light / np.maximum(cheek, 10)
+    return np.clip((share - _LOW) / (_HIGH - _LOW), 0, 1)
+
+
+def _heights(landmarks: Landmarks) -> Float64[np.ndarray, "side side"]:
+    """How far up each pixel lies."""
+    up = _up(landmarks)
+    return np.add.outer(_AXIS * up[1], _AXIS * up[0])
+
+
+def _up(landmarks: Landmarks) -> Float64[np.ndarray, "2"]:
+    """The way from below the nose to its root, of length 1."""
+    nose = landmarks[27] - landmarks[33]
+    return nose / max(float(np.linalg.norm(nose)), 1e-6)
