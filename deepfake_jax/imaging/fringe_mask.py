@@ -16,53 +16,87 @@ from deepfake_jax.imaging.landmark_masks import (
     eye_span,
     fill_hull,
 )
-from deepfake_jax.types import Face, Landmarks, Mask
+from deepfake_jax.types import DrawnFace, Landmarks, Mask
 
 _SIDE = 128  # pixels at which it is looked for
 # Shares of the cheek's lightness by which hair begins, and surely is, darker. Foreheads
 # in shade are darker by up to 0.25, black hair by 0.6.
 _LOW, _HIGH = 0.3, 0.45
-_RAISE = 0.09  # of the eyes' distance: so much above their middle brows end
-_BLUR, _GAIN = 1.2, 1.5  # pixels; hair's own soft border is to be left out, too
+_BORDER, _BLUR = 7, 1.2  # pixels
 _STRAY = 10.0  # of L*, by which what is darker than a fit is a wrinkle, not skin
 _ROUNDS = 4
 _FEWEST = 50  # pixels of skin, to fit its light
+_REACH = 0.05  # of a face's side, from which skin is taken to paint over hair
+_SKIN = 0.6  # of the usual level, below which nothing is taken
+_TRACE = 1e-3  # share of skin, below which there is none to take
 _AXIS = np.arange(_SIDE, dtype=np.float64)
 
 
-def fringe_mask(face: Face, landmarks: Landmarks, mask_size: int) -> Mask:
+def fringe_mask(
+    face: DrawnFace, landmarks: Landmarks, mask_size: int, *, above: float = 0.09
+) -> Mask:
     """1 above the brows where hair is, 0 elsewhere.
 
     Args:
-        face: uint8 RGB, side x side.
+        face: RGB levels, side x side.
         landmarks: 68, in pixels of the mask.
         mask_size: side of the mask, which lies over the whole face.
+        above: how far above the brows' middles hair is looked for, in distances of the
+            eyes: further where the landmarks are not the face's own.
 
     Raises:
         ValueError: landmarks are not 68.
     """
     landmarks = check_landmarks(landmarks)
     own = apply_affine(resize_affine(_SIDE / mask_size), landmarks)
-    forehead, light = _find_forehead(own), _find_light(face)
+    forehead, light = _find_forehead(own, above), _find_light(face)
     fringe = _darker(light, _cheek_light(light, own)) * forehead
     if not fringe.any():
         return np.zeros((mask_size, mask_size), np.float32)
-    fringe = np.minimum(_GAIN * cv2.GaussianBlur(fringe, (0, 0), _BLUR), 1)
+    # With the hair's own soft border, which would stay as a line.
+    fringe = cv2.dilate(fringe, np.ones((_BORDER, _BORDER), np.uint8))
+    fringe = cv2.GaussianBlur(fringe, (0, 0), _BLUR) * forehead
     size = (mask_size, mask_size)
     return cv2.resize(fringe, size, interpolation=cv2.INTER_LINEAR)
 
 
-def _find_light(face: Face) -> Float32[np.ndarray, "side side"]:
+def clear_forehead(face: DrawnFace, fringe: Mask) -> DrawnFace:
+    """A face whose fringe is painted over with the skin around it, smoothly.
+
+    Args:
+        face: RGB levels, side x side.
+        fringe: `fringe_mask` of it, of its size.
+    """
+    rows = np.nonzero(fringe.any(axis=1))[0]
+    if not len(rows):
+        return face
+    sigma = _REACH * len(face)
+    end = min(int(rows[-1] + 3 * sigma) + 1, len(face))
+    upper, hidden = face[:end].astype(np.float32), fringe[:end, :, None]
+    # Brows and the hair's own soft border are no skin.
+    grey, bare = cv2.cvtColor(upper, cv2.COLOR_RGB2GRAY), hidden[..., 0] == 0
+    usual = np.median(grey[bare]) if bare.any() else np.inf
+    skin = (bare & (grey > _SKIN * usual)).astype(np.float32)[..., None]
+    around = cv2.GaussianBlur(np.concatenate([upper * skin, skin], 2), (0, 0), sigma)
+    weight = around[..., 3:]
+    hidden = np.where(weight > _TRACE, hidden, 0)
+    painted = around[..., :3] / np.maximum(weight, _TRACE)
+    cleared = face.astype(np.float32)
+    cleared[:end] += hidden * (painted - upper)
+    return cleared
+
+
+def _find_light(face: DrawnFace) -> Float32[np.ndarray, "side side"]:
     """A face's L* of CIELAB, at `_SIDE`."""
     way = cv2.INTER_AREA if len(face) > _SIDE else cv2.INTER_LINEAR
     small = cv2.resize(face, (_SIDE, _SIDE), interpolation=way)
     return cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]
 
 
-def _find_forehead(landmarks: Landmarks) -> Mask:
+def _find_forehead(landmarks: Landmarks, above: float) -> Mask:
     """All that lies above the brows."""
     up = _up(landmarks)
-    raised = landmarks[17:27] + _RAISE * eye_span(landmarks) * up
+    raised = landmarks[17:27] + above * eye_span(landmarks) * up
     below = fill_hull(np.concatenate([landmarks[:17], raised]), _SIDE)
     return (1 - below) * (_heights(landmarks) > landmarks[27] @ up)
 
@@ -86,6 +120,7 @@ def _cheek_light(
     across = np.add.outer(_AXIS * up[0], _AXIS * -up[1])
     at, levels = across[skin], light[skin]
     used = levels > np.median(levels) - _STRAY
+    fit = np.zeros_like(across)
     for _ in range(_ROUNDS):
         if used.sum() < _FEWEST:
             return None

@@ -21,6 +21,8 @@ from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.conversion.saved_faces import FaceLog, FaceLogError
 from deepfake_jax.convert_config import COLORS, ConvertConfig
 from deepfake_jax.files import ForeignFilesError
+from deepfake_jax.imaging.affine import apply_affine
+from deepfake_jax.imaging.face_template import crop_matrix, template_landmarks
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
@@ -152,6 +154,35 @@ def test_what_the_run_does_not_draw_before_the_persons_face_stays(guard: bool):
     assert (np.abs(result[115:135, 155:175] - 250.0).max() < 3) == guard
     # Where nothing is before the face, the swap.
     assert np.abs(result[92:97, 130:190] - 200.0).max() < 8
+
+
+def test_hair_over_the_forehead_stays_where_it_is_and_comes_to_nobody():
+    """The frame's own to the left; the drawn one's, on both sides, nowhere."""
+    landmarks = template_landmarks(256, count=68)
+    frame = np.full((256, 256, 3), (200, 150, 130), np.uint8)
+    top = round(float(landmarks[17:27, 1].min())) - 7
+    frame[:top, :128] = (60, 45, 40)
+    timed, where = picture_frame(frame), PlacedFace(0, np.eye(2, 3), landmarks)
+
+    def draw(crops: np.ndarray, _: object = None) -> np.ndarray:
+        drawn = np.full_like(crops, 0) + np.array([220, 160, 160], np.uint8)
+        size = crops.shape[1]
+        edge = round(float(apply_affine(crop_matrix(size), landmarks)[17:27, 1].min()))
+        drawn[:, : edge - 4 * size // 128] = 20
+        return drawn
+
+    shown = {}
+    for guard in (True, False):
+        config = replace(PLAIN, mask="extended", guard=guard, sharpen=0.0)
+        (swapped,) = FrameSwapper(draw, 128, config).swap([(timed, [where])])
+        result = compose_frame(swapped, config)
+        shown[guard] = np.asarray(result).astype(int)
+    rows, left, right = slice(top - 3, top - 1), slice(94, 106), slice(150, 162)
+    assert np.abs(shown[True][rows, left] - frame[rows, left]).max() < 8
+    assert shown[True][rows, right].min() > 100
+    assert shown[False][rows, left].max() < 30 and shown[False][rows, right].max() < 30
+    middle = shown[True][140:150, 120:136].mean(axis=(0, 1))
+    np.testing.assert_allclose(middle, [220, 160, 160], atol=2)
 
 
 def test_without_faces_there_is_nothing_to_show():

@@ -5,7 +5,7 @@ import pytest
 
 from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import crop_matrix, template_landmarks
-from deepfake_jax.imaging.fringe_mask import fringe_mask
+from deepfake_jax.imaging.fringe_mask import clear_forehead, fringe_mask
 from deepfake_jax.imaging.landmark_masks import extended_mask
 
 SIDE = 128
@@ -31,7 +31,7 @@ def test_hair_above_one_brow_is_found_whole_and_nothing_else():
     assert found[hair & (shown == 1)].min() > 0.5
     assert found[hair & (shown == 1)].mean() > 0.95
     found *= shown
-    assert found[BROWS - 2 :].max() < 0.02 and found[:, half + 4 :].max() < 0.02
+    assert found[BROWS:].max() < 0.02 and found[:, half + 7 :].max() < 0.02
 
 
 @pytest.mark.parametrize("seen", ["bare", "shade", "beard", "light", "dark skin"])
@@ -65,3 +65,21 @@ def test_a_face_that_is_hardly_seen_has_no_fringe():
     assert not fringe_mask(np.zeros((SIDE, SIDE, 3), np.uint8), tiny, SIDE).any()
     with pytest.raises(ValueError, match="68"):
         fringe_mask(draw_bare(), LANDMARKS[:5], SIDE)
+
+
+def test_a_cleared_forehead_has_the_skin_around_it():
+    face = draw_bare()
+    bare = face.astype(np.float32)
+    face[: BROWS - 6, : SIDE // 2] = (60, 45, 40)
+    fringe = fringe_mask(face, LANDMARKS, SIDE)
+    cleared = clear_forehead(face.astype(np.float32), fringe)
+    beside = (fringe > 0.95) & (np.arange(SIDE)[:, None] > BROWS - 10)
+    assert beside.sum() > 50 and np.abs(face[beside] - bare[beside]).max() > 90
+    assert np.abs(cleared[beside] - bare[beside]).max() < 12
+    np.testing.assert_array_equal(cleared[fringe == 0], face[fringe == 0])
+    untouched = draw_bare()
+    none = np.zeros((SIDE, SIDE), np.float32)
+    assert clear_forehead(untouched, none) is untouched
+    # Without any skin to take there is nothing to paint with.
+    black = np.zeros((SIDE, SIDE, 3), np.float32)
+    np.testing.assert_array_equal(clear_forehead(black, none + 1), black)
