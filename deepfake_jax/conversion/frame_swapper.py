@@ -333,7 +333,8 @@ def _leave_fringes(
         cover: what of it is shown at least.
     """
     own = fringe_mask(old, landmarks, len(old))
-    drawn = fringe_mask(new, landmarks, len(new), above=_ABOVE) * (1 - own)
+    drawn = fringe_mask(new, landmarks, len(new), above=_ABOVE)
+    drawn = np.maximum(drawn - own, 0)
     new = clear_forehead(new, drawn)
     own, drawn = (1 - resize_mask(one, len(mask)) for one in (own, drawn))
     return new, mask * own * drawn, None if cover is None else cover * own

@@ -27,6 +27,7 @@ _DEPTH, _BAND = 0.07, 0.04
 # runs, and 0.2 in the middle of the face.
 _FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_BLACK, _BRIGHTEST = np.float32(24.0), 3.0
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
 
 
@@ -65,19 +66,33 @@ class BorderColor(ColorMethod):
         return found
 
     def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
-        """Adds the cells' difference, interpolated."""
+        """Moves the cells to the old ones' colours, interpolated.
+
+        Darker by what they differ in and brighter by a factor, each of which keeps what
+        is dark in a face: raised by an addition it turns to fog.
+        """
         wanted, found = (
             each[:-1].reshape(_CELLS, _CELLS, 3).astype(np.float32)
             for each in (old, new)
         )
+        factor = (np.maximum(wanted, found) + _BLACK) / (found + _BLACK)
+        factor = np.minimum(factor, np.float32(_BRIGHTEST))
         # Of two lights the harder one is softened, never the softer one hardened: that
         # would raise what is wrong in a face, too.
-        gain = float(np.clip(old[-1] / max(new[-1], 1.0), _SOFTEST, 1))
-        light = _reduce(new_face) - found
+        hard = max(float(factor.mean()) * new[-1], 1.0)
+        soften = 1 - np.float32(np.clip(old[-1] / hard, _SOFTEST, 1))
         size = new_face.shape[1::-1]
-        shift = wanted - found - np.float32(1 - gain) * light
-        shift = cv2.resize(shift, size, interpolation=cv2.INTER_CUBIC)
-        return cv2.add(new_face, shift, dtype=cv2.CV_8U)  # clips and rounds
+        light, factor, shift = (
+            cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
+            for cells in (
+                soften * (_reduce(new_face) - found),
+                factor,
+                np.minimum(wanted - found, 0),
+            )
+        )
+        # Levels below `_BLACK` count as noise, which no factor should raise.
+        raised = (new_face - light + _BLACK) * factor - _BLACK
+        return cv2.add(raised, shift, dtype=cv2.CV_8U)  # clips and rounds
 
 
 def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:

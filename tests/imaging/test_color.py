@@ -357,6 +357,21 @@ def test_border_softens_a_harder_light_and_hardens_none(rng: np.random.Generator
     )
 
 
+def test_border_keeps_what_is_dark_in_a_face_dark():
+    def draw(skin: int, pupil: int) -> np.ndarray:
+        face = np.full((160, 160, 3), skin, np.uint8)
+        face[70:76, 50:56] = face[70:76, 104:110] = pupil
+        return face
+
+    bright, dim = draw(160, 60), draw(80, 20)
+    raised = transfer_color(bright, dim, "border", mask=OVAL)
+    lowered = transfer_color(dim, bright, "border", mask=OVAL)
+    for moved, skin, pupils in ((raised, 160, (45, 70)), (lowered, 80, (0, 0))):
+        np.testing.assert_allclose(moved[90:100, 70:90], skin, atol=2)
+        # An addition would make them 100, a factor 30.
+        assert pupils[0] <= moved[73, 53].min() <= moved[73, 53].max() <= pupils[1]
+
+
 @pytest.mark.parametrize("size", [48, 64, 100, 256])
 def test_border_means_the_same_at_any_size(size: int, draw_face: Callable):
     rng = np.random.default_rng(4)
