@@ -5,8 +5,6 @@ the mouth. They are drawn once a face, at half of the size of its picture, and c
 the picture is: a training target's mask costs one small resampling.
 """
 
-import os
-
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
@@ -15,7 +13,6 @@ from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.fringe_mask import fringe_mask
 from deepfake_jax.imaging.landmark_masks import extended_mask, fill_hull
-from deepfake_jax.pipeline import map_ahead
 from deepfake_jax.training.expressions import move_places, moves_anything
 from deepfake_jax.training.warp_grid import interpolate_grid
 from deepfake_jax.types import Face, Faces, Landmarks
@@ -41,13 +38,8 @@ def draw_face_masks(
     """
     masks = np.empty((len(landmarks), MASK_SIZE, MASK_SIZE, 3), np.uint8)
     to_mask = resize_affine(MASK_SIZE / FACE_SIZE)
-
-    def draw(place: int) -> None:
-        own = apply_affine(to_mask, landmarks[place])
-        masks[place] = np.rint(255 * _draw(own, faces[place]))
-
-    for _ in map_ahead(draw, range(len(masks)), workers=os.cpu_count() or 1):
-        pass
+    for mask, own, face in zip(masks, landmarks, faces, strict=True):
+        mask[:] = np.rint(255 * _draw(apply_affine(to_mask, own), face))
     return masks
 
 
