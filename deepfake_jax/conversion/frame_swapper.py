@@ -24,7 +24,7 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.blend import missing_sharpness
 from deepfake_jax.imaging.color import measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
-from deepfake_jax.imaging.fringe_mask import clear_forehead, fringe_mask
+from deepfake_jax.imaging.fringe_mask import leave_fringes
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
@@ -47,9 +47,6 @@ from deepfake_jax.types import (
 CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in memory
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
-# Above the source's brows, in distances of the eyes, what is dark in the drawn face is
-# its hair: its brows may lie somewhat higher than the source's.
-_ABOVE = 0.12
 _CELLS = 8  # a side of `shading`: what is evened out is no features
 _GREY = 2  # levels by which rounding may part the channels of a grey picture
 _log = logging.getLogger("deepfake_jax")
@@ -267,7 +264,7 @@ class FrameSwapper:
         mask, cover = self._draw(cut.placed, old, seen, redrawn)
         landmarks = crop_landmarks(cut.placed.landmarks, len(new))
         if landmarks is not None and self.config.guard:
-            new, mask, cover = _leave_fringes(old, new, landmarks, mask, cover)
+            new, mask, cover = leave_fringes(old, new, landmarks, mask, cover)
         weights = self._look.weigh(mask, len(old))
         colors = measure_pair(old, new, self.config.color, mask=weights)
         return SwappedFace(
@@ -316,28 +313,6 @@ class FrameSwapper:
         free = resize_mask(free, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
-
-
-def _leave_fringes(
-    old: Face, new: DrawnFace, landmarks: Landmarks, mask: Mask, cover: Mask | None
-) -> tuple[DrawnFace, Mask, Mask | None]:
-    """The new face without its own hair over the forehead, where the old one's stays.
-
-    Where hair was drawn the old forehead shows, but for its brows: there it is bare.
-
-    Args:
-        old: the frame's face.
-        new: the one to be shown.
-        landmarks: 68 of `old`, in its pixels.
-        mask: what of `new` is shown.
-        cover: what of it is shown at least.
-    """
-    own = fringe_mask(old, landmarks, len(old))
-    drawn = fringe_mask(new, landmarks, len(new), above=_ABOVE)
-    drawn = np.maximum(drawn - own, 0)
-    new = clear_forehead(new, drawn)
-    own, drawn = (1 - resize_mask(one, len(mask)) for one in (own, drawn))
-    return new, mask * own * drawn, None if cover is None else cover * own
 
 
 def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | None:

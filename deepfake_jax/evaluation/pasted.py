@@ -22,6 +22,7 @@ from deepfake_jax.evaluation.drawn_detail import RealCrops
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.color import transfer_color
 from deepfake_jax.imaging.face_template import crop_matrix
+from deepfake_jax.imaging.fringe_mask import leave_fringes
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.types import Crops, Face, Landmarks, Mask
 
@@ -111,7 +112,7 @@ def paste_swaps(
     real: RealCrops,
     landmarks: Float64[np.ndarray, "k 68 2"],
 ) -> Pasted:
-    """Crops pasted by the default mask and color.
+    """Crops pasted by the default mask and color, not sharpened.
 
     Args:
         answers: the network's, levels, with its mask where it draws one; see
@@ -126,8 +127,9 @@ def paste_swaps(
         moved = apply_affine(crop_matrix(size), own)
         new, seen = split_answer(answer)
         drawn = draw_mask(options, face=old, landmarks=moved, mask_size=size, seen=seen)
-        matched = transfer_color(old, new, config.color, mask=drawn.mask)
-        mask = finish_mask(drawn.mask, options, cover=drawn.cover)
+        new, mask, cover = leave_fringes(old, new, moved, drawn.mask, drawn.cover)
+        matched = transfer_color(old, new, config.color, mask=mask)
+        mask = finish_mask(mask, options, cover=cover)
         opacity = mask[..., None]
         results.append(np.rint(old + opacity * (matched.astype(float) - old)))
         masks.append(mask)

@@ -16,7 +16,8 @@ from deepfake_jax.imaging.landmark_masks import (
     eye_span,
     fill_hull,
 )
-from deepfake_jax.types import DrawnFace, Landmarks, Mask
+from deepfake_jax.imaging.mask import resize_mask
+from deepfake_jax.types import DrawnFace, Face, Landmarks, Mask
 
 _SIDE = 128  # pixels at which it is looked for
 # Shares of the cheek's lightness by which hair begins, and surely is, darker. Foreheads
@@ -27,6 +28,9 @@ _STRAY = 10.0  # of L*, by which what is darker than a fit is a wrinkle, not ski
 _ROUNDS = 4
 _FEWEST = 50  # pixels of skin, to fit its light
 _REACH = 0.05  # of a face's side, from which skin is taken to paint over hair
+# Above the old brows, in distances of the eyes, what is dark in a new face is its hair:
+# its brows may lie somewhat higher than these.
+_ABOVE = 0.12
 _SKIN = 0.6  # of the usual level, below which nothing is taken
 _TRACE = 1e-3  # share of skin, below which there is none to take
 _AXIS = np.arange(_SIDE, dtype=np.float64)
@@ -58,6 +62,31 @@ def fringe_mask(
     fringe = cv2.GaussianBlur(fringe, (0, 0), _BLUR) * forehead
     size = (mask_size, mask_size)
     return cv2.resize(fringe, size, interpolation=cv2.INTER_LINEAR)
+
+
+def leave_fringes(
+    old: Face, new: DrawnFace, landmarks: Landmarks, mask: Mask, cover: Mask | None
+) -> tuple[DrawnFace, Mask, Mask | None]:
+    """The new face without its own hair over the forehead, where the old one's stays.
+
+    Where hair was drawn the old forehead shows, but for its brows: there it is bare.
+
+    Args:
+        old: the frame's face.
+        new: the one to be shown, of its size.
+        landmarks: 68 of `old`, in its pixels.
+        mask: what of `new` is shown.
+        cover: what of it is shown at least.
+
+    Returns:
+        The new face, the mask and the cover.
+    """
+    own = fringe_mask(old, landmarks, len(old))
+    drawn = fringe_mask(new, landmarks, len(new), above=_ABOVE)
+    drawn = np.maximum(drawn - own, 0)
+    new = clear_forehead(new, drawn)
+    own, drawn = (1 - resize_mask(one, len(mask)) for one in (own, drawn))
+    return new, mask * own * drawn, None if cover is None else cover * own
 
 
 def clear_forehead(face: DrawnFace, fringe: Mask) -> DrawnFace:

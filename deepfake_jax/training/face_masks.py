@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int, UInt8
 from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.fringe_mask import fringe_mask
-from deepfake_jax.imaging.landmark_masks import extended_mask, fill_hull
+from deepfake_jax.imaging.landmark_masks import extended_mask, eye_span, fill_hull
 from deepfake_jax.training.expressions import move_places, moves_anything
 from deepfake_jax.training.warp_grid import interpolate_grid
 from deepfake_jax.types import Face, Faces, Landmarks
@@ -46,8 +46,7 @@ def draw_face_masks(
 def _draw(landmarks: Landmarks, picture: Face) -> Float64[np.ndarray, "128 128 3"]:
     face = extended_mask(landmarks, MASK_SIZE)
     face *= 1 - fringe_mask(picture, landmarks, MASK_SIZE)
-    middles = [landmarks[eye].mean(axis=0) for eye in _EYES]
-    margin = _MARGIN * float(np.linalg.norm(middles[1] - middles[0]))
+    margin = _MARGIN * eye_span(landmarks)
     eyes = [fill_hull(landmarks[eye], MASK_SIZE, margin=margin) for eye in _EYES]
     mouth = fill_hull(landmarks[_LIPS], MASK_SIZE, margin=margin)
     return np.stack([face, np.maximum(*eyes), mouth], axis=-1).astype(np.float64)
