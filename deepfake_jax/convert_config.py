@@ -180,6 +180,10 @@ class ConvertConfig(SearchConfig):
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.75
     """Sharpen the swapped face until it has as much fine detail as the frame's own, by
     this amount at most: networks draw softly. 0 is as drawn; 1.5 may look harsh."""
+    texture: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Lay the fine texture of the frame's own skin over the swapped face, by this
+    amount: pores, fine lines and grain, which no network draws. Eyes, brows and mouth
+    are left alone. 0 is as drawn."""
     side_by_side: bool = False
     """Write the source and the result next to each other."""
     save_faces: str = ""
@@ -233,4 +237,5 @@ def classic_options() -> ConvertConfig:
         steady=False,
         landmarks="none",
         sharpen=0.0,
+        texture=0.0,
     )

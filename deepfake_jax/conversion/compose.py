@@ -7,6 +7,7 @@ go through RGB, which at 1080p saves most of the time and keeps the rest bit-exa
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from av import VideoFrame
 from jaxtyping import Bool, Float32, UInt8
@@ -14,10 +15,17 @@ from jaxtyping import Bool, Float32, UInt8
 from deepfake_jax.conversion.face_mask import finish_mask, mask_options
 from deepfake_jax.conversion.frame_swapper import SwappedFace, SwappedFrame
 from deepfake_jax.convert_config import ConvertConfig
-from deepfake_jax.imaging.affine import Box, compose_affine, shift_affine
+from deepfake_jax.imaging.affine import (
+    Box,
+    compose_affine,
+    invert_affine,
+    resize_affine,
+    shift_affine,
+)
 from deepfake_jax.imaging.blend import blend_pictures, place_face, sharpen_face
 from deepfake_jax.imaging.color import match_color
 from deepfake_jax.imaging.region import Region
+from deepfake_jax.imaging.skin_texture import skin_texture
 from deepfake_jax.media.frame_parts import can_paste, cut_region, paste_native
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.timed_frames import TimedFrame
@@ -88,7 +96,7 @@ def compose_frame(
         if number:  # cut again: an earlier face may reach into this one
             box = np.array([region.x, region.y, *region.pixels.shape[1::-1]], float)
             region = cut_region(timed, box, tone=False)
-        patch = _blend_patch(region, face, done, config.blend)
+        patch = _blend_patch(region, face, done, config)
         if patch is not None:
             # The first paste copied the frame, and the copy is nobody else's.
             timed = put_pixels(timed, patch, in_place=timed is not swapped.timed)
@@ -96,7 +104,7 @@ def compose_frame(
 
 
 def _blend_patch(
-    region: Region, face: SwappedFace, done: FinishedFace, blend: str
+    region: Region, face: SwappedFace, done: FinishedFace, config: ConvertConfig
 ) -> Patch | None:
     """What a face changes of the frame around it; None if nothing of it shows."""
     matrix = compose_affine(face.frame_to_crop, shift_affine(region.x, region.y))
@@ -110,7 +118,16 @@ def _blend_patch(
         slice(laid.box[0].start - rows.start, laid.box[0].stop - rows.start),
         slice(laid.box[1].start - columns.start, laid.box[1].stop - columns.start),
     )
-    pixels[inner] = blend_pictures(pixels[inner], laid.face, laid.opacity, blend=blend)
+    old, new = pixels[inner], laid.face
+    if face.known is not None and config.texture:
+        to_crop = resize_affine(len(face.old) / len(face.known.redrawn))
+        to_box = compose_affine(invert_affine(matrix), to_crop)
+        to_box = compose_affine(
+            shift_affine(-laid.box[1].start, -laid.box[0].start), to_box
+        )
+        texture = np.float32(config.texture) * skin_texture(old, face.known, to_box)
+        new = cv2.add(new, cv2.merge([texture] * 3), dtype=cv2.CV_8U)  # clips, rounds
+    pixels[inner] = blend_pictures(old, new, laid.opacity, blend=config.blend)
     changed[inner] = laid.opacity > 0
     return Patch(pixels, region.x + columns.start, region.y + rows.start, changed)
 

@@ -22,13 +22,14 @@ from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.blend import missing_sharpness
-from deepfake_jax.imaging.color import measure_pair
+from deepfake_jax.imaging.color import is_grey, measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.fringe_mask import leave_fringes
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
+from deepfake_jax.imaging.skin_texture import KnownFace, know_face
 from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags
 from deepfake_jax.media.timed_frames import TimedFrame
@@ -48,7 +49,6 @@ CHUNK = 8  # frames swapped at once: a whole batch, and few enough to hold in me
 MASK_SIZE = 128  # pixels; twice the network's, for borders finer than its pixels
 CLASSIC_SIZE = 160  # pixels; the classic's border is 15 of these, whatever the face
 _CELLS = 8  # a side of `shading`: what is evened out is no features
-_GREY = 2  # levels by which rounding may part the channels of a grey picture
 _log = logging.getLogger("deepfake_jax")
 
 _Pair = tuple[
@@ -76,6 +76,8 @@ class SwappedFace:
         light: mean of `old` less mean of `new`, grey levels.
         sharpen: the amount by which `new` is sharpened: what makes it as sharp as `old`
             under the mask, but not more than was asked for.
+        known: the frame's face as the run knows it, for the texture of its skin; None
+            leaves the new face without it.
     """
 
     placed: PlacedFace
@@ -89,6 +91,7 @@ class SwappedFace:
     new_color: Float64[np.ndarray, "n"]
     light: Float64[np.ndarray, "3"]
     sharpen: float = 0.0
+    known: KnownFace | None = None
 
     @cached_property
     def shading(self) -> Float32[np.ndarray, "cells cells 3"]:
@@ -234,7 +237,7 @@ class FrameSwapper:
 
     def _redraw(self, crops: Crops) -> tuple[DrawnCrops, list[_Pair | None]]:
         """The other person's faces; and where it is asked for, crops and their own."""
-        if self._double is None or not self.config.guard:
+        if self._double is None or not (self.config.guard or self.config.texture):
             return self._network(crops), [None] * len(crops)
         news, owns = self._double(crops)
         return news, list(zip(crops, owns[..., :3], strict=True))
@@ -258,7 +261,7 @@ class FrameSwapper:
         """
         old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
         new, seen = split_answer(answer)
-        if _is_grey(cut.raw):
+        if is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
         mask, cover = self._draw(cut.placed, old, seen, redrawn)
@@ -281,6 +284,15 @@ class FrameSwapper:
             new_color=colors[1],
             light=np.subtract(cv2.mean(old), cv2.mean(new))[:3],
             sharpen=self._find_sharpening(old, new, mask),
+            known=self._know(cut, redrawn),
+        )
+
+    def _know(self, cut: _Cut, redrawn: _Pair | None) -> KnownFace | None:
+        if redrawn is None or not self.config.texture or cut.raw is not cut.seen:
+            return None  # of HDR the redrawn face has other levels than the frame
+        landmarks = crop_landmarks(cut.placed.landmarks, MASK_SIZE)
+        return (
+            None if landmarks is None else know_face(redrawn[1], landmarks, MASK_SIZE)
         )
 
     def _find_sharpening(self, old: Face, new: DrawnFace, mask: Mask) -> float:
@@ -306,7 +318,7 @@ class FrameSwapper:
             if reason not in self._told:
                 self._told.add(reason)
                 _log.warning("%s", reason)
-        if redrawn is None:
+        if redrawn is None or not self.config.guard:
             return drawn.mask, drawn.cover
         features = None if landmarks is None else features_mask(landmarks, size)
         free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
@@ -320,13 +332,6 @@ def crop_landmarks(landmarks: Landmarks | None, crop_size: int) -> Landmarks | N
     if landmarks is None:
         return None
     return apply_affine(crop_matrix(crop_size), landmarks)
-
-
-def _is_grey(face: Face) -> bool:
-    """Whether a face has no color at all, as in black and white footage."""
-    red, green, blue = cv2.split(face)
-    apart = max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
-    return apart <= _GREY
 
 
 def _view_crop(old: Face, new: DrawnFace, cut: _Cut) -> _Pair:

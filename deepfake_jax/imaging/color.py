@@ -22,6 +22,7 @@ from deepfake_jax.types import DrawnFace, Face, Mask
 MAX_GAIN = 3.0
 # Added to every variance: what rounding to whole levels leaves of a flat face.
 _ROUNDING = 1 / 12
+_GREY = 2  # levels by which rounding may part the channels of a grey picture
 
 Stats = Float64[np.ndarray, "n"]
 
@@ -118,6 +119,13 @@ def transfer_color(
     """
     old_stats, new_stats = measure_pair(old_face, new_face, method, mask=mask)
     return match_color(new_face, old_stats, new_stats, method)
+
+
+def is_grey(face: Face) -> bool:
+    """Whether a face has no color at all, as in black and white footage."""
+    red, green, blue = cv2.split(face)
+    apart = max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
+    return apart <= _GREY
 
 
 def adjust_avg_color(

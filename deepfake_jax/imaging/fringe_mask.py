@@ -30,14 +30,15 @@ _FEWEST = 50  # pixels of skin, to fit its light
 _REACH = 0.05  # of a face's side, from which skin is taken to paint over hair
 # Above the old brows, in distances of the eyes, what is dark in a new face is its hair:
 # its brows may lie somewhat higher than these.
-_ABOVE = 0.12
+_OWN_ABOVE, _ABOVE = 0.09, 0.12
+_BESIDE = 0.07  # likewise, beyond the brows' ends
 _SKIN = 0.6  # of the usual level, below which nothing is taken
 _TRACE = 1e-3  # share of skin, below which there is none to take
 _AXIS = np.arange(_SIDE, dtype=np.float64)
 
 
 def fringe_mask(
-    face: DrawnFace, landmarks: Landmarks, mask_size: int, *, above: float = 0.09
+    face: DrawnFace, landmarks: Landmarks, mask_size: int, *, above: float = _OWN_ABOVE
 ) -> Mask:
     """1 above the brows where hair is, 0 elsewhere.
 
@@ -53,15 +54,8 @@ def fringe_mask(
     """
     landmarks = check_landmarks(landmarks)
     own = apply_affine(resize_affine(_SIDE / mask_size), landmarks)
-    forehead, light = _find_forehead(own, above), _find_light(face)
-    fringe = _darker(light, _cheek_light(light, own)) * forehead
-    if not fringe.any():
-        return np.zeros((mask_size, mask_size), np.float32)
-    # With the hair's own soft border, which would stay as a line.
-    fringe = cv2.dilate(fringe, np.ones((_BORDER, _BORDER), np.uint8))
-    fringe = cv2.GaussianBlur(fringe, (0, 0), _BLUR) * forehead
-    size = (mask_size, mask_size)
-    return cv2.resize(fringe, size, interpolation=cv2.INTER_LINEAR)
+    fringe = _hair_in(_find_forehead(own, above), _find_hair(face, own))
+    return resize_mask(fringe, mask_size)
 
 
 def leave_fringes(
@@ -70,6 +64,7 @@ def leave_fringes(
     """The new face without its own hair over the forehead, where the old one's stays.
 
     Where hair was drawn the old forehead shows, but for its brows: there it is bare.
+    Hair beside the face, which a cover of brows would reach, stays, too.
 
     Args:
         old: the frame's face.
@@ -81,12 +76,18 @@ def leave_fringes(
     Returns:
         The new face, the mask and the cover.
     """
-    own = fringe_mask(old, landmarks, len(old))
-    drawn = fringe_mask(new, landmarks, len(new), above=_ABOVE)
+    landmarks = check_landmarks(landmarks)
+    placed = apply_affine(resize_affine(_SIDE / len(old)), landmarks)
+    hair, forehead = _find_hair(old, placed), _find_forehead(placed, _OWN_ABOVE)
+    own = _hair_in(forehead, hair)
+    drawn = resize_mask(fringe_mask(new, landmarks, len(new), above=_ABOVE), _SIDE)
     drawn = np.maximum(drawn - own, 0)
-    new = clear_forehead(new, drawn)
+    new = clear_forehead(new, resize_mask(drawn, len(new)))
+    if cover is not None:
+        beside = _hair_in(np.maximum(forehead, 1 - resize_mask(mask, _SIDE)), hair)
+        cover = cover * (1 - resize_mask(beside, len(mask)))
     own, drawn = (1 - resize_mask(one, len(mask)) for one in (own, drawn))
-    return new, mask * own * drawn, None if cover is None else cover * own
+    return new, mask * own * drawn, cover
 
 
 def clear_forehead(face: DrawnFace, fringe: Mask) -> DrawnFace:
@@ -115,6 +116,21 @@ def clear_forehead(face: DrawnFace, fringe: Mask) -> DrawnFace:
     return cleared
 
 
+def _find_hair(face: DrawnFace, landmarks: Landmarks) -> Mask:
+    """How surely each place is hair; landmarks and answer at `_SIDE`."""
+    light = _find_light(face)
+    return _darker(light, _cheek_light(light, landmarks))
+
+
+def _hair_in(region: Mask, hair: Mask) -> Mask:
+    """The hair of a region, with its own soft border, which would stay as a line."""
+    found = hair * region
+    if not found.any():
+        return found
+    found = cv2.dilate(found, np.ones((_BORDER, _BORDER), np.uint8))
+    return cv2.GaussianBlur(found, (0, 0), _BLUR) * region
+
+
 def _find_light(face: DrawnFace) -> Float32[np.ndarray, "side side"]:
     """A face's L* of CIELAB, at `_SIDE`."""
     way = cv2.INTER_AREA if len(face) > _SIDE else cv2.INTER_LINEAR
@@ -123,11 +139,20 @@ def _find_light(face: DrawnFace) -> Float32[np.ndarray, "side side"]:
 
 
 def _find_forehead(landmarks: Landmarks, above: float) -> Mask:
-    """All that lies above the brows."""
-    up = _up(landmarks)
+    """All that lies above the brows, and the temples beside them."""
+    up, height = _up(landmarks), _heights(landmarks)
     raised = landmarks[17:27] + above * eye_span(landmarks) * up
     below = fill_hull(np.concatenate([landmarks[:17], raised]), _SIDE)
-    return (1 - below) * (_heights(landmarks) > landmarks[27] @ up)
+    forehead = (1 - below) * (height > landmarks[27] @ up)
+    across = np.add.outer(_AXIS * up[0], _AXIS * -up[1])
+    ends = landmarks[17:27] @ [-up[1], up[0]]
+    beyond = np.maximum(ends.min() - across, across - ends.max())
+    beyond -= _BESIDE * eye_span(landmarks)
+    # Further down beards begin; the end is soft, so that no mask gets a step.
+    low, high = landmarks[33] @ up, landmarks[28] @ up
+    upper = np.clip((height - low) / max(high - low, 1), 0, 1)
+    temples = np.clip(0.5 + beyond, 0, 1) * upper
+    return np.maximum(forehead, temples).astype(np.float32)
 
 
 def _cheek_light(

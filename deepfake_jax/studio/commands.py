@@ -26,7 +26,7 @@ from deepfake_jax.types import SIDES, Side
 # What of a conversion the page lets choose; the rest has the command's defaults.
 LOOKS = (
     *("to", "checkpoint", "mask", "erode", "feather", "cover", "drawn_mask", "guard"),
-    *("color", "blend", "sharpen", "person", "faces"),
+    *("color", "blend", "sharpen", "texture", "person", "faces"),
 )
 _LONGEST = 7 * 24 * 60.0  # minutes of a training
 
@@ -128,7 +128,7 @@ def read_looks(
     for name in given:
         if name not in LOOKS:
             raise RequestError("no_field", field=str(name)[:40])
-    for name in ("erode", "feather", "sharpen"):
+    for name in ("erode", "feather", "sharpen", "texture"):
         if name in given:
             given[name] = _read_number(given, name, -10.0, 10.0)
     person = given.get("person", "auto")

@@ -185,6 +185,37 @@ def test_hair_over_the_forehead_stays_where_it_is_and_comes_to_nobody():
     np.testing.assert_allclose(middle, [220, 160, 160], atol=2)
 
 
+@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.parametrize("texture", [0.0, 1.0])
+def test_skin_of_a_frame_keeps_its_grain_on_the_drawn_face(guard: bool, texture: float):
+    landmarks = template_landmarks(256, count=68)
+    grain = np.random.default_rng(0).normal(0, 5, (256, 256, 1))
+    skin = np.full((256, 256, 3), (200, 150, 130)) + grain
+    timed = picture_frame(np.rint(skin).astype(np.uint8))
+    where = PlacedFace(0, np.eye(2, 3), landmarks)
+    config = replace(PLAIN, mask="extended", sharpen=0.0, guard=guard, texture=texture)
+
+    def flat(crops: np.ndarray) -> np.ndarray:
+        return np.full(crops.shape, 160, np.float32)
+
+    def both(crops: np.ndarray) -> np.ndarray:
+        own = np.stack([cv2.GaussianBlur(crop, (0, 0), 3) for crop in crops])
+        return np.stack([flat(crops), own.astype(np.float32)])
+
+    swapper = FrameSwapper(flat, 128, config, double=both)
+    (swapped,) = swapper.swap([(timed, [where])])
+    result = np.asarray(compose_frame(swapped, config)).astype(float)
+    x, y = landmarks[[2, 31]].mean(axis=0).round().astype(int)
+    cheek = (slice(y - 12, y + 12), slice(x - 12, x + 12))
+    found, own = result[cheek][..., 0] - 160, grain[cheek][..., 0]
+    assert np.abs(found.mean()) < 1
+    if texture:
+        assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.8
+        assert 0.5 < found.std() / own.std() < 1.1
+    else:
+        assert np.abs(found).max() <= 1
+
+
 def test_without_faces_there_is_nothing_to_show():
     (swapped,) = paint(200, PLAIN).swap([(make_native(), [])])
     assert compose_frame(swapped, PLAIN) is swapped.timed.native

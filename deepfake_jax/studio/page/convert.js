@@ -5,7 +5,7 @@ import { gallery } from "/page/footage.js";
 import { compare, inStep, playable, probe } from "/page/player.js";
 import { followJobs, studio } from "/page/studio.js";
 
-const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharpen", 0, 3, 0.1]];
+const SLIDERS = [["erode", -0.2, 0.3, 0.01], ["feather", 0, 0.49, 0.01], ["sharpen", 0, 3, 0.1], ["texture", 0, 2, 0.1]];
 const SWITCHES = ["cover", "drawn_mask", "guard"];
 
 export async function open(place) {
@@ -73,8 +73,8 @@ export async function open(place) {
   }
   form.append(h("h2", {}, t("convert.what")), field("source", t("convert.source"), source), field("run", t("convert.run"), run), row("to"),
     h("h2", {}, t("convert.looks")), h("div", { class: "row" }, preset("default"), preset("classic")),
-    row("mask"), row("color"), row("blend"), ...SLIDERS.slice(0, 3).map(([key]) => row(key)),
-    h("details", {}, h("summary", {}, t("convert.more")), h("div", { class: "stack" }, row("sharpen"), ...SWITCHES.map(row), row("person"), row("checkpoint"))),
+    row("mask"), row("color"), row("blend"), ...SLIDERS.slice(0, 2).map(([key]) => row(key)),
+    h("details", {}, h("summary", {}, t("convert.more")), h("div", { class: "stack" }, row("sharpen"), row("texture"), ...SWITCHES.map(row), row("person"), row("checkpoint"))),
     h("h2", {}, t("convert.whole")), field("name", t("convert.name"), name, t("convert.name_hint")),
     part, submit);
   form.addEventListener("submit", async (event) => {
