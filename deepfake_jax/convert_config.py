@@ -238,4 +238,5 @@ def classic_options() -> ConvertConfig:
         landmarks="none",
         sharpen=0.0,
         texture=0.0,
+        hands=False,
     )

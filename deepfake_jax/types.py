@@ -31,6 +31,7 @@ DrawnCrops = Float32[np.ndarray, "n crop_size crop_size channels"] | Crops
 DrawnMask = Float32[np.ndarray, "drawn_size drawn_size"]
 Mask = Float32[np.ndarray, "height width"]
 Landmarks = Float64[np.ndarray, "_ 2"]  # a sequence may hold several counts
+Hands = Float64[np.ndarray, "_ 21 2"]  # of each 21 points, see `imaging.hand_mask`
 Affine = Float64[np.ndarray, "2 3"]
 
 

@@ -20,6 +20,7 @@ from deepfake_jax.convert_config import (
     find_choice,
     split_masks,
 )
+from deepfake_jax.imaging.drawn_border import carry_on
 from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask, mean_landmarks
 from deepfake_jax.imaging.mask import (
     combine_masks,
@@ -112,12 +113,16 @@ class BuiltMask:
 
 
 def split_answer(
-    answer: Float32[np.ndarray, "size size c"] | Face,
+    answer: Float32[np.ndarray, "size size c"] | Face, options: MaskOptions
 ) -> tuple[DrawnFace, DrawnMask | None]:
-    """A drawn face and, where it is a fourth channel, the network's mask of it."""
+    """A drawn face and, where it is a fourth channel, the network's mask of it.
+
+    With `options.drawn` there is nothing but face: what was drawn beside it is gone.
+    """
     if answer.shape[-1] == 3:
         return answer, None
-    return np.ascontiguousarray(answer[..., :3]), answer[..., 3] * np.float32(1 / 255)
+    face, seen = np.ascontiguousarray(answer[..., :3]), answer[..., 3] / np.float32(255)
+    return (carry_on(face, seen) if options.drawn else face), seen
 
 
 def build_mask(

@@ -25,6 +25,7 @@ from deepfake_jax.imaging.blend import missing_sharpness
 from deepfake_jax.imaging.color import is_grey, measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.fringe_mask import leave_fringes
+from deepfake_jax.imaging.hand_mask import hand_mask
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
@@ -260,7 +261,7 @@ class FrameSwapper:
                 before it; None shows the swap there, too.
         """
         old = crop if cut.raw is cut.seen else self._shrink(cut.raw[None])[0]
-        new, seen = split_answer(answer)
+        new, seen = split_answer(answer, self._masks)
         if is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
@@ -318,11 +319,13 @@ class FrameSwapper:
             if reason not in self._told:
                 self._told.add(reason)
                 _log.warning("%s", reason)
-        if redrawn is None or not self.config.guard:
+        if not self.config.guard:
             return drawn.mask, drawn.cover
-        features = None if landmarks is None else features_mask(landmarks, size)
-        free = occlusion_mask(*redrawn, mask=drawn.mask, features=features)
-        free = resize_mask(free, size)
+        free = 1 - hand_mask(apply_affine(crop_matrix(size), placed.hands), size)
+        if redrawn is not None:
+            features = None if landmarks is None else features_mask(landmarks, size)
+            known = occlusion_mask(*redrawn, mask=drawn.mask * free, features=features)
+            free *= resize_mask(known, size)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 

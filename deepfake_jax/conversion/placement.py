@@ -1,13 +1,13 @@
 """Which faces of some footage to swap, and where they lie in each frame.
 
 They come from the search that extraction makes too, or from an extraction's record in
-its stead. A face takes 0.4 kB, so that an hour of one face takes 30 MB.
+its stead. A face takes 0.5 kB, so that an hour of one face takes 50 MB.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxtyping import Float32, Float64
 
 from deepfake_jax.convert_config import ConvertConfig
 from deepfake_jax.faces.footage_search import FootageSearch
+from deepfake_jax.faces.hands import MOST_HANDS
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.faces.people import (
     People,
@@ -25,12 +26,14 @@ from deepfake_jax.faces.people import (
 from deepfake_jax.faces.steady_tracks import SURE
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
+from deepfake_jax.imaging.hand_mask import no_hands
 from deepfake_jax.media.sources import Source, parse_part
-from deepfake_jax.types import Affine, Landmarks
+from deepfake_jax.types import Affine, Hands, Landmarks
 
 _log = logging.getLogger("deepfake_jax")
 _NONE = np.zeros((0, 128), np.float32)
 _FINENESS = 64  # steps a pixel of a stored landmark
+_HAND_FINENESS = 4  # likewise of a hand's, which may reach far out of the picture
 _UNKNOWN = -32768
 _CHUNK = 1024  # rows that are collected before they become an array
 ROW = np.dtype(
@@ -42,6 +45,7 @@ ROW = np.dtype(
         ("width", np.float32),  # of the face in its frame
         ("frame_to_face", np.float64, (2, 3)),
         ("landmarks", np.int16, (68, 2)),  # 64ths of the face picture's pixels
+        ("hands", np.int16, (MOST_HANDS, 21, 2)),  # quarters of these
     ]
 )
 
@@ -55,11 +59,13 @@ class PlacedFace:
         frame_to_face: its alignment to a face picture of `FACE_SIZE`.
         landmarks: 68 of them in the pixels of that picture, None where only five are
             known.
+        hands: those near it, likewise.
     """
 
     track: int
     frame_to_face: Affine
     landmarks: Landmarks | None
+    hands: Hands = field(default_factory=no_hands)
 
 
 class Placement:
@@ -104,7 +110,9 @@ def _make_key(source: Any, frame: Any) -> Any:
 
 def _unpack(row: Any) -> PlacedFace:
     landmarks = row["landmarks"] / _FINENESS if has_landmarks(row) else None
-    return PlacedFace(int(row["track"]), row["frame_to_face"].copy(), landmarks)
+    known = row["hands"][:, 0, 0] != _UNKNOWN
+    hands = row["hands"][known] / _HAND_FINENESS
+    return PlacedFace(int(row["track"]), row["frame_to_face"].copy(), landmarks, hands)
 
 
 def has_landmarks(row: Any) -> bool:
@@ -119,6 +127,16 @@ def pack_landmarks(landmarks: Landmarks, matrix: Affine) -> Any:
     limit = -_UNKNOWN - 1
     placed = np.rint(apply_affine(matrix, landmarks) * _FINENESS)
     return np.clip(placed, -limit, limit).astype(np.int16)
+
+
+def pack_hands(hands: Hands, matrix: Affine) -> Any:
+    """Hands, given in the frame's pixels, as a row holds them."""
+    packed = np.full((MOST_HANDS, 21, 2), _UNKNOWN, np.int16)
+    for row, hand in zip(packed, hands, strict=False):
+        limit = -_UNKNOWN - 1
+        placed = np.rint(apply_affine(matrix, hand) * _HAND_FINENESS)
+        row[:] = np.clip(placed, -limit, limit)
+    return packed
 
 
 def stack_rows(rows: Iterator[tuple[Any, ...]]) -> np.ndarray:
@@ -178,8 +196,9 @@ def place_faces(
                     if face.confidence >= SURE:
                         matrix = face.frame_to_face
                         packed = pack_landmarks(face.landmarks, matrix)
+                        hands = pack_hands(face.hands, matrix)
                         place = (found.source, found.timed.index, face.track, 0)
-                        yield *place, face.width, matrix, packed
+                        yield *place, face.width, matrix, packed, hands
 
     table = stack_rows(rows())
     people = search.sort_people()

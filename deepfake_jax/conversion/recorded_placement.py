@@ -19,6 +19,7 @@ from deepfake_jax.conversion.placement import (
     Placement,
     choose_faces,
     has_landmarks,
+    pack_hands,
     pack_landmarks,
     read_wanted,
     stack_rows,
@@ -96,7 +97,9 @@ def read_placement(
                 landmarks = np.array(record.landmarks, np.float64).reshape(-1, 2)
                 width = record.width or record.box[2]
                 place = (0, record.frame, record.track, record.person)
-                yield *place, width, matrix, pack_landmarks(landmarks, matrix)
+                hands = np.array(record.hands, np.float64).reshape(-1, 21, 2)
+                packed = pack_hands(hands, matrix)
+                yield *place, width, matrix, pack_landmarks(landmarks, matrix), packed
 
     table = stack_rows(rows())
     every = searched.every or _guess_every(table["frame"])
@@ -247,7 +250,7 @@ def _check_gaps(
 
 def _mix(first: Any, second: Any, share: float, frame: int) -> Any:
     """A row between two of a track."""
-    row = first.copy()
+    row = (first if share < 0.5 else second).copy()
     row["frame"] = frame
     row["width"] = (1 - share) * first["width"] + share * second["width"]
     # A face moves evenly in the frame, so it is the way back that is linear.

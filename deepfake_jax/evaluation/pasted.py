@@ -125,7 +125,7 @@ def paste_swaps(
     results, masks, shapes = [], [], []
     for answer, old, own in zip(answers, real, landmarks, strict=True):
         moved = apply_affine(crop_matrix(size), own)
-        new, seen = split_answer(answer)
+        new, seen = split_answer(answer, options)
         drawn = draw_mask(options, face=old, landmarks=moved, mask_size=size, seen=seen)
         new, mask, cover = leave_fringes(old, new, moved, drawn.mask, drawn.cover)
         matched = transfer_color(old, new, config.color, mask=mask)

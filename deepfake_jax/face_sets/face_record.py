@@ -10,6 +10,8 @@ Of a line's fields:
 - ``box`` (x, y, width, height), ``width``, ``score``: as detected, in the frame's
   pixels;
 - ``landmarks`` (68 or 5 of (x, y)): steadied over the track;
+- ``hands``: those near the face, if there are any, 21 of (x, y) each, see
+  `imaging.hand_mask`;
 - ``frame_to_face``: the 2x3 matrix of the alignment;
 - ``size``: side of the whole face picture in the frame, pixels; where it is below the
   side of the face picture itself, the face was enlarged;
@@ -65,6 +67,7 @@ class FaceRecord:
     picture: str = ""
     dropped: str = ""
     source_number: int = -1
+    hands: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
     @property
     def source_key(self) -> tuple[str, int]:
@@ -103,8 +106,9 @@ _KINDS: dict[str, Any] = {
 def encode_record(record: FaceRecord) -> str:
     """A face's line, its ``check`` last."""
     line = dict(vars(record))  # `asdict` copies each number: a millisecond a face
-    if not record.dropped:
-        del line["dropped"]
+    for name in ("dropped", "hands"):
+        if not line[name]:
+            del line[name]
     return encode_line(line)
 
 
@@ -127,6 +131,10 @@ def make_record(values: dict[str, Any]) -> FaceRecord:
     shapes = {"box": (4,), "frame_to_face": (2, 3)}
     if not all(_has_shape(values[k], v) for k, v in shapes.items() if k in values):
         raise TypeError("box must be 4 numbers and frame_to_face 2 x 3")
+    hands = values.get("hands", [])
+    count = len(hands) if isinstance(hands, list | tuple) else -1
+    if count and not _has_shape(hands, (count, 21, 2)):
+        raise TypeError("hands must be of 21 pairs of numbers each")
     landmarks = values.get("landmarks", [])
     count = len(landmarks) if isinstance(landmarks, list | tuple) else -1
     if count and not _has_shape(landmarks, (count, 2)):

@@ -106,6 +106,7 @@ class FaceWriter:
             picture=crc,
             dropped=fault,
             source_number=found.source,
+            hands=tuple(tuple(map(tuple, hand)) for hand in face.hands.tolist()),
             **dataclasses.asdict(quality),
         )
 

@@ -17,6 +17,7 @@ from deepfake_jax.faces.detection import (
     detect_at_sides,
     make_sized_detector,
 )
+from deepfake_jax.faces.hands import HandTracker, make_hand_tracker
 from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
 from deepfake_jax.faces.landmark_fitting import Fitting, make_fitting
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
@@ -35,9 +36,11 @@ from deepfake_jax.faces.track_state import (
 )
 from deepfake_jax.faces.track_views import TrackEmbedding, TrackViews
 from deepfake_jax.faces.upright import find_turn, fit_upright
+from deepfake_jax.imaging.hand_mask import no_hands
 from deepfake_jax.imaging.region import Detection
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import Stopwatch
+from deepfake_jax.types import Hands
 
 # Detections below the user's threshold may go on with a track, never begin one.
 LINK_SCORE = 0.4
@@ -58,6 +61,7 @@ class FaceFinder:
         fitting: how faces come to their landmarks.
         embed: what tells people apart.
         min_score: least score of a detection that begins a track.
+        hands: what follows hands near faces; None looks for none.
     """
 
     def __init__(
@@ -67,7 +71,9 @@ class FaceFinder:
         embed: CropEmbedder,
         *,
         min_score: float,
+        hands: HandTracker | None = None,
     ):
+        self.hands = hands
         self.state = FinderState()
         self._detector, self._fitting = detect, fitting
         self._min_score = min_score
@@ -97,6 +103,7 @@ class FaceFinder:
         cut = self._see_cut(timed)
         if cut:
             state.tracks.clear()
+            state.hands.clear()
             state.since_full = FULL_EVERY
         searched = self._must_detect()
         detections = self._detect(timed) if searched else []
@@ -199,8 +206,22 @@ class FaceFinder:
             move_track(track, face)
             faces.append(face)
             self._views.add(timed, face, track)
+        hands = self._find_hands(timed)
         state.frames += 1
-        return FrameFaces(timed.index, round(timed.time, 6), cut, tuple(faces))
+        time = round(timed.time, 6)
+        return FrameFaces(timed.index, time, cut, tuple(faces), hands)
+
+    def _find_hands(self, timed: TimedFrame) -> Hands:
+        """The hands near the tracks, also near faces that are hidden at the moment."""
+        state = self.state
+        if self.hands is None or not state.tracks:
+            state.hands.clear()
+            return no_hands()
+        boxes = [np.array(track.box) for track in state.tracks]
+        before = np.array(state.hands).reshape(-1, 21, 2)
+        hands = self.hands.find(timed, boxes, before, state.frames)
+        state.hands = hands.tolist()
+        return hands
 
 
 def make_finder(
@@ -223,4 +244,5 @@ def make_finder(
         make_fitting(config.landmarks, film=film, watch=watch),
         watch.wrap("embed", make_crop_embedder()),
         min_score=config.min_score,
+        hands=make_hand_tracker(film=film, watch=watch) if config.hands else None,
     )

@@ -239,6 +239,8 @@ class FootageSearch:
         views, troubles = len(self._tally.embeddings), len(self.problems)
         before = self.meter.counts()
         facts = self._describe(source)
+        if self._config.hands and not finder.sees_hands:
+            facts = {}  # or what lacks hands would be taken for a whole search
         notes = SearchNotes(self._keeper, facts, first_track=first)
         with (
             closing(notes),

@@ -246,6 +246,7 @@ def describe_search(
         "landmarks": config.landmarks,
         "min_score": config.min_score,
         "steady": config.steady,
+        "hands": config.hands,
         "every": every,
         "start": part[0],
         "end": part[1],

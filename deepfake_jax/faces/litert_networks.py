@@ -17,7 +17,8 @@ Window = UInt8[np.ndarray, "side side 3"]
 def load_litert(model: bytes) -> Callable[[Window], dict[int, np.ndarray]]:
     """Loads a network: a function to its outputs, told by how many numbers they have.
 
-    The function keeps the network inside, which is not thread-safe.
+    Of several with as many it gives the first. The function keeps the network inside,
+    which is not thread-safe.
 
     Args:
         model: the content of a ``.tflite`` file with one input, a picture in [0, 1].
@@ -36,7 +37,7 @@ def load_litert(model: bytes) -> Callable[[Window], dict[int, np.ndarray]]:
     def run(window: Window) -> dict[int, np.ndarray]:
         network.set_tensor(entry, window[None].astype(np.float32) / np.float32(255))
         network.invoke()
-        found = [network.get_tensor(index) for index in exits]
+        found = [network.get_tensor(index) for index in reversed(exits)]
         return {each.size: each.ravel() for each in found}
 
     return run

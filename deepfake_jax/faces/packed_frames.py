@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepfake_jax.faces.hands import MOST_HANDS
 from deepfake_jax.faces.steady_tracks import TrackedFace
 from deepfake_jax.imaging.head_pose import Pose
 from deepfake_jax.media.timed_frames import TimedFrame
 
 _FRAME = np.dtype([("index", "<i4"), ("time", "<f8"), ("faces", "<i4")])
-_PLAIN = ("track", "width", "score", "confidence", "pose", "filled")
+_PLAIN = ("track", "width", "score", "confidence", "pose", "filled", "hand_count")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ def _face_type(landmarks: int) -> np.dtype:
             ("confidence", "<f8"),
             ("pose", "<f8", 3),
             ("frame_to_face", "<f8", (2, 3)),
+            ("hand_count", "<i4"),
+            ("hands", "<i4", (MOST_HANDS, 21, 2)),  # hundredths of a pixel
             ("landmarks", "<i4", (landmarks, 2)),  # hundredths of a pixel
         ]
     )
@@ -70,6 +73,8 @@ def pack_frames(kept: Sequence[KeptFrame], first_track: int) -> tuple[int, int, 
         row["confidence"], row["frame_to_face"] = face.confidence, face.frame_to_face
         row["pose"] = pose.yaw, pose.pitch, pose.roll
         row["landmarks"] = np.rint(face.landmarks * 100)
+        row["hand_count"] = count_hands = min(len(face.hands), MOST_HANDS)
+        row["hands"][:count_hands] = np.rint(face.hands[:count_hands] * 100)
     return len(heads), len(rows), zlib.compress(heads.tobytes() + rows.tobytes(), 1)
 
 
@@ -84,7 +89,7 @@ def unpack_frames(
     rows = np.frombuffer(content, _face_type(each), counts[1], heads.nbytes)
     columns = {name: rows[name].tolist() for name in _PLAIN}
     boxes, matrices = rows["box"].copy(), rows["frame_to_face"].copy()
-    landmarks = rows["landmarks"] / 100
+    landmarks, hands = rows["landmarks"] / 100, rows["hands"] / 100
     place = 0
     for index, time, count in heads.tolist():
         faces = [
@@ -98,6 +103,7 @@ def unpack_frames(
                 frame_to_face=matrices[at],
                 pose=Pose(*columns["pose"][at]),
                 filled=columns["filled"][at],
+                hands=hands[at, : columns["hand_count"][at]],
             )
             for at in range(place, place + count)
         ]

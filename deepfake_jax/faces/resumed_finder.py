@@ -41,6 +41,11 @@ class ResumedFinder:
         """The number that the next new track will have."""
         return self._finder.state.next_track
 
+    @property
+    def sees_hands(self) -> bool:
+        """Whether it can look for hands."""
+        return self._finder.hands is not None
+
     def start_source(self, number: int, *, first_track: int) -> None:
         """Begins a source of that number, whose tracks are counted from a first."""
         self._number = number

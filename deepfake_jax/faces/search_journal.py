@@ -125,6 +125,7 @@ def frame_to_json(found: FrameFaces, source: int = 0) -> dict[str, Any]:
             }
             for face in found.faces
         ],
+        "hands": found.hands.tolist(),
     }
 
 
@@ -140,7 +141,8 @@ def frame_from_json(values: dict[str, Any]) -> FrameFaces:
         )
         for face in values["faces"]
     )
-    return FrameFaces(values["frame"], values["time"], values["cut"], faces)
+    hands = np.array(values.get("hands", []), np.float64).reshape(-1, 21, 2)
+    return FrameFaces(values["frame"], values["time"], values["cut"], faces, hands)
 
 
 def embedding_to_json(view: TrackEmbedding) -> dict[str, Any]:

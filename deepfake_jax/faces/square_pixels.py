@@ -42,12 +42,12 @@ def to_frame_pixels(timed: TimedFrame, faces: list[TrackedFace]) -> list[Tracked
 
 def _move(face: TrackedFace, to_square: Affine) -> TrackedFace:
     shrink = np.array([1 / to_square[0, 0], 1 / to_square[1, 1]])
+    back = invert_affine(to_square)
     return replace(
         face,
         box=round_hundredths(face.box * np.tile(shrink, 2)),
-        landmarks=round_hundredths(
-            apply_affine(invert_affine(to_square), face.landmarks)
-        ),
+        landmarks=round_hundredths(apply_affine(back, face.landmarks)),
+        hands=round_hundredths(apply_affine(back, face.hands)),
         frame_to_face=compose_affine(face.frame_to_face, to_square),
     )
 

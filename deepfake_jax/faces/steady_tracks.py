@@ -6,7 +6,7 @@ one face followed through neighbouring frames; it ends at a scene cut.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from deepfake_jax.imaging.affine import (
 )
 from deepfake_jax.imaging.align import frame_to_face_matrix
 from deepfake_jax.imaging.face_template import COVERAGE, FACE_SIZE
+from deepfake_jax.imaging.hand_mask import no_hands
 from deepfake_jax.imaging.head_pose import Pose, estimate_pose
 from deepfake_jax.media.timed_frames import TimedFrame
 from deepfake_jax.pipeline import windows
-from deepfake_jax.types import Affine, Landmarks
+from deepfake_jax.types import Affine, Hands, Landmarks
 
 SURE = 0.5  # confidence from which landmarks are taken for right
 MAX_GAP = 6  # frames; a face lost for longer begins a new track
@@ -72,12 +73,14 @@ class FrameFaces:
         time: seconds.
         cut: whether a new scene begins here.
         faces: what was found.
+        hands: those near the faces, see `imaging.hand_mask`.
     """
 
     index: int
     time: float
     cut: bool
     faces: tuple[FoundFace, ...]
+    hands: Hands = field(default_factory=no_hands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,7 @@ class TrackedFace:
         frame_to_face: steadied alignment.
         pose: of the steadied landmarks.
         filled: whether the face was not found here but before and after.
+        hands: those near the faces of the frame, not steadied.
     """
 
     track: int
@@ -105,6 +109,7 @@ class TrackedFace:
     frame_to_face: Affine
     pose: Pose
     filled: bool
+    hands: Hands = field(default_factory=no_hands)
 
 
 def box_overlap(first: Float64[Any, "4"], second: Float64[Any, "4"]) -> float:
@@ -185,6 +190,7 @@ def steady_stream(
         faces = []
         for track in sorted(here):
             face, raw, steady = _steady_spot(spots, middle, track, radius)
+            face = replace(face, hands=found.hands) if len(found.hands) else face
             # Landmarks that are guesses tremble for reasons of their own.
             if meter is not None and face.confidence >= SURE:
                 meter.add(track, position, raw, steady)

@@ -57,6 +57,7 @@ class FinderState:
     since_full: int = FULL_EVERY
     rounds: int = 0
     tracks: list[RunningTrack] = field(default_factory=list)
+    hands: list[list[list[float]]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""

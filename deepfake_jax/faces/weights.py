@@ -58,6 +58,32 @@ WEIGHTS: tuple[Asset, ...] = (
         implementation="cp",
         platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
     ),
+    Asset(
+        name="palm",
+        file_name="palm_detection_full.tflite",
+        distribution="mediapipe",
+        version="0.10.21",
+        member="mediapipe/modules/palm_detection/palm_detection_full.tflite",
+        sha256="1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+        licence="Apache-2.0",
+        source="MediaPipe palm detector",
+        python_version="3.11",
+        implementation="cp",
+        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    ),
+    Asset(
+        name="hand",
+        file_name="hand_landmark_full.tflite",
+        distribution="mediapipe",
+        version="0.10.21",
+        member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+        sha256="11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        licence="Apache-2.0",
+        source="MediaPipe hand landmarks",
+        python_version="3.11",
+        implementation="cp",
+        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from deepfake_jax.imaging.landmark_masks import (
     check_landmarks,
     eye_span,
     features_mask,
+    fill_hull,
 )
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.types import Affine, DrawnFace, Frame, Landmarks, Mask
@@ -26,6 +27,7 @@ _AROUND = 0.015  # of the crop's side, over which it is said how strong detail i
 # hair, glasses, fingers and nostrils, which the two faces have in different places.
 _STRONGEST, _SHARPLY = 1.5, 8
 _NOISE = 0.5  # levels, below which detail is rounding
+_NOSE = slice(29, 36)  # its tip and wings
 _FADE, _GROWN = 0.05, 0.06  # of the crop's side; of the distance of the eyes
 
 
@@ -42,7 +44,10 @@ class KnownFace(NamedTuple):
 
 
 def bare_skin(landmarks: Landmarks, mask_size: int) -> Mask:
-    """1 where a face has no eyes, brows, nostrils or mouth, softly 0 where it has.
+    """1 where a face has no eyes, brows, nose or mouth, softly 0 where it has.
+
+    Noses have pores, but also the lines of their wings, which two people have in
+    different places.
 
     Args:
         landmarks: 68, in the mask's pixels.
@@ -55,7 +60,8 @@ def bare_skin(landmarks: Landmarks, mask_size: int) -> Mask:
     fade = _FADE * mask_size
     margin = _GROWN * eye_span(landmarks) + fade
     features = features_mask(landmarks, mask_size, margin=margin)
-    return 1 - feather_mask(features, _FADE)
+    nose = fill_hull(landmarks[_NOSE], mask_size, margin=margin)
+    return 1 - feather_mask(np.maximum(features, nose), _FADE)
 
 
 def know_face(redrawn: DrawnFace, landmarks: Landmarks, mask_size: int) -> KnownFace:

@@ -1,0 +1,44 @@
+"""What a network drew beside its face, painted over with the face's own border.
+
+Beside the other person's face there are walls, windows and hair of their pictures. What
+is shown of a crop ends with the face, but for brows, eyes and mouth of the frame, which
+are covered wholly: a wider face's brows would be covered by a window.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from deepfake_jax.types import DrawnFace, DrawnMask
+
+_SURE = 0.5  # of a network's mask, from which on what it drew begins to be the face
+_REACH = 0.04  # of a face's side, from which its color is taken
+_TRACE = 1e-3  # share of face, below which there is none to take
+
+
+def carry_on(face: DrawnFace, seen: DrawnMask) -> Float32[np.ndarray, "height width 3"]:
+    """A drawn face whose border's colors go on to where none of it was drawn.
+
+    They do so over about a tenth of its side; what is further away stays as drawn.
+
+    Args:
+        face: RGB levels, side x side.
+        seen: what a network takes of it for the face, in [0, 1], of the same size.
+
+    Reference:
+        Knutsson and Westin 1993, "Normalized and differential convolution": the mean
+        of what is known, weighed by a Gaussian.
+    """
+    size = (max(1, len(face) // 2), max(1, len(face) // 2))  # it is smooth
+    sure = np.clip((seen - _SURE) / (1 - _SURE), 0, 1).astype(np.float32)
+    face = face.astype(np.float32)
+    small, known = (
+        cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (face, sure)
+    )
+    both = cv2.merge([*cv2.split(small * known[..., None]), known])
+    both = cv2.GaussianBlur(both, (0, 0), max(_REACH * size[0], 0.5))
+    weight = both[..., 3:]
+    painted = both[..., :3] / np.maximum(weight, _TRACE)
+    layer = np.concatenate([painted, np.minimum(weight / _TRACE, 1)], axis=2)
+    layer = cv2.resize(layer, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return face + (1 - sure)[..., None] * layer[..., 3:] * (layer[..., :3] - face)
