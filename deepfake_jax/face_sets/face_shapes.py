@@ -16,7 +16,7 @@ from deepfake_jax.imaging.face_template import (
     five_landmarks,
     template_landmarks,
 )
-from deepfake_jax.types import Landmarks, Side
+from deepfake_jax.types import Hands, Landmarks, Side
 
 JAW = 17  # leading ones of 68 landmarks, which follow the outline
 
@@ -40,6 +40,17 @@ def stack_landmarks(
         return np.stack(list(landmarks))
 
     return {side: stack(own) for side, own in records.items()}
+
+
+def align_hands(records: Sequence[FaceRecord]) -> list[Hands]:
+    """The hands before each face, in the pixels of its picture."""
+    return [
+        apply_affine(
+            np.array(record.frame_to_face, np.float64),
+            np.array(record.hands, np.float64).reshape(-1, 21, 2),
+        )
+        for record in records
+    ]
 
 
 def align_landmarks(record: FaceRecord) -> Landmarks:

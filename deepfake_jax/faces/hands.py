@@ -33,18 +33,20 @@ from deepfake_jax.pipeline import Stopwatch
 from deepfake_jax.types import Affine, Hands
 
 POINTS = 21
-MOST_HANDS = 2  # near one face
+MOST_HANDS = 2  # in a frame
 Hand = Float64[np.ndarray, "21 2"]
 Box = Float64[np.ndarray, "4"]
 
-_LOOK_EVERY = 4  # frames between two looks for palms
-_LEAST_FACE = 32.0  # pixels of a face's width; below it fingers have no pixel each
+_LOOK_EVERY = 3  # frames between two looks for palms
+_LEAST_WINDOW = 72.0  # pixels, of a face of 32; below it fingers have no pixel each
 _MOST_FACES = 2  # around which palms are looked for: the largest
 _PALM_SCORE = 0.5
 # Landmarks' own sureness that there is a hand, to begin and to go on. Where palms were
 # found in faces and necks it was up to 0.82 (once, of 60), of hands mostly 0.9 to 1.
 _BEGIN, _GO_ON = 0.9, 0.6
-_AROUND = 2.2  # side of the window for palms over a face's
+# Windows for palms, one look each in turns: sides over a face's, and how far below the
+# face's middle they stand. A large hand is found in the narrow one, others in the wide.
+_AROUND = ((2.2, 0.0), (3.5, 0.3))
 _PALM_SIDE, _HAND_SIDE = 192, 224  # pixels; what the networks take
 # Windows around hands: sides over the palm's box or the landmarks', and how far, in
 # these, they stand towards the fingers.
@@ -78,7 +80,7 @@ class HandTracker:
     Args:
         palms: the palm detector.
         landmarks: the hand's landmarks.
-        every: frames between two looks for palms.
+        every: frames between two looks for palms; with 1 each looks everywhere.
     """
 
     def __init__(self, palms: _Net, landmarks: _Net, *, every: int = _LOOK_EVERY):
@@ -97,18 +99,19 @@ class HandTracker:
             frame: how many were looked at before.
         """
         hands: list[Hand] = []
-        around = [_face_window(face) for face in faces]
+        looks, now = divmod(frame, self._every)
+        windows = [[_face_window(face, *each) for face in faces] for each in _AROUND]
         for hand in before:
-            if any(_is_near(hand, window) for window in around):
+            if any(_is_near(hand, window) for window in windows[-1]):
                 self._add(hands, timed, _hand_window(hand), _GO_ON)
-        if frame % self._every == 0:
-            largest = sorted(around, key=lambda window: -window.side)[:_MOST_FACES]
-            for window in largest:
-                if window.side >= _AROUND * _LEAST_FACE and len(hands) < MOST_HANDS:
+        turns = windows if self._every == 1 else [windows[looks % len(windows)]]
+        for around in turns if now == 0 else []:
+            for window in sorted(around, key=lambda window: -window.side)[:_MOST_FACES]:
+                if window.side >= _LEAST_WINDOW and len(hands) < MOST_HANDS:
                     for palm in self._find_palms(timed, window):
                         if not any(_holds(hand, palm) for hand in hands):
                             self._add(hands, timed, palm, _BEGIN, faces)
-        return np.stack(hands) if hands else no_hands()
+        return np.stack(hands[:MOST_HANDS]) if hands else no_hands()
 
     def _add(
         self,
@@ -195,9 +198,10 @@ def _to_window(window: _Window) -> Callable[[int], Affine]:
     return matrix
 
 
-def _face_window(face: Box) -> _Window:
+def _face_window(face: Box, ratio: float, below: float) -> _Window:
     side = float(max(face[2:]))
-    return _Window(face[:2] + face[2:] / 2, _AROUND * side, 0.0)
+    middle = face[:2] + face[2:] / 2 + [0, below * side]
+    return _Window(middle, ratio * side, 0.0)
 
 
 def _is_near(hand: Hand, window: _Window) -> bool:

@@ -5,6 +5,8 @@ the mouth. They are drawn once a face, at half of the size of its picture, and c
 the picture is: a training target's mask costs one small resampling.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
@@ -12,10 +14,11 @@ from jaxtyping import Float32, Float64, Int, UInt8
 from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.fringe_mask import fringe_mask
+from deepfake_jax.imaging.hand_mask import hand_mask, no_hands
 from deepfake_jax.imaging.landmark_masks import extended_mask, eye_span, fill_hull
 from deepfake_jax.training.expressions import move_places, moves_anything
 from deepfake_jax.training.warp_grid import interpolate_grid
-from deepfake_jax.types import Face, Faces, Landmarks
+from deepfake_jax.types import Face, Faces, Hands, Landmarks
 
 MASK_SIZE = FACE_SIZE // 2
 _EYES = (slice(36, 42), slice(42, 48))
@@ -25,21 +28,29 @@ _MARGIN = 0.12
 
 
 def draw_face_masks(
-    landmarks: Float64[np.ndarray, "n p 2"], faces: Faces
+    landmarks: Float64[np.ndarray, "n p 2"],
+    faces: Faces,
+    hands: Sequence[Hands] | None = None,
 ) -> UInt8[np.ndarray, "n 128 128 3"]:
     """The masks of faces.
 
     Args:
         landmarks: 68 of each face, in the pixels of its picture.
         faces: the pictures: hair that hangs over a forehead is no face.
+        hands: those before each face, in the pixels of its picture; they are no face
+            either, and what they hide is not looked at.
 
     Raises:
-        ValueError: they are not 68.
+        ValueError: landmarks are not 68.
     """
     masks = np.empty((len(landmarks), MASK_SIZE, MASK_SIZE, 3), np.uint8)
     to_mask = resize_affine(MASK_SIZE / FACE_SIZE)
-    for mask, own, face in zip(masks, landmarks, faces, strict=True):
-        mask[:] = np.rint(255 * _draw(apply_affine(to_mask, own), face))
+    before = [no_hands()] * len(landmarks) if hands is None else hands
+    for mask, own, face, held in zip(masks, landmarks, faces, before, strict=True):
+        drawn = _draw(apply_affine(to_mask, own), face)
+        if len(held):
+            drawn *= 1 - hand_mask(apply_affine(to_mask, held), MASK_SIZE)[..., None]
+        mask[:] = np.rint(255 * drawn)
     return masks
 
 

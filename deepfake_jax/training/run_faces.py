@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int, UInt8
 
 from deepfake_jax.face_sets.face_colors import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import stack_landmarks
+from deepfake_jax.face_sets.face_shapes import align_hands, stack_landmarks
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
 from deepfake_jax.runs.run_facts import RunFacts
@@ -252,7 +252,10 @@ def find_masks(
         return None
     asking = "loss.background, eyes_weight, mouth_weight or mask_weight"
     found = _stack_68(asking, sets)
-    return {side: draw_face_masks(own, sets[side].faces) for side, own in found.items()}
+    return {
+        side: draw_face_masks(own, sets[side].faces, align_hands(sets[side].records))
+        for side, own in found.items()
+    }
 
 
 def _stack_68(

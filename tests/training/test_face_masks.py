@@ -43,6 +43,24 @@ def test_hair_over_the_forehead_is_no_face(landmarks: np.ndarray):
     assert lost[:, :60].sum() > 30 * 255 and not lost[:, 70:].any()
 
 
+def test_a_hand_before_a_face_is_no_face_and_hides_what_is_below(
+    landmarks: np.ndarray,
+):
+    hand = np.zeros((1, 21, 2)) + landmarks[0, 57]  # at the lips, fingers upwards
+    hand[0, :, 0] += np.tile([0, -6, -3, 3, 6, 0, 3], 3)
+    hand[0, :, 1] += np.linspace(60, -30, 21)
+    bare = draw_face_masks(landmarks, BARE)[0].astype(int)
+    held = draw_face_masks(landmarks, BARE, [hand])[0].astype(int)
+    lost = bare - held
+    assert (lost >= 0).all() and lost[..., 0].sum() > 100 * 255
+    assert lost[..., 2].sum() > 0.5 * bare[..., 2].sum()
+    assert not lost[..., 1].any()
+    np.testing.assert_array_equal(
+        draw_face_masks(landmarks, BARE, [hand[:0]])[0],
+        draw_face_masks(landmarks, BARE)[0],
+    )
+
+
 def test_masks_are_cut_as_the_targets_are(
     rng: np.random.Generator, landmarks: np.ndarray
 ):
