@@ -17,7 +17,7 @@ from deepfake_jax.faces.detection import (
     detect_at_sides,
     make_sized_detector,
 )
-from deepfake_jax.faces.hands import HandTracker, make_hand_tracker
+from deepfake_jax.faces.hands import HandState, HandTracker, make_hand_tracker
 from deepfake_jax.faces.identity import CropEmbedder, make_crop_embedder
 from deepfake_jax.faces.landmark_fitting import Fitting, make_fitting
 from deepfake_jax.faces.scene_cuts import Thumbnail, is_cut, make_thumbnail
@@ -103,7 +103,7 @@ class FaceFinder:
         cut = self._see_cut(timed)
         if cut:
             state.tracks.clear()
-            state.hands.clear()
+            state.hands = HandState()
             state.since_full = FULL_EVERY
         searched = self._must_detect()
         detections = self._detect(timed) if searched else []
@@ -215,13 +215,10 @@ class FaceFinder:
         """The hands near the tracks, also near faces that are hidden at the moment."""
         state = self.state
         if self.hands is None or not state.tracks:
-            state.hands.clear()
+            state.hands = HandState()
             return no_hands()
         boxes = [np.array(track.box) for track in state.tracks]
-        before = np.array(state.hands).reshape(-1, 21, 2)
-        hands = self.hands.find(timed, boxes, before, state.frames)
-        state.hands = hands.tolist()
-        return hands
+        return self.hands.find(timed, boxes, state.hands)
 
 
 def make_finder(

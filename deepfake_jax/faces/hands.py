@@ -11,6 +11,7 @@ Reference:
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,12 +38,14 @@ MOST_HANDS = 2  # in a frame
 Hand = Float64[np.ndarray, "21 2"]
 Box = Float64[np.ndarray, "4"]
 
-_LOOK_EVERY = 3  # frames between two looks for palms
+_LOOK_EVERY = 8  # frames between two looks for palms
+_NEAR = 2.0  # side of the square around a face over the face's, that hands must reach
 _LEAST_WINDOW = 72.0  # pixels, of a face of 32; below it fingers have no pixel each
 _MOST_FACES = 2  # around which palms are looked for: the largest
-_PALM_SCORE = 0.5
+_PALM_SCORE, _HOPE = 0.5, 0.4  # from which palms are looked at, now and soon again
+_MOST_HOPES = 6  # looks one after the other
 # Landmarks' own sureness that there is a hand, to begin and to go on. Where palms were
-# found in faces and necks it was up to 0.82 (once, of 60), of hands mostly 0.9 to 1.
+# found in faces and necks it was up to 0.84, of hands mostly 0.9 to 1.
 _BEGIN, _GO_ON = 0.9, 0.6
 # Windows for palms, one look each in turns: sides over a face's, and how far below the
 # face's middle they stand. A large hand is found in the narrow one, others in the wide.
@@ -74,81 +77,129 @@ class _Window(NamedTuple):
     angle: float
 
 
+@dataclass
+class HandState:
+    """All that the next frame's hands depend on; JSON can hold it.
+
+    Attributes:
+        hands: of the last frame.
+        wait: frames until palms are looked for.
+        hopes: looks in a row that all but found one.
+        looks: for palms, so far.
+    """
+
+    hands: list[list[list[float]]] = field(default_factory=list)
+    wait: int = 0
+    hopes: int = 0
+    looks: int = 0
+
+
+class _Palm(NamedTuple):
+    """A palm that was found.
+
+    Attributes:
+        score: in [0, 1].
+        window: around its hand.
+    """
+
+    score: float
+    window: _Window
+
+
 class HandTracker:
     """Follows the hands of one frame after another.
 
     Args:
         palms: the palm detector.
-        landmarks: the hand's landmarks.
-        every: frames between two looks for palms; with 1 each looks everywhere.
+        begin: landmarks that tell hands from what looks like them.
+        go_on: quicker ones, which follow a hand.
+        film: whether frames are neighbours in time; else each is looked at on its own.
     """
 
-    def __init__(self, palms: _Net, landmarks: _Net, *, every: int = _LOOK_EVERY):
-        self._palms, self._landmarks, self._every = palms, landmarks, every
-        self._anchors = _make_anchors()
+    def __init__(self, palms: _Net, begin: _Net, go_on: _Net, *, film: bool = True):
+        self._palms, self._begin, self._go_on = palms, begin, go_on
+        self._film, self._anchors = film, _make_anchors()
 
-    def find(
-        self, timed: TimedFrame, faces: Sequence[Box], before: Hands, frame: int
-    ) -> Hands:
+    def find(self, timed: TimedFrame, faces: Sequence[Box], state: HandState) -> Hands:
         """The hands near the faces of a frame.
 
         Args:
             timed: the frame.
             faces: the faces' boxes.
-            before: the hands of the frame before; none after a cut.
-            frame: how many were looked at before.
+            state: after the frame before, a new one after a cut; it is changed.
         """
+        due = not self._film or state.wait <= 0
+        state.wait -= 1
         hands: list[Hand] = []
-        looks, now = divmod(frame, self._every)
-        windows = [[_face_window(face, *each) for face in faces] for each in _AROUND]
-        for hand in before:
-            if any(_is_near(hand, window) for window in windows[-1]):
-                self._add(hands, timed, _hand_window(hand), _GO_ON)
-        turns = windows if self._every == 1 else [windows[looks % len(windows)]]
-        for around in turns if now == 0 else []:
-            for window in sorted(around, key=lambda window: -window.side)[:_MOST_FACES]:
-                if window.side >= _LEAST_WINDOW and len(hands) < MOST_HANDS:
-                    for palm in self._find_palms(timed, window):
-                        if not any(_holds(hand, palm) for hand in hands):
-                            self._add(hands, timed, palm, _BEGIN, faces)
+        for hand in [np.array(hand) for hand in state.hands if self._film]:
+            if any(_is_near(hand, face) for face in faces):
+                window = _hand_window(hand)
+                found = self._see(timed, window, self._go_on, _GO_ON)
+                if found is None:  # a fist, or fingers alone
+                    found = self._see(timed, window, self._begin, _GO_ON)
+                _add_new(hands, found)
+        if due and len(hands) < MOST_HANDS:
+            self._look_for_more(timed, faces, hands, state)
+        state.hands = [hand.tolist() for hand in hands[:MOST_HANDS]]
         return np.stack(hands[:MOST_HANDS]) if hands else no_hands()
 
-    def _add(
+    def _look_for_more(
         self,
-        hands: list[Hand],
         timed: TimedFrame,
-        window: _Window,
-        least: float,
-        faces: Sequence[Box] = (),
+        faces: Sequence[Box],
+        hands: list[Hand],
+        state: HandState,
     ) -> None:
-        """Adds the hand that a window shows, if there is one and it is a new one.
+        """Looks for palms around the largest faces; says when to look again."""
+        known, hope = len(hands), False
+        turn = state.looks % len(_AROUND)
+        state.looks += 1
+        large = sorted(faces, key=lambda face: -max(face[2:]))[:_MOST_FACES]
+        for ratio, below in [_AROUND[turn]] if self._film else _AROUND:
+            for face in large:
+                window = _face_window(face, ratio, below)
+                if window.side < _LEAST_WINDOW:
+                    continue
+                palms = self._find_palms(timed, window)
+                palms = [palm for palm in palms if _reaches(palm.window, face)]
+                hope |= bool(palms)
+                for palm in [p for p in palms if p.score >= _PALM_SCORE]:
+                    if not any(_holds(hand, palm.window) for hand in hands):
+                        found = self._see(timed, palm.window, self._begin, _BEGIN)
+                        if found is not None and not _starts_in(found, faces):
+                            _add_new(hands, found)
+        # Palms are often missed: what may be one is looked at again at once.
+        state.hopes = state.hopes + 1 if hope and len(hands) == known else 0
+        state.wait = 0 if 0 < state.hopes < _MOST_HOPES else _LOOK_EVERY - 1
+        state.hopes %= _MOST_HOPES
 
-        A hand whose wrist lies in one of the faces is none: it comes from outside.
-        """
-        found = self._look(timed, window, _HAND_SIDE, self._landmarks)
-        points, matrix = found[3 * POINTS].reshape(POINTS, 3)[:, :2], _to_window(window)
+    def _see(
+        self, timed: TimedFrame, window: _Window, network: _Net, least: float
+    ) -> Hand | None:
+        """The hand that a window shows; None if the network is not as sure."""
+        found = self._look(timed, window, _HAND_SIDE, network)
         if float(found[1][0]) < least:
-            return
-        hand = apply_affine(invert_affine(matrix(_HAND_SIDE)), points - 0.5)
-        if any((np.abs(hand[0] - f[:2] - f[2:] / 2) < f[2:] / 2).all() for f in faces):
-            return
-        if not any(_are_one(hand, other) for other in hands):
-            hands.append(round_hundredths(hand))
+            return None
+        points = found[3 * POINTS].reshape(POINTS, 3)[:, :2] - 0.5
+        to_frame = invert_affine(_to_window(window, _HAND_SIDE))
+        return round_hundredths(apply_affine(to_frame, points))
 
-    def _find_palms(self, timed: TimedFrame, window: _Window) -> list[_Window]:
-        """Windows around the hands whose palms are seen, the surest first."""
+    def _find_palms(self, timed: TimedFrame, window: _Window) -> list[_Palm]:
+        """Palms that may be seen, the surest first."""
         found = self._look(timed, window, _PALM_SIDE, self._palms)
         scores = found[len(self._anchors)]
-        surest = np.flatnonzero(scores > np.log(_PALM_SCORE / (1 - _PALM_SCORE)))
+        scores = 1 / (1 + np.exp(-np.clip(scores, -50, 50)))
+        surest = np.flatnonzero(scores > _HOPE)
         surest = surest[np.argsort(-scores[surest], kind="stable")]
         places = found[18 * len(self._anchors)].reshape(-1, 9, 2)[surest].astype(float)
         middles = places[:, 0] + self._anchors[surest]
         sizes = places[:, 1].max(axis=1)
-        to_frame = invert_affine(_to_window(window)(_PALM_SIDE))
-        palms: list[_Window] = []
+        to_frame = invert_affine(_to_window(window, _PALM_SIDE))
+        palms: list[_Palm] = []
         kept: list[tuple[np.ndarray, float]] = []
-        for middle, size, place, anchor in zip(
-            middles, sizes, places, self._anchors[surest], strict=True
+        anchors, scores = self._anchors[surest], scores[surest].tolist()
+        for middle, size, place, anchor, score in zip(
+            middles, sizes, places, anchors, scores, strict=True
         ):
             if any(np.abs(middle - m).max() < max(size, s) / 2 for m, s in kept):
                 continue
@@ -158,14 +209,14 @@ class HandTracker:
             side = size / _PALM_SIDE * window.side
             at = apply_affine(to_frame, middle[None] - 0.5)[0]
             at = at + _PALM_SHIFT * side * up
-            palms.append(_Window(at, _PALM_MARGIN * side, _turn(up)))
+            palms.append(_Palm(score, _Window(at, _PALM_MARGIN * side, _turn(up))))
         return palms[:MOST_HANDS]
 
     @staticmethod
     def _look(
         timed: TimedFrame, window: _Window, side: int, network: _Net
     ) -> dict[int, np.ndarray]:
-        matrix = _to_window(window)(side)
+        matrix = _to_window(window, side)
         return network(warp_region(face_region(timed, matrix, side), matrix, side))
 
 
@@ -178,24 +229,19 @@ def make_hand_tracker(*, film: bool, watch: Stopwatch) -> HandTracker | None:
     """
     try:
         nets = [
-            load_litert(get_weights(name).read_bytes()) for name in ("palm", "hand")
+            watch.wrap("hands", load_litert(get_weights(name).read_bytes()))
+            for name in ("palm", "hand", "hand_lite")
         ]
     except (AssetError, ImportError) as error:
         _log.warning("hands before faces are not looked for: %s", error)
         return None
-    palms, landmarks = (watch.wrap("hands", net) for net in nets)
-    return HandTracker(palms, landmarks, every=_LOOK_EVERY if film else 1)
+    return HandTracker(*nets, film=film)
 
 
-def _to_window(window: _Window) -> Callable[[int], Affine]:
+def _to_window(window: _Window, side: int) -> Affine:
     """The matrix from the frame to a window of so many pixels a side."""
-
-    def matrix(side: int) -> Affine:
-        to = ((side - 1) / 2,) * 2
-        scale, middle = side / window.side, window.middle
-        return similarity(scale, angle=-window.angle, about=middle, to=to)
-
-    return matrix
+    to, scale = ((side - 1) / 2,) * 2, side / window.side
+    return similarity(scale, angle=-window.angle, about=window.middle, to=to)
 
 
 def _face_window(face: Box, ratio: float, below: float) -> _Window:
@@ -204,10 +250,16 @@ def _face_window(face: Box, ratio: float, below: float) -> _Window:
     return _Window(middle, ratio * side, 0.0)
 
 
-def _is_near(hand: Hand, window: _Window) -> bool:
-    """Whether any of a hand lies in a window."""
-    off = np.abs(hand - window.middle).max(axis=1)
-    return bool((off < window.side / 2).any())
+def _is_near(hand: Hand, face: Box) -> bool:
+    """Whether any of a hand lies near a face."""
+    off = np.abs(hand - face[:2] - face[2:] / 2).max(axis=1)
+    return bool((off < _NEAR / 2 * max(face[2:])).any())
+
+
+def _reaches(window: _Window, face: Box) -> bool:
+    """Whether a window around a hand reaches to where hands are near a face."""
+    off = np.abs(window.middle - face[:2] - face[2:] / 2).max()
+    return bool(off < _NEAR / 2 * max(face[2:]) + window.side / 4)
 
 
 def _hand_window(hand: Hand) -> _Window:
@@ -226,6 +278,19 @@ def _holds(hand: Hand, palm: _Window) -> bool:
     """Whether a hand that is followed lies where a palm was found."""
     off = float(np.linalg.norm(hand.mean(axis=0) - palm.middle))
     return off < _SAME * float(np.ptp(hand, axis=0).max())
+
+
+def _starts_in(hand: Hand, faces: Sequence[Box]) -> bool:
+    """Whether a wrist lies in a face: hands come from outside."""
+    return any(
+        bool((np.abs(hand[0] - face[:2] - face[2:] / 2) < face[2:] / 2).all())
+        for face in faces
+    )
+
+
+def _add_new(hands: list[Hand], found: Hand | None) -> None:
+    if found is not None and not any(_are_one(found, other) for other in hands):
+        hands.append(found)
 
 
 def _are_one(hand: Hand, other: Hand) -> bool:

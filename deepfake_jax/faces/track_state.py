@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
+from deepfake_jax.faces.hands import HandState
 from deepfake_jax.faces.landmark_networks import Shape
 from deepfake_jax.faces.steady_tracks import FoundFace, box_overlap
 from deepfake_jax.imaging.affine import round_hundredths
@@ -57,7 +58,7 @@ class FinderState:
     since_full: int = FULL_EVERY
     rounds: int = 0
     tracks: list[RunningTrack] = field(default_factory=list)
-    hands: list[list[list[float]]] = field(default_factory=list)
+    hands: HandState = field(default_factory=HandState)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -70,7 +71,8 @@ class FinderState:
             RunningTrack(**{**track, "velocity": tuple(track["velocity"])})
             for track in values["tracks"]
         ]
-        return cls(**{**values, "tracks": tracks})
+        hands = HandState(**values["hands"])
+        return cls(**{**values, "tracks": tracks, "hands": hands})
 
 
 # A track, and the detection (if any) and landmarks of its face in the frame at hand.

@@ -84,6 +84,19 @@ WEIGHTS: tuple[Asset, ...] = (
         implementation="cp",
         platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
     ),
+    Asset(
+        name="hand_lite",
+        file_name="hand_landmark_lite.tflite",
+        distribution="mediapipe",
+        version="0.10.21",
+        member="mediapipe/modules/hand_landmark/hand_landmark_lite.tflite",
+        sha256="048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+        licence="Apache-2.0",
+        source="MediaPipe hand landmarks, lite",
+        python_version="3.11",
+        implementation="cp",
+        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    ),
 )
 
 

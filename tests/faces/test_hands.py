@@ -1,7 +1,6 @@
 """Hands near faces: found in real footage, followed, and not seen where none are."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +8,12 @@ import pytest
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.footage_search import FootageSearch, SearchedFrame
-from deepfake_jax.faces.hands import HandTracker
+from deepfake_jax.faces.hands import HandState, HandTracker
 from deepfake_jax.faces.kept_searches import SearchKeeper
 from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.faces.search_journal import frame_from_json, frame_to_json
 from deepfake_jax.faces.steady_tracks import FrameFaces
 from deepfake_jax.faces.track_state import FinderState
-from deepfake_jax.imaging.hand_mask import no_hands
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 
@@ -26,14 +24,16 @@ SEEN = np.stack(
 )
 
 
-def make_tracker(presence: list[float], palms: int = 0, *, middle: float = 96.0):
+def make_tracker(
+    presence: list[float], palms: int = 0, *, middle: float = 96.0, score: float = 0.9
+):
     """A tracker of made-up networks; each look for palms is counted."""
     looks: list[int] = []
 
     def find_palms(_: np.ndarray) -> dict[int, np.ndarray]:
         looks.append(1)
         scores = np.full(2016, -9.0)
-        scores[:palms] = 5
+        scores[:palms] = np.log(score / (1 - score))
         places = np.zeros((2016, 9, 2))
         for place in places[:palms]:  # relative to the first cell, at (4, 4)
             place[0], place[1] = middle - 4, 20
@@ -43,7 +43,11 @@ def make_tracker(presence: list[float], palms: int = 0, *, middle: float = 96.0)
     def find_points(_: np.ndarray) -> dict[int, np.ndarray]:
         return {63: SEEN.ravel(), 1: np.array([presence.pop(0)])}
 
-    return HandTracker(find_palms, find_points), looks
+    return HandTracker(find_palms, find_points, find_points), looks
+
+
+def remember(hand: np.ndarray, **fields: int) -> HandState:
+    return HandState(hand[None].tolist(), **fields)
 
 
 def frame() -> TimedFrame:
@@ -51,35 +55,51 @@ def frame() -> TimedFrame:
 
 
 def test_a_palm_becomes_a_hand_and_is_followed_until_it_is_gone():
-    tracker, looks = make_tracker([0.95, 0.7, 0.65, 0.3, 0.2], palms=1, middle=170.0)
-    hands = tracker.find(frame(), [FACE], no_hands(), 0)
-    assert hands.shape == (1, 21, 2) and len(looks) == 1
-    for number in (1, 2):
-        hands = tracker.find(frame(), [FACE], hands, number)
-        assert len(hands) == 1
+    tracker, looks = make_tracker(
+        [0.95, 0.7, 0.3, 0.65, 0.3, 0.3], palms=1, middle=130.0
+    )
+    wide, state = FACE * [1, 1, 2, 1], HandState()
+    assert tracker.find(frame(), [wide], state).shape == (1, 21, 2)
+    for _ in range(2):
+        assert len(tracker.find(frame(), [wide], state)) == 1
+    assert not len(tracker.find(frame(), [wide], state)) and not state.hands
     assert len(looks) == 1
-    assert not len(tracker.find(frame(), [FACE], hands, 3))
-    assert len(looks) == 2
 
 
 @pytest.mark.parametrize("presence", [0.85, 0.95])
 def test_what_is_not_sure_or_has_its_wrist_in_the_face_is_no_hand(presence: float):
     middle = 170.0 if presence < 0.9 else 96.0
     tracker, _ = make_tracker([presence], palms=1, middle=middle)
-    assert not len(tracker.find(frame(), [FACE], no_hands(), 0))
+    assert not len(tracker.find(frame(), [FACE], HandState()))
 
 
 def test_nothing_is_looked_for_without_a_face_or_for_tiny_ones():
     tracker, looks = make_tracker([], palms=1)
-    hands = SEEN[None, :, :2]
-    assert not len(tracker.find(frame(), [], hands, 0))
-    assert not len(tracker.find(frame(), [FACE / 4], no_hands(), 0))
+    assert not len(tracker.find(frame(), [], remember(SEEN[:, :2])))
+    assert not len(tracker.find(frame(), [FACE / 4], HandState()))
     assert not looks
+
+
+def test_what_may_be_a_palm_is_looked_at_again_at_once_and_not_for_ever():
+    for score, busy in ((0.1, 3), (0.45, 12)):
+        tracker, looks = make_tracker([], palms=1, score=score)
+        state = HandState()
+        for _ in range(24):
+            tracker.find(frame(), [FACE], state)
+        assert abs(len(looks) - busy) <= 2, score
 
 
 def test_a_hand_that_leaves_the_face_is_left_alone():
     tracker, _ = make_tracker([])
-    assert not len(tracker.find(frame(), [FACE], SEEN[None, :, :2] + 900, 1))
+    assert not len(tracker.find(frame(), [FACE], remember(SEEN[:, :2] + 900, wait=3)))
+
+
+def test_pictures_know_of_no_hand_before_them():
+    tracker, looks = make_tracker([])
+    tracker = HandTracker(tracker._palms, tracker._begin, tracker._go_on, film=False)
+    for _ in range(2):
+        assert not len(tracker.find(frame(), [FACE], remember(SEEN[:, :2])))
+    assert len(looks) == 4  # both windows of both
 
 
 def test_what_is_known_of_hands_goes_through_json():
@@ -89,7 +109,7 @@ def test_what_is_known_of_hands_goes_through_json():
     np.testing.assert_array_equal(frame_from_json(line).hands, hands)
     del line["hands"]  # as earlier versions wrote them
     assert frame_from_json(line).hands.shape == (0, 21, 2)
-    state = replace(FinderState(), hands=hands.tolist())
+    state = FinderState(hands=HandState(hands.tolist(), 3, 1, 7))
     assert FinderState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
