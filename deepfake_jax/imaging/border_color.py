@@ -28,15 +28,19 @@ _DEPTH, _BAND = 0.07, 0.04
 _FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _BLACK, _BRIGHTEST = np.float32(24.0), 3.0
+# Along each axis, of which the brightest counts; and how much of what is brighter goes.
+_PLACES, _TAMED = 64, 0.85
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
 
 
 class BorderColor(ColorMethod):
     """What a grid of 16 x 16 cells has as red, green and blue, from the border inwards.
 
-    The last number is by how much the cells' brightness inside of the mask differs from
-    these, root mean square. A light that is harder than the other face's is softened,
-    to a half at the most; features are left as they are.
+    The last but one is by how much the cells' brightness inside of the mask differs
+    from these, root mean square. A light that is harder than the other face's is
+    softened, to a half at the most; features are left as they are. The last is the
+    brightness of the brightest place: what would be brighter is glare, of a stage's
+    light that is matched to a brighter face.
 
     Reference:
         Farbman et al. 2009, "Coordinates for instant image cloning", whose membrane is
@@ -46,7 +50,7 @@ class BorderColor(ColorMethod):
         least-squares".
     """
 
-    count = 3 * _CELLS**2 + 1
+    count = 3 * _CELLS**2 + 2
 
     def measure(self, faces: Sequence[DrawnFace], mask: Mask | None) -> list[Stats]:
         """Colours of the cells, then the contrast, of each face."""
@@ -62,7 +66,8 @@ class BorderColor(ColorMethod):
             cells += np.float32(_USUAL) * _fit_usual(own, inside)
             cells /= total.reshape(_CELLS, _CELLS, 1) + np.float32(_USUAL)
             contrast = _measure_contrast(own, cells, mask)
-            found.append(np.append(cells.astype(np.float64).ravel(), contrast))
+            last = contrast, _find_brightest(face, mask)
+            found.append(np.append(cells.astype(np.float64).ravel(), last))
         return found
 
     def match(self, new_face: DrawnFace, old: Stats, new: Stats) -> Face:
@@ -72,15 +77,15 @@ class BorderColor(ColorMethod):
         is dark in a face: raised by an addition it turns to fog.
         """
         wanted, found = (
-            each[:-1].reshape(_CELLS, _CELLS, 3).astype(np.float32)
+            each[:-2].reshape(_CELLS, _CELLS, 3).astype(np.float32)
             for each in (old, new)
         )
         factor = (np.maximum(wanted, found) + _BLACK) / (found + _BLACK)
         factor = np.minimum(factor, np.float32(_BRIGHTEST))
         # Of two lights the harder one is softened, never the softer one hardened: that
         # would raise what is wrong in a face, too.
-        hard = max(float(factor.mean()) * new[-1], 1.0)
-        soften = 1 - np.float32(np.clip(old[-1] / hard, _SOFTEST, 1))
+        hard = max(float(factor.mean()) * new[-2], 1.0)
+        soften = 1 - np.float32(np.clip(old[-2] / hard, _SOFTEST, 1))
         size = new_face.shape[1::-1]
         light, factor, shift = (
             cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
@@ -92,7 +97,26 @@ class BorderColor(ColorMethod):
         )
         # Levels below `_BLACK` count as noise, which no factor should raise.
         raised = (new_face - light + _BLACK) * factor - _BLACK
-        return cv2.add(raised, shift, dtype=cv2.CV_8U)  # clips and rounds
+        matched = raised + shift
+        glare = np.maximum(_see_places(matched) - np.float32(old[-1]), 0)
+        if glare.any():
+            matched -= np.float32(_TAMED) * cv2.resize(glare, size)[..., None]
+        return cv2.add(matched, 0, dtype=cv2.CV_8U)  # clips and rounds
+
+
+def _see_places(face: DrawnFace) -> Float32[np.ndarray, "places places"]:
+    """How bright a face's places are, which are wider than an eye's glint."""
+    size = (_PLACES, _PLACES)
+    small = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) @ _LUMA
+
+
+def _find_brightest(face: DrawnFace, mask: Mask | None) -> float:
+    places = _see_places(face)
+    if mask is None or not mask.any():
+        return float(places.max())
+    shown = cv2.resize(mask, places.shape, interpolation=cv2.INTER_AREA)
+    return float(places[shown >= min(0.5, float(shown.max()))].max())
 
 
 def _weigh_border(size: tuple[int, int], mask: Mask | None) -> Mask:

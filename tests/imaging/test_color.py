@@ -288,9 +288,9 @@ def test_border_has_no_eye_for_the_middle(rng: np.random.Generator):
     beard = face.copy()
     beard[60:100, 60:100] = 0
     stats = [measure_color(x, "border", mask=OVAL) for x in (face, beard)]
-    assert stats[0].shape == (16 * 16 * 3 + 1,)
+    assert stats[0].shape == (16 * 16 * 3 + 2,)
     # But for what the middle adds to what is usual of the face.
-    np.testing.assert_allclose(stats[0][:-1], stats[1][:-1], atol=1)
+    np.testing.assert_allclose(stats[0][:-2], stats[1][:-2], atol=1)
     assert abs(measure_color(beard, "avg", mask=OVAL).mean() - face.mean()) > 5
 
 
@@ -346,15 +346,36 @@ def test_border_softens_a_harder_light_and_hardens_none(rng: np.random.Generator
     assert edges[0] == pytest.approx(edges[1], rel=0.1)
     # At most to a half of what is not the border's, and the other way round not at all.
     stats = [measure_color(face, "border", mask=OVAL) for face in (flat, hard)]
-    unsoftened = match_color(hard, np.append(stats[0][:-1], 999.0), stats[1], "border")
+    stats[0][-1] = 255  # whatever is glare
+    unsoftened = match_color(
+        hard, np.append(stats[0][:-2], [999.0, 255]), stats[1], "border"
+    )
     halved = match_color(hard, stats[0], stats[1], "border")
     assert light_inside(halved) == pytest.approx(light_inside(unsoftened) / 2, rel=0.15)
     old, new = (measure_color(face, "border", mask=OVAL) for face in (hard, soft))
-    flattest = np.append(new[:-1], 0.0)
+    flattest = np.append(new[:-2], [0.0, new[-1]])
     np.testing.assert_array_equal(
         match_color(soft, old, new, "border"),
         match_color(soft, old, flattest, "border"),
     )
+
+
+def test_border_makes_no_glare():
+    """Rims of a stage's light, on a face that is matched to a brighter one."""
+    bright = np.full((160, 160, 3), (180, 150, 140), np.uint8)
+    dim = np.full((160, 160, 3), (90, 75, 70), np.uint8)
+    rims = dim.copy()
+    rims[60:66, 50:110] = 140
+    moved = transfer_color(bright, rims, "border", mask=OVAL).astype(int)
+    assert abs(moved[100, 80] - bright[100, 80].astype(int)).max() < 8
+    rim = moved[62:64, 60:100].mean()
+    # Twice as bright it would be white.
+    assert moved[100, 80].mean() < rim < bright[0, 0].mean() + 30
+    # And what the frame's face has itself stays.
+    lit = bright.copy()
+    lit[60:66, 50:110] = 240
+    kept = transfer_color(lit, lit, "border", mask=OVAL)
+    assert np.abs(kept.astype(int) - lit).max() <= 1
 
 
 def test_border_keeps_what_is_dark_in_a_face_dark():
