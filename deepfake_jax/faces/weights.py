@@ -4,6 +4,24 @@ from pathlib import Path
 
 from deepfake_jax.faces.pinned_files import Asset, fetch_named
 
+
+def _take_mediapipe(name: str, member: str, sha256: str, source: str) -> Asset:
+    """A member of MediaPipe's wheel, of which nothing else is taken."""
+    return Asset(
+        name=name,
+        file_name=member.rpartition("/")[2],
+        distribution="mediapipe",
+        version="0.10.21",
+        member=f"mediapipe/modules/{member}",
+        sha256=sha256,
+        licence="Apache-2.0",
+        source=source,
+        python_version="3.11",
+        implementation="cp",
+        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    )
+
+
 WEIGHTS: tuple[Asset, ...] = (
     Asset(
         name="yunet",
@@ -45,57 +63,29 @@ WEIGHTS: tuple[Asset, ...] = (
         licence="Apache-2.0",
         source="MediaPipe iris and eye contours",
     ),
-    Asset(
-        name="attention_mesh",
-        file_name="face_landmark_with_attention.tflite",
-        distribution="mediapipe",
-        version="0.10.21",
-        member="mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
-        sha256="e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
-        licence="Apache-2.0",
-        source="MediaPipe face mesh with attention",
-        python_version="3.11",
-        implementation="cp",
-        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    _take_mediapipe(
+        "attention_mesh",
+        "face_landmark/face_landmark_with_attention.tflite",
+        "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
+        "MediaPipe face mesh with attention",
     ),
-    Asset(
-        name="palm",
-        file_name="palm_detection_full.tflite",
-        distribution="mediapipe",
-        version="0.10.21",
-        member="mediapipe/modules/palm_detection/palm_detection_full.tflite",
-        sha256="1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
-        licence="Apache-2.0",
-        source="MediaPipe palm detector",
-        python_version="3.11",
-        implementation="cp",
-        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    _take_mediapipe(
+        "palm",
+        "palm_detection/palm_detection_full.tflite",
+        "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+        "MediaPipe palm detector",
     ),
-    Asset(
-        name="hand",
-        file_name="hand_landmark_full.tflite",
-        distribution="mediapipe",
-        version="0.10.21",
-        member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
-        sha256="11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
-        licence="Apache-2.0",
-        source="MediaPipe hand landmarks",
-        python_version="3.11",
-        implementation="cp",
-        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    _take_mediapipe(
+        "hand",
+        "hand_landmark/hand_landmark_full.tflite",
+        "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        "MediaPipe hand landmarks",
     ),
-    Asset(
-        name="hand_lite",
-        file_name="hand_landmark_lite.tflite",
-        distribution="mediapipe",
-        version="0.10.21",
-        member="mediapipe/modules/hand_landmark/hand_landmark_lite.tflite",
-        sha256="048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
-        licence="Apache-2.0",
-        source="MediaPipe hand landmarks, lite",
-        python_version="3.11",
-        implementation="cp",
-        platforms=("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
+    _take_mediapipe(
+        "hand_lite",
+        "hand_landmark/hand_landmark_lite.tflite",
+        "048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+        "MediaPipe hand landmarks, lite",
     ),
 )
 

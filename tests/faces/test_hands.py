@@ -14,6 +14,7 @@ from deepfake_jax.faces.pinned_files import AssetError
 from deepfake_jax.faces.search_journal import frame_from_json, frame_to_json
 from deepfake_jax.faces.steady_tracks import FrameFaces
 from deepfake_jax.faces.track_state import FinderState
+from deepfake_jax.faces.weights import get_weights
 from deepfake_jax.media.sources import Source
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
 
@@ -118,8 +119,10 @@ def woman(detector_weights, tmp_path_factory) -> list[SearchedFrame]:
     """A woman who lifts her hand to her face, searched once and read once more."""
     try:
         clip = get_sample("crying_woman")
+        for name in ("palm", "hand", "hand_lite"):
+            get_weights(name)
     except AssetError as error:
-        pytest.skip(f"no sample clip: {error}")
+        pytest.skip(f"no sample clip or no networks: {error}")
     keeper = SearchKeeper(tmp_path_factory.mktemp("searches"))
     config = SearchConfig(start="2", end="5.2")
     searched, kept = (
