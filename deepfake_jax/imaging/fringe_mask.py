@@ -2,7 +2,7 @@
 
 The mask of a face reaches to where a hairline usually is. Of who has hair below it, a
 tuft would be drawn on the other's bare forehead, and whose own hair falls there would
-lose it. Above the brows hair is what is far darker than the same side's cheek. Hair as
+lose it. So at the temples. Above the brows and beside them hair is what is far darker than the same side's cheek. Hair as
 bright as skin is not found.
 """
 
@@ -40,7 +40,7 @@ _AXIS = np.arange(_SIDE, dtype=np.float64)
 def fringe_mask(
     face: DrawnFace, landmarks: Landmarks, mask_size: int, *, above: float = _OWN_ABOVE
 ) -> Mask:
-    """1 above the brows where hair is, 0 elsewhere.
+    """1 above the brows and beside them where hair is, 0 elsewhere.
 
     Args:
         face: RGB levels, side x side.
