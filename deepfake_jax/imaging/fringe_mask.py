@@ -2,8 +2,8 @@
 
 The mask of a face reaches to where a hairline usually is. Of who has hair below it, a
 tuft would be drawn on the other's bare forehead, and whose own hair falls there would
-lose it. So at the temples. Above the brows and beside them hair is what is far darker than the same side's cheek. Hair as
-bright as skin is not found.
+lose it; so at the temples. Above the brows and beside them hair is what is far darker
+than the same side's cheek. Hair as bright as skin is not found.
 """
 
 import cv2

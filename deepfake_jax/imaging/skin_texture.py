@@ -22,6 +22,7 @@ from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.types import Affine, DrawnFace, Frame, Landmarks, Mask
 
 _COARSEST = 0.012  # of the crop's side: wider things are light, which colors match
+_LATTICE = 0.01  # of the crop's side, over which a drawn face is smoothed
 _AROUND = 0.015  # of the crop's side, over which it is said how strong detail is
 # Multiples of the skin's usual detail from which on it is no texture of skin: edges of
 # hair, glasses, fingers and nostrils, which the two faces have in different places.
@@ -65,9 +66,13 @@ def bare_skin(landmarks: Landmarks, mask_size: int) -> Mask:
 
 
 def know_face(redrawn: DrawnFace, landmarks: Landmarks, mask_size: int) -> KnownFace:
-    """A face that a run redrew, RGB levels; the rest as in `bare_skin`."""
+    """A face that a run redrew, RGB levels; the rest as in `bare_skin`.
+
+    Networks draw a lattice of their own pixels, too: it is none of the frame's texture.
+    """
     grey = cv2.cvtColor(redrawn.astype(np.float32), cv2.COLOR_RGB2GRAY)
-    return KnownFace(grey, bare_skin(landmarks, mask_size))
+    known = cv2.GaussianBlur(grey, (0, 0), _LATTICE * len(grey))
+    return KnownFace(known, bare_skin(landmarks, mask_size))
 
 
 def skin_texture(
