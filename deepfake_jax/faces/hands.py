@@ -160,14 +160,17 @@ class HandTracker:
                 window = _face_window(face, ratio, below)
                 if window.side < _LEAST_WINDOW:
                     continue
-                palms = self._find_palms(timed, window)
-                palms = [palm for palm in palms if _reaches(palm.window, face)]
+                palms = [
+                    palm
+                    for palm in self._find_palms(timed, window)
+                    if _reaches(palm.window, face)
+                    and not any(_holds(hand, palm.window) for hand in hands)
+                ]
                 hope |= bool(palms)
                 for palm in [p for p in palms if p.score >= _PALM_SCORE]:
-                    if not any(_holds(hand, palm.window) for hand in hands):
-                        found = self._see(timed, palm.window, self._begin, _BEGIN)
-                        if found is not None and not _starts_in(found, faces):
-                            _add_new(hands, found)
+                    found = self._see(timed, palm.window, self._begin, _BEGIN)
+                    if found is not None and not _starts_in(found, faces):
+                        _add_new(hands, found)
         # Palms are often missed: what may be one is looked at again at once.
         state.hopes = state.hopes + 1 if hope and len(hands) == known else 0
         state.wait = 0 if 0 < state.hopes < _MOST_HOPES else _LOOK_EVERY - 1

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import deepfake_jax.faces.hands as hands_module
 from deepfake_jax.cli.samples import get_sample
 from deepfake_jax.extract_config import SearchConfig
 from deepfake_jax.faces.footage_search import FootageSearch, SearchedFrame
@@ -65,6 +66,17 @@ def test_a_palm_becomes_a_hand_and_is_followed_until_it_is_gone():
         assert len(tracker.find(frame(), [wide], state)) == 1
     assert not len(tracker.find(frame(), [wide], state)) and not state.hands
     assert len(looks) == 1
+
+
+def test_the_palm_of_a_hand_that_is_followed_is_no_news(monkeypatch):
+    monkeypatch.setattr(hands_module, "_AROUND", ((2.2, 0.0),))
+    tracker, looks = make_tracker([0.95] * 40, palms=1, middle=130.0)
+    wide, state = FACE * [1, 1, 2, 1], HandState()
+    first = tracker.find(frame(), [wide], state)
+    for _ in range(23):
+        state.hands = first.tolist()  # it stays where it is
+        assert len(tracker.find(frame(), [wide], state)) == 1
+    assert len(looks) == 3
 
 
 @pytest.mark.parametrize("presence", [0.85, 0.95])
