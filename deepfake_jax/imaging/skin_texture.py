@@ -94,15 +94,21 @@ def skin_texture(
         small = max(1, round(side * scale))
         redrawn = cv2.resize(redrawn, (small, small), interpolation=cv2.INTER_AREA)
     own = _lay(redrawn, to_frame, side, size)
-    shown = _lay(skin, to_frame, side, size)
     detail = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) - own
     detail -= _blur(detail, _COARSEST * side * scale)
-    strength = np.sqrt(_blur(detail * detail, _AROUND * side * scale))
+    # How strong it is changes slowly: a smaller picture tells.
+    around = _AROUND * side * scale
+    ratio = max(1, round(around / 2))
+    few = (max(1, size[0] // ratio), max(1, size[1] // ratio))
+    to_few = compose_affine(resize_affine(few[0] / size[0], few[1] / size[1]), to_frame)
+    shown = _lay(skin, to_few, side, few)
+    energy = cv2.resize(detail * detail, few, interpolation=cv2.INTER_AREA)
+    energy = _blur(energy, around / ratio)
     bare = shown > 0.5
-    usual = max(float(np.median(strength[bare])), _NOISE) if bare.any() else _NOISE
-    most = np.float32(_STRONGEST * usual)
-    shown /= 1 + (strength / most) ** _SHARPLY
-    return np.clip(detail, -most, most) * shown
+    usual = float(np.sqrt(np.median(energy[bare]))) if bare.any() else _NOISE
+    most = np.float32(_STRONGEST * max(usual, _NOISE))
+    shown /= 1 + (energy / most**2) ** (_SHARPLY // 2)
+    return np.clip(detail, -most, most) * cv2.resize(shown, size)
 
 
 def _lay(
