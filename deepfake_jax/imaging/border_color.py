@@ -101,7 +101,7 @@ class BorderColor(ColorMethod):
         glare = np.maximum(_see_places(matched) - np.float32(old[-1]), 0)
         if glare.any():
             matched -= np.float32(_TAMED) * cv2.resize(glare, size)[..., None]
-        return cv2.add(matched, 0, dtype=cv2.CV_8U)  # clips and rounds
+        return np.clip(np.rint(matched), 0, 255).astype(np.uint8)
 
 
 def _see_places(face: DrawnFace) -> Float32[np.ndarray, "places places"]:

@@ -186,6 +186,28 @@ def test_hair_over_the_forehead_stays_where_it_is_and_comes_to_nobody():
 
 
 @pytest.mark.parametrize("guard", [True, False])
+def test_a_hand_that_was_found_stays_before_the_face(guard: bool):
+    frame = np.full((256, 256, 3), 110, np.uint8)
+    hand = np.zeros((21, 2))
+    hand[:, 0] = 128 + np.repeat([0, -8, -4, 0, 4, 8], [1, 4, 4, 4, 4, 4])
+    hand[:, 1] = [230, *(np.tile([0, 20, 40, 60], 5) * -1 + 200)]
+    landmarks = template_landmarks(256, count=68)
+    config = replace(PLAIN, mask="extended", guard=guard, sharpen=0.0)
+    shown = []
+    for hands in (hand[None], hand[None][:0]):
+        where = PlacedFace(0, np.eye(2, 3), landmarks, hands)
+        swapper = paint(220, config)
+        (swapped,) = swapper.swap([(picture_frame(frame), [where])])
+        shown.append(np.asarray(compose_frame(swapped, config)).astype(int))
+    held, free = shown
+    fingers = (slice(150, 175), slice(124, 133))
+    assert (np.abs(held[fingers] - 110).max() < 4) == guard
+    assert free[fingers].min() > 215
+    # Beside the hand it is the new face, hand or not.
+    np.testing.assert_array_equal(held[120:170, 80:100], free[120:170, 80:100])
+
+
+@pytest.mark.parametrize("guard", [True, False])
 @pytest.mark.parametrize("texture", [0.0, 1.0])
 def test_skin_of_a_frame_keeps_its_grain_on_the_drawn_face(guard: bool, texture: float):
     landmarks = template_landmarks(256, count=68)
