@@ -236,7 +236,9 @@ def make_hand_tracker(*, film: bool, watch: Stopwatch) -> HandTracker | None:
             for name in ("palm", "hand", "hand_lite")
         ]
     except (AssetError, ImportError) as error:
-        _log.warning("hands before faces are not looked for: %s", error)
+        _log.warning(
+            "hands before faces are not looked for, as with --no-hands: %s", error
+        )
         return None
     return HandTracker(*nets, film=film)
 
