@@ -23,8 +23,8 @@ class SearchConfig:
     """Steady the faces over neighbouring frames of a video and fill gaps of a few
     frames; in conversion also masks and colors."""
     hands: bool = True
-    """Look for hands near faces, which conversions keep before them; takes a tenth to
-    a fifth of a search's time."""
+    """Look for hands near faces, which conversions keep before them; it takes about an
+    eighth of an extraction's time."""
     start: str = ""
     """Begin here in each video: seconds, or h:mm:ss."""
     end: str = ""

@@ -289,12 +289,11 @@ class FrameSwapper:
         )
 
     def _know(self, cut: _Cut, redrawn: _Pair | None) -> KnownFace | None:
-        if redrawn is None or not self.config.texture or cut.raw is not cut.seen:
-            return None  # of HDR the redrawn face has other levels than the frame
         landmarks = crop_landmarks(cut.placed.landmarks, MASK_SIZE)
-        return (
-            None if landmarks is None else know_face(redrawn[1], landmarks, MASK_SIZE)
-        )
+        hdr = cut.raw is not cut.seen  # other levels than those of the redrawn face
+        if not self.config.texture or redrawn is None or landmarks is None or hdr:
+            return None
+        return know_face(redrawn[1], landmarks, MASK_SIZE)
 
     def _find_sharpening(self, old: Face, new: DrawnFace, mask: Mask) -> float:
         if not self.config.sharpen:

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from deepfake_jax.types import DrawnFace, DrawnMask
+from deepfake_jax.types import DrawnFace, DrawnMask, Mask
 
 _SURE = 0.5  # of a network's mask, from which on what it drew begins to be the face
 _REACH = 0.04  # of a face's side, from which its color is taken
-_TRACE = 1e-3  # share of face, below which there is none to take
+TRACE = 1e-3  # share of what is known, below which there is nothing to take
 
 
 def carry_on(face: DrawnFace, seen: DrawnMask) -> Float32[np.ndarray, "height width 3"]:
@@ -24,10 +24,6 @@ def carry_on(face: DrawnFace, seen: DrawnMask) -> Float32[np.ndarray, "height wi
     Args:
         face: RGB levels, side x side.
         seen: what a network takes of it for the face, in [0, 1], of the same size.
-
-    Reference:
-        Knutsson and Westin 1993, "Normalized and differential convolution": the mean
-        of what is known, weighed by a Gaussian.
     """
     size = (max(1, len(face) // 2), max(1, len(face) // 2))  # it is smooth
     sure = np.clip((seen - _SURE) / (1 - _SURE), 0, 1).astype(np.float32)
@@ -35,10 +31,28 @@ def carry_on(face: DrawnFace, seen: DrawnMask) -> Float32[np.ndarray, "height wi
     small, known = (
         cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (face, sure)
     )
-    both = cv2.merge([*cv2.split(small * known[..., None]), known])
-    both = cv2.GaussianBlur(both, (0, 0), max(_REACH * size[0], 0.5))
-    weight = both[..., 3:]
-    painted = both[..., :3] / np.maximum(weight, _TRACE)
-    layer = np.concatenate([painted, np.minimum(weight / _TRACE, 1)], axis=2)
+    painted, weight = spread_color(small, known, max(_REACH * size[0], 0.5))
+    layer = np.concatenate([painted, np.minimum(weight / TRACE, 1)], axis=2)
     layer = cv2.resize(layer, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return face + (1 - sure)[..., None] * layer[..., 3:] * (layer[..., :3] - face)
+
+
+def spread_color(
+    face: Float32[np.ndarray, "height width 3"], known: Mask, sigma: float
+) -> tuple[
+    Float32[np.ndarray, "height width 3"], Float32[np.ndarray, "height width 1"]
+]:
+    """The mean color around each place of what is known, and how much of it there is.
+
+    Args:
+        face: RGB levels.
+        known: how much each pixel counts.
+        sigma: of the Gaussian that weighs them, pixels.
+
+    Reference:
+        Knutsson and Westin 1993, "Normalized and differential convolution".
+    """
+    both = cv2.merge([*cv2.split(face * known[..., None]), known])
+    both = cv2.GaussianBlur(both, (0, 0), sigma)
+    weight = both[..., 3:]
+    return both[..., :3] / np.maximum(weight, TRACE), weight

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from deepfake_jax.imaging.affine import apply_affine, resize_affine
+from deepfake_jax.imaging.drawn_border import TRACE, spread_color
 from deepfake_jax.imaging.landmark_masks import (
     check_landmarks,
     eye_span,
@@ -33,7 +34,6 @@ _REACH = 0.05  # of a face's side, from which skin is taken to paint over hair
 _OWN_ABOVE, _ABOVE = 0.09, 0.12
 _BESIDE = 0.07  # likewise, beyond the brows' ends
 _SKIN = 0.6  # of the usual level, below which nothing is taken
-_TRACE = 1e-3  # share of skin, below which there is none to take
 _AXIS = np.arange(_SIDE, dtype=np.float64)
 
 
@@ -106,11 +106,9 @@ def clear_forehead(face: DrawnFace, fringe: Mask) -> DrawnFace:
     # Brows and the hair's own soft border are no skin.
     grey, bare = cv2.cvtColor(upper, cv2.COLOR_RGB2GRAY), hidden[..., 0] == 0
     usual = np.median(grey[bare]) if bare.any() else np.inf
-    skin = (bare & (grey > _SKIN * usual)).astype(np.float32)[..., None]
-    around = cv2.GaussianBlur(np.concatenate([upper * skin, skin], 2), (0, 0), sigma)
-    weight = around[..., 3:]
-    hidden = np.where(weight > _TRACE, hidden, 0)
-    painted = around[..., :3] / np.maximum(weight, _TRACE)
+    skin = (bare & (grey > _SKIN * usual)).astype(np.float32)
+    painted, weight = spread_color(upper, skin, sigma)
+    hidden = np.where(weight > TRACE, hidden, 0)
     cleared = face.astype(np.float32)
     cleared[:end] += hidden * (painted - upper)
     return cleared
