@@ -12,7 +12,8 @@ from .imaging.blend import alpha_blend as alpha_blend
 from .imaging.blend import blend_pictures as blend_pictures
 from .imaging.blend import paste_face as paste_face
 from .imaging.blend import poisson_blend as poisson_blend
-from .imaging.blend import sharpen_face as sharpen_face
+from .imaging.sharpen import sharpen_face as sharpen_face
+from .imaging.sharpen import thin_edges as thin_edges
 from .imaging.color import adjust_avg_color as adjust_avg_color
 from .imaging.color import match_color as match_color
 from .imaging.color import measure_color as measure_color

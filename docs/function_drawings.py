@@ -222,6 +222,15 @@ def sharpen_face(samples: Samples) -> Any:
     )
 
 
+def thin_edges(samples: Samples) -> Any:
+    """An enlarged face, its edges as they are, narrower and too narrow."""
+    small = cv2.resize(samples.man.face, (96, 96), interpolation=cv2.INTER_AREA)
+    size = (2 * len(small), 2 * len(small))
+    large = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+    amounts = (0.0, 1.0, 3.0)
+    return pair(*((f"amount {a:g}", dj.thin_edges(large, small, a)) for a in amounts))
+
+
 def dssim(samples: Samples) -> Any:
     """What the loss says of three changes of one face."""
     crop = samples.portrait.crop
@@ -266,6 +275,7 @@ FUNCTIONS: dict[str, Draw] = {
             transfer_color,
             paste_face,
             sharpen_face,
+            thin_edges,
             dssim,
         )
     },

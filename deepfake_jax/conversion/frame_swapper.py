@@ -21,7 +21,6 @@ from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.faces.identity import Embedding
 from deepfake_jax.imaging.affine import apply_affine, compose_affine
 from deepfake_jax.imaging.align import crop_faces
-from deepfake_jax.imaging.blend import missing_sharpness
 from deepfake_jax.imaging.color import is_grey, measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.fringe_mask import leave_fringes
@@ -30,6 +29,7 @@ from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.imaging.mask import resize_mask
 from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
+from deepfake_jax.imaging.sharpen import missing_sharpness
 from deepfake_jax.imaging.skin_texture import KnownFace, know_face
 from deepfake_jax.media.frame_parts import face_region
 from deepfake_jax.media.pixel_formats import read_tags

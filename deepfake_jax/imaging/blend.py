@@ -24,7 +24,8 @@ from deepfake_jax.imaging.affine import (
     shift_affine,
 )
 from deepfake_jax.imaging.poisson import poisson_blend
-from deepfake_jax.types import Affine, DrawnFace, Face, Frame, Mask
+from deepfake_jax.imaging.sharpen import thin_edges
+from deepfake_jax.types import Affine, Face, Frame, Mask
 
 # Share of a face along which Poisson cloning averages the difference at its border. On
 # a talking head, seam and flicker of 0: 7.0 and 0.53; 0.2: 6.7 and 0.51; 0.4: 6.3 and
@@ -89,10 +90,14 @@ def place_face(
     face: Face,
     mask: Float32[np.ndarray, "mask_size mask_size"],
     frame_to_face: Affine,
+    *,
+    thin: float = 0.0,
 ) -> PlacedFace | None:
     """Resamples a face and its mask into a frame; None where nothing of it shows.
 
-    Arguments are those of `paste_face`. The box holds what the mask shows, no more.
+    Arguments are those of `paste_face`; `thin` is the amount by which `thin_edges`
+    narrows the edges of a face that is enlarged. The box holds what the mask shows, no
+    more.
     """
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     if width == 0:
@@ -109,7 +114,7 @@ def place_face(
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
     frame_to_box = shift_affine(-box[1].start, -box[0].start)
     face_to_box = compose_affine(frame_to_box, face_to_frame)
-    picture, face_to_box, flags = _prepare(face, face_to_box, shape)
+    picture, face_to_box, flags = _prepare(face, face_to_box, shape, thin)
     alike = len(picture) == len(mask) and flags == cv2.INTER_LINEAR
     if alike and _fades_out(mask):
         return PlacedFace(box, *_warp_both(picture, mask, face_to_box, shape))
@@ -143,60 +148,8 @@ def clone_blend(old: Frame, new: Frame, mask: Mask) -> Frame:
     return poisson_blend(old, new, mask, smooth=_BORDER)
 
 
-def sharpen_face(face: Frame, amount: float, *, radius: float = 0.01) -> Frame:
-    """Adds a picture's fine detail to it once more: an unsharp mask.
-
-    Args:
-        face: a face, or a box of a frame.
-        amount: share of the detail to add; 0 gives the face itself.
-        radius: standard deviation of the blur that detail is what differs from, as a
-            share of the longer side.
-
-    Raises:
-        ValueError: the radius is not positive.
-    """
-    if radius <= 0:
-        raise ValueError(f"radius must be positive, got {radius}")
-    if amount == 0:
-        return face
-    blurred = cv2.GaussianBlur(face, (0, 0), radius * max(face.shape[:2]))
-    return cv2.addWeighted(face, 1 + amount, blurred, -amount, 0)
-
-
-def missing_sharpness(
-    face: DrawnFace, like: Face, mask: Mask, *, radius: float = 0.01
-) -> float:
-    """The amount by which `sharpen_face` gives a face as much detail as another has.
-
-    Detail is what differs from a blur, in grey; it is as much when its mean square is.
-
-    Args:
-        face: the one to sharpen, side x side.
-        like: another of the same size.
-        mask: where to look, side x side.
-        radius: `sharpen_face`'s.
-
-    Returns:
-        0 or more; 0 where the face has as much already, or none at all.
-    """
-    sigma = radius * len(face)
-    wanted, own = _detail(like, sigma), _detail(face, sigma)
-    raised = own - cv2.GaussianBlur(own, (0, 0), sigma)
-    # Of own + amount * raised, the mean square as a polynomial of the amount.
-    square, slope = (float(np.vdot(mask, raised * other)) for other in (raised, own))
-    lacking = float(np.vdot(mask, wanted * wanted - own * own))
-    if lacking <= 0 or square <= 0:
-        return 0.0
-    return float((np.sqrt(slope * slope + square * lacking) - slope) / square)
-
-
-def _detail(face: DrawnFace, sigma: float) -> Float32[np.ndarray, "side side"]:
-    grey = cv2.cvtColor(face.astype(np.float32), cv2.COLOR_RGB2GRAY)
-    return grey - cv2.GaussianBlur(grey, (0, 0), sigma)
-
-
 def _prepare(
-    face: Face, face_to_box: Affine, shape: tuple[int, int]
+    face: Face, face_to_box: Affine, shape: tuple[int, int], thin: float
 ) -> tuple[Frame, Affine, int]:
     """What to sample for a box: sharp where a face grows, no aliases if it shrinks.
 
@@ -216,7 +169,10 @@ def _prepare(
     if scale > 0.75 and max(shape) < _SMALL:
         flags = cv2.INTER_CUBIC
     elif scale > 0.75:
+        small = face
         face, face_to_box = _resize(face, face_to_box, 2 * len(face), cv2.INTER_CUBIC)
+        if thin:
+            face = thin_edges(face, small, thin)
     return face, face_to_box, flags
 
 

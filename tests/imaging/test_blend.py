@@ -13,10 +13,8 @@ from deepfake_jax.imaging.blend import (
     alpha_blend,
     blend_pictures,
     face_box,
-    missing_sharpness,
     paste_face,
     place_face,
-    sharpen_face,
 )
 from deepfake_jax.imaging.mask import feather_mask
 from deepfake_jax.imaging.mask_shapes import oval_mask
@@ -196,49 +194,6 @@ def test_unknown_blend_is_named(unchecked, rng: np.random.Generator):
     old, mask = draw_noise(rng, 9, 9), np.ones((9, 9), np.float32)
     with pytest.raises(ValueError, match="magic"):
         blend_pictures(old, old, mask, blend="magic")
-
-
-# Sharpening
-
-
-def test_sharpening_adds_detail_in_proportion(face: np.ndarray):
-    assert sharpen_face(face, 0.0) is face
-    flat = np.full((40, 60, 3), 77, np.uint8)
-    np.testing.assert_array_equal(sharpen_face(flat, 2.0), flat)
-    edge = np.full((100, 100, 3), 100, np.uint8)
-    edge[:, 50:] = 140
-    rise = [int(np.ptp(sharpen_face(edge, amount))) for amount in (0.0, 0.5, 1.0)]
-    # Beside a step, blur takes off less than half of it: up to 20 on each side.
-    assert rise[0] == 40 and rise[0] + 10 < rise[1] < rise[2] - 10 < 80
-    with pytest.raises(ValueError, match="radius"):
-        sharpen_face(edge, 1.0, radius=0.0)
-
-
-def test_missing_sharpness_is_what_a_blur_took(rng: np.random.Generator):
-    """Twice: a mild blur's, exactly; none is missing of what is as sharp."""
-    sharp = cv2.GaussianBlur(draw_noise(rng, 128, 128), (0, 0), 1.0)
-    soft = cv2.GaussianBlur(sharp, (0, 0), 0.7)
-    inside = np.zeros((128, 128), np.float32)
-    inside[20:108, 20:108] = 1
-    amount = missing_sharpness(soft, sharp, inside)
-
-    def detail(face: np.ndarray) -> float:
-        grey = cv2.cvtColor(face.astype(np.float32), cv2.COLOR_RGB2GRAY)
-        return float(
-            ((grey - cv2.GaussianBlur(grey, (0, 0), 1.28)) ** 2 * inside).sum()
-        )
-
-    assert detail(soft) < 0.7 * detail(sharp) and 0.3 < amount < 2
-    raised = detail(sharpen_face(soft, amount))
-    assert raised == pytest.approx(detail(sharp), rel=0.02)
-    assert missing_sharpness(sharp, sharp, inside) == 0
-    assert missing_sharpness(sharp, soft, inside) == 0
-    flat = np.full_like(sharp, 90)
-    assert missing_sharpness(flat, sharp, inside) == 0
-    # What lies beside the mask counts for nothing.
-    beside = soft.copy()
-    beside[:10] = draw_noise(rng, 10, 128)
-    assert missing_sharpness(beside, sharp, inside) == pytest.approx(amount, abs=1e-3)
 
 
 def test_mask_lies_over_the_face_at_any_resolution(rng: np.random.Generator):
