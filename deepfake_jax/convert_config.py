@@ -170,7 +170,7 @@ class ConvertConfig(SearchConfig):
     """Keep hands, microphones and whatever else is before the face: where the run, when
     it draws the person's own face, does not draw what the frame shows. It does nothing
     where the run does not know the face well. Dark hair that hangs over the forehead
-    stays, too."""
+    and the frames of glasses, where the other person wears none, stay, too."""
     color: Annotated[str, AfterValidator(partial(_check, COLORS)), Doc(_COLOR)] = (
         "border"
     )
@@ -179,7 +179,8 @@ class ConvertConfig(SearchConfig):
     )
     sharpen: Annotated[float, Field(ge=0, le=5)] = 0.75
     """Sharpen the swapped face until it has as much fine detail as the frame's own, by
-    this amount at most: networks draw softly. 0 is as drawn; 1.5 may look harsh."""
+    this amount at most, and narrow its edges where it is enlarged: networks draw
+    softly. 0 is as drawn; 1.5 may look harsh."""
     texture: Annotated[float, Field(ge=0, le=2)] = 1.0
     """Lay the fine texture of the frame's own skin over the swapped face, by this
     amount: pores, fine lines and grain, which no network draws. Eyes, brows and mouth

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from deepfake_jax.conversion.face_mask import draw_mask, mask_options, split_answer
+from deepfake_jax.conversion.foreground import free_mask
 from deepfake_jax.conversion.placement import PlacedFace
 from deepfake_jax.convert_config import COMPLETE, ConvertConfig
 from deepfake_jax.face_sets.face_arrays import shift_color
@@ -24,10 +25,8 @@ from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.color import is_grey, measure_pair
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.fringe_mask import leave_fringes
-from deepfake_jax.imaging.hand_mask import hand_mask
-from deepfake_jax.imaging.landmark_masks import features_mask
+from deepfake_jax.imaging.glasses import Glasses
 from deepfake_jax.imaging.mask import resize_mask
-from deepfake_jax.imaging.occlusion_mask import occlusion_mask
 from deepfake_jax.imaging.region import Region, warp_region
 from deepfake_jax.imaging.sharpen import missing_sharpness
 from deepfake_jax.imaging.skin_texture import KnownFace, know_face
@@ -158,6 +157,7 @@ class FrameSwapper:
         double: from crops to the other person's, and beside these to the same
             person's as the run draws them; what stands before a face is missing there.
             None where there is no such network.
+        glasses: those that stay before the new face, or None.
     """
 
     def __init__(
@@ -170,10 +170,12 @@ class FrameSwapper:
         identity: Embedding | None = None,
         other: Embedding | None = None,
         double: Callable[[Crops], Float32[np.ndarray, "2 n s s c"]] | None = None,
+        glasses: Glasses | None = None,
     ):
         self.config, self.crop_size = config, crop_size
         self.identity, self.other = identity, other
         self._network, self._shift, self._double = network, shift, double
+        self._glasses = glasses
         self._masks = mask_options(config)
         self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
         self._told: set[str] = set()
@@ -188,6 +190,7 @@ class FrameSwapper:
             identity=self.identity,
             other=self.other,
             double=self._double,
+            glasses=self._glasses,
         )
 
     def with_network(
@@ -265,7 +268,7 @@ class FrameSwapper:
         if is_grey(cut.raw):
             new = cv2.merge([cv2.cvtColor(new, cv2.COLOR_RGB2GRAY)] * 3)
         old, new = self._look.view(old, new, cut)
-        mask, cover = self._draw(cut.placed, old, seen, redrawn)
+        mask, cover = self._draw(cut, old, seen, redrawn)
         landmarks = crop_landmarks(cut.placed.landmarks, len(new))
         if landmarks is not None and self.config.guard:
             new, mask, cover = leave_fringes(old, new, landmarks, mask, cover)
@@ -303,14 +306,14 @@ class FrameSwapper:
 
     def _draw(
         self,
-        placed: PlacedFace,
+        cut: _Cut,
         old: Face,
         seen: DrawnMask | None,
         redrawn: _Pair | None,
     ) -> tuple[Mask, Mask | None]:
         """A face's mask, and what it has to cover; `seen` is the network's own."""
         size = self._look.mask_size
-        landmarks = crop_landmarks(placed.landmarks, size)
+        landmarks = crop_landmarks(cut.placed.landmarks, size)
         drawn = draw_mask(
             self._masks, face=old, landmarks=landmarks, mask_size=size, seen=seen
         )
@@ -320,11 +323,7 @@ class FrameSwapper:
                 _log.warning("%s", reason)
         if not self.config.guard:
             return drawn.mask, drawn.cover
-        free = 1 - hand_mask(apply_affine(crop_matrix(size), placed.hands), size)
-        if redrawn is not None:
-            features = None if landmarks is None else features_mask(landmarks, size)
-            known = occlusion_mask(*redrawn, mask=drawn.mask * free, features=features)
-            free *= resize_mask(known, size)
+        free = free_mask(cut.placed, cut.raw, drawn.mask, redrawn, self._glasses)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 

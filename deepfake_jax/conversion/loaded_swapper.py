@@ -12,6 +12,7 @@ import numpy as np
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.search import ConvertError
 from deepfake_jax.convert_config import ConvertConfig
+from deepfake_jax.imaging.glasses import Glasses
 from deepfake_jax.runs.exported_run import ExportedRun, ExportedRunError, load_exported
 
 
@@ -85,6 +86,7 @@ def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwap
             f"{card['checkpoint']} one; leave it out, or export that one"
         )
     shift = np.asarray(card["color_shift"], np.float64)
+    glasses = card.get("glasses")  # files of earlier versions have none
     return FrameSwapper(
         exported.draw_levels,
         card["crop_size"],
@@ -93,6 +95,7 @@ def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwap
         identity=_read_vector(card["source_identity"]),
         other=_read_vector(card["target_identity"]),
         double=exported.swap_and_redraw if exported.redraws else None,
+        glasses=Glasses(**glasses) if glasses else None,
     )
 
 

@@ -26,4 +26,5 @@ def make_frame_swapper(trained: TrainedRun, config: ConvertConfig) -> FrameSwapp
         identity=identities.get(origin),
         other=identities.get(config.to),
         double=make_double_swapper(model, params, to=config.to),
+        glasses=trained.facts.kept_glasses(origin),
     )

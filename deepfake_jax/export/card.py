@@ -4,6 +4,7 @@ Numbers that swaps need beside the network are a part of it. No picture and no p
 anyone's disk is.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def make_card(
         precision: of the weights.
     """
     facts = trained.facts
+    glasses = facts.kept_glasses(swap.source)
     return {
         "format": kind,
         "tool": TOOL,
@@ -55,6 +57,7 @@ def make_card(
         "run_card": read_card(run),
         # Grey levels that A's faces need; B's are seen as they are.
         "color_shift": list(facts.color_shift) if swap.source == "a" else [0.0] * 3,
+        "glasses": None if glasses is None else asdict(glasses),
     }
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from deepfake_jax.imaging.glasses import Glasses
 from deepfake_jax.train_config import ModelConfig
-from deepfake_jax.types import SIDES, Side
+from deepfake_jax.types import SIDES, Side, other_side
 
 
 def _unknown_losses() -> dict[Side, float]:
@@ -30,6 +31,7 @@ class RunFacts:
         model: the network.
         color_shift: grey levels added to A's faces in training, RGB.
         identities: mean face embedding of each side whose face set has one.
+        glasses: of each side whose faces wear some.
         seconds: training time so far.
         losses: of the last step; NaN where it was no finite number.
         skipped: updates that were left out so far.
@@ -44,6 +46,7 @@ class RunFacts:
     model: ModelConfig
     color_shift: tuple[float, float, float]
     identities: Mapping[Side, list[float]] = field(default_factory=dict)
+    glasses: Mapping[Side, Glasses] = field(default_factory=dict)
     seconds: float = 0.0
     losses: Mapping[Side, float] = field(default_factory=_unknown_losses)
     skipped: int = 0
@@ -57,6 +60,13 @@ class RunFacts:
     def shift(self) -> Float64[np.ndarray, "3"]:
         """The shift of colors as an array."""
         return np.asarray(self.color_shift, np.float64)
+
+    def kept_glasses(self, side: Side) -> Glasses | None:
+        """The glasses that stay before a side's swapped faces.
+
+        None where the other person is drawn with some: one frame is enough.
+        """
+        return None if other_side(side) in self.glasses else self.glasses.get(side)
 
     def to_json(self) -> dict[str, Any]:
         """As values for JSON; `from_json` gives the same facts again."""

@@ -13,7 +13,12 @@ from jaxtyping import Float64, Int, UInt8
 
 from deepfake_jax.face_sets.face_colors import mean_color_shift
 from deepfake_jax.face_sets.face_set import FaceSet
-from deepfake_jax.face_sets.face_shapes import align_hands, stack_landmarks
+from deepfake_jax.face_sets.face_shapes import (
+    align_hands,
+    align_landmarks,
+    stack_landmarks,
+)
+from deepfake_jax.imaging.glasses import Glasses, find_glasses
 from deepfake_jax.runs.checkpoint import list_checkpoints
 from deepfake_jax.runs.held_out import Split, begin_split, resume_split, write_held
 from deepfake_jax.runs.run_facts import RunFacts
@@ -23,7 +28,7 @@ from deepfake_jax.training.face_masks import draw_face_masks
 from deepfake_jax.training.overlap_weights import weigh_alike
 from deepfake_jax.training.rare_faces import weigh_rare
 from deepfake_jax.training.teacher import TeacherRun
-from deepfake_jax.types import Side
+from deepfake_jax.types import Side, spread
 
 # Fewer faces than this, and what comes of them; see "Small sets" in BENCHMARKS.md.
 _SMALL_SETS = (
@@ -31,6 +36,8 @@ _SMALL_SETS = (
     (30, "most poses and expressions are missing, and come out wrong"),
     (100, "enough for a first look, with faults where a pose or expression is new"),
 )
+# Of a side's faces, in which glasses are looked for, and degrees that they may turn.
+_LOOKED_AT, _AHEAD = 60, 25
 _log = logging.getLogger("deepfake_jax")
 
 
@@ -126,8 +133,31 @@ def describe_run(
             for side, faces in sets.items()
             if "identity" in faces.header
         },
+        glasses=_find_glasses(sets, among),
         settings=config_to_dict(replace(config, steps=None, minutes=None)),
     )
+
+
+def _find_glasses(
+    sets: Mapping[Side, FaceSet], among: Mapping[Side, Int[np.ndarray, "_"]]
+) -> dict[Side, Glasses]:
+    """The glasses of those who wear some, by some of their faces that look ahead."""
+    worn: dict[Side, Glasses] = {}
+    for side, faces in sets.items():
+        known = [
+            index
+            for index in among[side].tolist()
+            if len(faces.records[index].landmarks) == 68
+            and abs(faces.records[index].yaw or 0) < _AHEAD
+        ]
+        looked_at = [known[index] for index in spread(len(known), _LOOKED_AT)]
+        glasses = find_glasses(
+            [np.asarray(faces.faces[index]) for index in looked_at],
+            [align_landmarks(faces.records[index]) for index in looked_at],
+        )
+        if glasses is not None:
+            worn[side] = glasses
+    return worn
 
 
 def find_landmarks(
@@ -241,7 +271,9 @@ def find_middles(
 
 
 def find_masks(
-    config: TrainConfig, sets: Mapping[Side, FaceSet]
+    config: TrainConfig,
+    sets: Mapping[Side, FaceSet],
+    glasses: Mapping[Side, Glasses],
 ) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:
     """Masks of all faces, where a run's loss weighs their parts; else None.
 
@@ -253,7 +285,12 @@ def find_masks(
     asking = "loss.background, eyes_weight, mouth_weight or mask_weight"
     found = _stack_68(asking, sets)
     return {
-        side: draw_face_masks(own, sets[side].faces, align_hands(sets[side].records))
+        side: draw_face_masks(
+            own,
+            sets[side].faces,
+            align_hands(sets[side].records),
+            glasses.get(side),
+        )
         for side, own in found.items()
     }
 

@@ -250,7 +250,7 @@ def _begin(
         landmarks=landmarks,
         middles=None if landmarks is None else find_middles(landmarks, weights),
         chances=find_chances(config, sets, among),
-        masks=find_masks(config, sets),
+        masks=find_masks(config, sets, facts.glasses),
         weights=weights,
         gauge=(
             Gauge(state.model, sets, splits, facts)
@@ -274,6 +274,7 @@ def _go_on(
         restored.facts,
         model=facts.model,
         identities=facts.identities,
+        glasses=facts.glasses,
         settings=facts.settings,
     )
     return state_from_tree(restored.tree, state), known

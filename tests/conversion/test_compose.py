@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
+from drawn_glasses import draw_frame, make_faces
 
 from deepfake_jax.conversion.compose import (
     Patch,
@@ -23,6 +24,7 @@ from deepfake_jax.convert_config import COLORS, ConvertConfig
 from deepfake_jax.files import ForeignFilesError
 from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.face_template import crop_matrix, template_landmarks
+from deepfake_jax.imaging.glasses import find_glasses
 from deepfake_jax.media.pictures import read_picture, write_picture
 from deepfake_jax.media.pixel_formats import convert_to_rgb
 from deepfake_jax.media.timed_frames import TimedFrame, picture_frame
@@ -205,6 +207,34 @@ def test_a_hand_that_was_found_stays_before_the_face(guard: bool):
     assert free[fingers].min() > 215
     # Beside the hand it is the new face, hand or not.
     np.testing.assert_array_equal(held[120:170, 80:100], free[120:170, 80:100])
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_glasses_stay_before_the_face(guard: bool):
+    faces, landmarks = make_faces()
+    for face, points in zip(faces, landmarks, strict=True):
+        draw_frame(face, points, color=20, width=0.04, square=True)
+    drawn = np.zeros((256, 256), np.uint8)
+    draw_frame(drawn, landmarks[0], color=255, width=0.04, square=True)
+    lines = drawn > 200
+    lines[:, :60] = lines[:, -60:] = False  # temples lie outside of the face
+    config = replace(PLAIN, mask="extended", guard=guard, sharpen=0.0)
+    where = PlacedFace(0, np.eye(2, 3), landmarks[0])
+    shown = []
+    for glasses in (find_glasses(faces, landmarks), None):
+        swapper = FrameSwapper(
+            lambda crops: np.full(crops.shape, 220, np.float32),
+            64,
+            config,
+            glasses=glasses,
+        ).with_config(config)
+        (swapped,) = swapper.swap([(picture_frame(faces[0]), [where])])
+        shown.append(np.asarray(compose_frame(swapped, config)).astype(int))
+    kept, covered = (picture[lines].mean() for picture in shown)
+    assert covered > 200 and (kept < 120) == guard
+    # Between the lines it is the new face, glasses or not.
+    cheeks = (slice(150, 175), slice(95, 160))
+    assert shown[0][cheeks].min() > 210
 
 
 @pytest.mark.parametrize("guard", [True, False])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deepfake_jax.imaging.glasses import Glasses
 from deepfake_jax.runs.run_facts import RunFacts
 from deepfake_jax.train_config import ModelConfig
 
@@ -14,6 +15,7 @@ FACTS = RunFacts(
     model=ModelConfig(name="lite", width=8),
     color_shift=(-12.093241808855979, 0.5, 3.0),
     identities={"b": [0.1, -0.2]},
+    glasses={"b": Glasses(rims=(0.4,) * 60, contrast=-20.5, beside=0.055)},
     seconds=239.43987304299998,
     losses={"a": 0.07671573013067245, "b": 0.1},
     skipped=3,
@@ -74,3 +76,10 @@ def test_scores_of_one_kind_are_compared():
 def test_a_changed_value_or_key_is_refused(harm):
     with pytest.raises(ValueError, match=next(iter(harm))):
         RunFacts.from_json(FACTS.to_json() | harm)
+
+
+def test_glasses_stay_where_the_other_person_has_none():
+    assert FACTS.kept_glasses("b") == FACTS.glasses["b"]
+    assert FACTS.kept_glasses("a") is None
+    both = replace(FACTS, glasses={"a": FACTS.glasses["b"], **FACTS.glasses})
+    assert both.kept_glasses("a") is None and both.kept_glasses("b") is None
