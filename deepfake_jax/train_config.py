@@ -106,6 +106,12 @@ class LossConfig:
     batch. It teaches what both people share, not their decoders."""
     mesh_start: Annotated[int, Field(ge=0)] = 0
     """Steps before that begins; a blurred swap's landmarks say little."""
+    perceptual_weight: _NonNegative = 0.0
+    """Weight of how unlike drawn and true faces look to the first layers of a network
+    that knows pictures; of eyes and mouths in turns, on half of a batch. It draws teeth
+    and stubble, of which errors of pixels make pale bars and shadow."""
+    perceptual_start: Annotated[int, Field(ge=0)] = 0
+    """Steps before that begins."""
     swap_weight: _NonNegative = 0.0
     """Weight of how far swaps are from a teacher's; for `distill` alone."""
     shape_weight: _NonNegative = 0.0

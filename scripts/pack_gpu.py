@@ -23,6 +23,8 @@ from deepfake_jax.faces.weights import WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MB = 60
+# Networks that look for faces and hands in footage, of which there is none.
+SEARCHING = ("yunet", "palm", "hand", "hand_lite")
 WHEELS = (
     *("ai-edge-litert<2", "docstring-parser", "filelock", "flatbuffers", "jaxtyping"),
     *("lazy-loader", "platformdirs", "pyyaml", "tqdm", "typeguard", "tyro"),
@@ -60,6 +62,8 @@ def main() -> None:
         fetch_wheels(pack / "wheels", flags.python_version)
         (pack / "weights").mkdir()
         for asset in WEIGHTS:
+            if asset.name in SEARCHING:
+                continue
             path = fetch_asset(asset, table=WEIGHTS)
             shutil.copy(path, pack / "weights" / asset.file_name)
         for side in "ab":

@@ -175,5 +175,6 @@ def detector_weights() -> None:
         get_weights("yunet")
         get_weights("sface")
         get_weights("face_mesh")
+        get_weights("open_nsfw")
     except AssetError as error:
         pytest.skip(f"no detector weights: {error}")

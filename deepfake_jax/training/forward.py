@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,8 @@ class Forward:
         code: of each side's warped faces.
         vectors: the bottleneck's, before they are widened to `code`; empty where codes
             are not aligned.
-        error: of each side's faces as its own decoder draws them.
+        drawn: each side's faces as its own decoder draws them.
+        error: of these.
         compare: the error of a side's code, as a side draws it, against a target and
             its mask.
     """
@@ -34,6 +34,7 @@ class Forward:
     network: Network
     code: dict[Side, Array]
     vectors: dict[Side, Array]
+    drawn: dict[Side, Array]
     error: dict[Side, Array]
     compare: Callable[[Array, Array, Array | None, Side], Array]
 
@@ -48,34 +49,38 @@ def run_forward(network: Network, state: TrainState, batch: Batch) -> Forward:
         vectors = model.compress(network, faces)
         return model.widen(network, vectors), vectors
 
-    def compare(
+    def redraw(
         network: Network, code: Array, target: Array, mask: Array | None, side: Side
-    ) -> Array:
+    ) -> tuple[Array, Array]:
         output, logits = model.draw(network, code, side)
         error = reconstruction_loss(state.loss, output, target, mask=mask)
         if logits is not None and mask is not None:
             wrong = losses.mask_cross_entropy(logits, mask[..., 0])
             error = error + state.loss.mask_weight * wrong
-        return error
+        return output, error
 
     if state.remat:
         # Encoder and decoders apart: only one of the three has its activations alive
         # at a time. One checkpoint around all would save nothing at its peak.
         encode = jax.checkpoint(encode)
-        compare = jax.checkpoint(compare, static_argnums=4)
+        redraw = jax.checkpoint(redraw, static_argnums=4)
     # A and B go through the encoder in one go: one large product, not two.
     warped = jnp.concatenate([batch[side].warped for side in SIDES])
     code, vectors = encode(network, warped)
     codes = _split(code)
+    drawn: dict[Side, Array] = {}
+    error: dict[Side, Array] = {}
+    for side, pair in batch.items():
+        drawn[side], error[side] = redraw(
+            network, codes[side], pair.target, pair.mask, side
+        )
     return Forward(
         network=network,
         code=codes,
         vectors={} if vectors is None else _split(vectors),
-        error={
-            s: compare(network, codes[s], batch[s].target, batch[s].mask, s)
-            for s in SIDES
-        },
-        compare=partial(compare, network),
+        drawn=drawn,
+        error=error,
+        compare=lambda *given: redraw(network, *given)[1],
     )
 
 

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from deepfake_jax.models import losses
 from deepfake_jax.models.face_mesh import mesh_distance
 from deepfake_jax.models.network import Network
+from deepfake_jax.models.perceptual import cut_window, perceptual_distance
 from deepfake_jax.models.swap_faces import swap_faces
 from deepfake_jax.training.batch import Batch, Pair
 from deepfake_jax.training.forward import Forward, draw_swaps, run_forward
@@ -22,6 +24,8 @@ from deepfake_jax.training.state import Teacher, TrainState
 from deepfake_jax.types import DIRECTIONS, SIDES, Side, other_side
 
 Metrics = dict[str, Any]
+_LOOK_EVERY = 2  # of a batch's faces; the features of all take a fifth of a step
+_AROUND, _FEATURES = 0.1, 4.0  # weight of what is no face, and of eyes and mouths more
 _MESH_EVERY = 4  # the face mesh costs as much as a head, and its loss is a quiet one
 
 
@@ -73,6 +77,7 @@ def choose_losses(batch: Batch, state: TrainState) -> list[Loss]:
         (taught, follow_teacher),
         (shaped, read_shapes),
         (state.mesh is not None, follow_mesh),
+        (state.features is not None, look_alike),
     ]
     return [loss for wanted, loss in asked if wanted]
 
@@ -167,6 +172,39 @@ def follow_mesh(
     begun = state.step >= state.loss.mesh_start
     error = jax.lax.cond(begun, measure, lambda: jnp.zeros(()))
     return state.loss.mesh_weight * error, {"loss_mesh": error}
+
+
+def look_alike(
+    forward: Forward, batch: Batch, state: TrainState
+) -> tuple[Array, Metrics]:
+    """How unlike faces as their own side draws them look to a network that knows some.
+
+    ``loss_perceptual``, the mean over both sides of half of the batch, of eyes or of
+    mouths; 0 before it begins. Around the face nothing is unlike.
+    """
+    network = state.features
+    assert network is not None
+
+    def measure() -> Array:
+        drawn = jnp.concatenate([forward.drawn[s][::_LOOK_EVERY] for s in SIDES])
+        parts = [batch[side] for side in SIDES]
+        true = jnp.concatenate([own.target[::_LOOK_EVERY] for own in parts])
+        if parts[0].mask is None:
+            drawn, true = cut_window([drawn, true], state.step)
+            return perceptual_distance(network, drawn, true)
+        mask = jnp.concatenate([own.mask[::_LOOK_EVERY] for own in parts])
+        shown = losses.soften(mask[..., 0])[..., None]
+        drawn = true + shown * (drawn - true)
+        drawn, true, mask = cut_window([drawn, true, mask], state.step)
+        features = mask[..., 1] + mask[..., 2]
+        weights = _AROUND + mask[..., 0] + _FEATURES * features
+        return perceptual_distance(
+            network, drawn, true, weights=weights / jnp.mean(weights)
+        )
+
+    begun = state.step >= state.loss.perceptual_start
+    error = jax.lax.cond(begun, measure, lambda: jnp.zeros(()))
+    return state.loss.perceptual_weight * error, {"loss_perceptual": error}
 
 
 def _repeat(array: Array, count: int) -> Array:

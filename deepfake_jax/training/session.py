@@ -23,6 +23,7 @@ from deepfake_jax.models.network import Network
 from deepfake_jax.output_lock import lock_output
 from deepfake_jax.runs.checkpoint import restore_checkpoint
 from deepfake_jax.runs.consent import record_consent
+from deepfake_jax.runs.feature_network import load_feature_network
 from deepfake_jax.runs.held_out import Split
 from deepfake_jax.runs.metrics_file import truncate_metrics
 from deepfake_jax.runs.recorded_sets import check_people, write_sets
@@ -228,6 +229,8 @@ def _begin(
     weights = find_weights(config, sets, among)
     if config.loss.mesh_weight:
         state = replace(state, mesh=make_mesh_guide(sets, among, weights))
+    if config.loss.perceptual_weight:
+        state = replace(state, features=load_feature_network())
     state, facts = _go_on(run, state, facts)
     judged = config.judge_every and all(len(split.held) for split in splits.values())
     if config.until and not judged:

@@ -23,6 +23,7 @@ from deepfake_jax.models.network import (
     network_to_tree,
     to_tree,
 )
+from deepfake_jax.models.perceptual import FeatureNetwork
 from deepfake_jax.train_config import LossConfig, OptimizerConfig, TrainConfig
 from deepfake_jax.training.muon import scale_by_muon
 from deepfake_jax.types import Side
@@ -55,6 +56,7 @@ class TrainState:
         opt_state: optax's, of `network`.
         ema: moving average of network and statistics, or None if none is kept.
         mesh: what finds a swap's landmarks, or None; it never changes.
+        features: what says how alike pictures look, likewise.
         model: the network's functions (static).
         tx: the optimizer (static).
         loss: the loss (static).
@@ -69,6 +71,7 @@ class TrainState:
     opt_state: Any
     ema: SwapParams | None
     mesh: MeshGuide | None
+    features: FeatureNetwork | None
     model: Autoencoder = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
     loss: LossConfig = struct.field(pytree_node=False)
@@ -144,6 +147,7 @@ def init_state(key: PRNGKeyArray, config: TrainConfig) -> TrainState:
         opt_state=tx.init(network),
         ema=jax.tree.map(jnp.copy, averaged) if config.optimizer.ema_decay else None,
         mesh=None,
+        features=None,
         model=model,
         tx=tx,
         loss=config.loss,

@@ -14,6 +14,8 @@ from deepfake_jax.train_config import TrainConfig, load_config, override_config
 from deepfake_jax.training.loop import train
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
+STARTS = ("loss.mesh_start=2", "loss.perceptual_start=2")
+BARE = ("loss.mesh_weight=0", "loss.perceptual_weight=0")  # without files of others
 TINY = ("model.width=8", "batch_size=4", "judge_every=0", "log_every=1")
 
 
@@ -39,13 +41,14 @@ def test_lite128_resumes_and_swaps(sets, tmp_path):
             sets[0],
             sets[1],
             run,
-            configure(f"steps={steps}", "loss.mesh_start=2"),
+            configure(f"steps={steps}", *STARTS),
             devices=1,
         )
     lines = read_metrics(run / METRICS_NAME)
     assert [line["skipped"] for line in lines] == [0] * 3
-    # The mesh begins after two steps.
-    assert [line["loss_mesh"] > 0 for line in lines] == [False, False, True]
+    # Both begin after two steps.
+    for name in ("loss_mesh", "loss_perceptual"):
+        assert [line[name] > 0 for line in lines] == [False, False, True]
     trained = load_run(run)
     swapper = make_swapper(trained.model, trained.params)
     crops = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3), np.uint8)
@@ -53,14 +56,13 @@ def test_lite128_resumes_and_swaps(sets, tmp_path):
 
 
 def test_mid256_takes_a_step(sets, tmp_path):
-    settings = ("model.name=mid256", "loss.mesh_weight=0", "steps=1")
+    settings = ("model.name=mid256", *BARE, "steps=1")
     result = train(sets[0], sets[1], tmp_path / "run", configure(*settings), devices=1)
     assert result.step == 1 and result.skipped == 0 and np.isfinite(result.loss_a)
 
 
 def test_hd512_goes_on_with_what_hd256_learned(sets, tmp_path):
-    small = ("loss.mesh_weight=0", "steps=1", "batch_size=2")
-    small = (*small, "optimizer.ema_decay=0")
+    small = (*BARE, "steps=1", "batch_size=2", "optimizer.ema_decay=0")
     runs = {name: tmp_path / name for name in ("hd256", "hd512")}
     a, b = sets
     train(a, b, runs["hd256"], configure("model.name=hd256", *small), devices=1)
@@ -85,3 +87,12 @@ def test_masks_need_68_landmarks(tmp_path):
     sets = [write_face_set(tmp_path / side, 2) for side in "ab"]
     with pytest.raises(RunError, match="no 68 landmarks.*--landmarks mesh"):
         train(sets[0], sets[1], tmp_path / "run", configure("steps=1"), devices=1)
+
+
+@pytest.mark.usefixtures("detector_weights")
+def test_256_px_have_every_loss(sets, tmp_path):
+    settings = ("model.name=mid256", "steps=1", "loss.perceptual_start=0")
+    config = configure(*settings, "loss.mesh_start=0")
+    train(sets[0], sets[1], tmp_path / "run", config, devices=1)
+    (line,) = read_metrics(tmp_path / "run" / METRICS_NAME)
+    assert line["loss_mesh"] > 0 and line["loss_perceptual"] > 0
