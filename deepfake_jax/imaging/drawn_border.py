@@ -12,6 +12,9 @@ from jaxtyping import Float32
 from deepfake_jax.types import DrawnFace, DrawnMask, Mask
 
 _SURE = 0.5  # of a network's mask, from which on what it drew begins to be the face
+# Share of the face's usual level, below which a place is brow or beard: its color would
+# go on into the forehead.
+_SKIN = 0.75
 _REACH = 0.04  # of a face's side, from which its color is taken
 TRACE = 1e-3  # share of what is known, below which there is nothing to take
 
@@ -31,6 +34,9 @@ def carry_on(face: DrawnFace, seen: DrawnMask) -> Float32[np.ndarray, "height wi
     small, known = (
         cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (face, sure)
     )
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    if (known > 0).any():
+        known = known * (grey > _SKIN * np.median(grey[known > 0]))
     painted, weight = spread_color(small, known, max(_REACH * size[0], 0.5))
     layer = np.concatenate([painted, np.minimum(weight / TRACE, 1)], axis=2)
     layer = cv2.resize(layer, face.shape[1::-1], interpolation=cv2.INTER_LINEAR)

@@ -85,11 +85,19 @@ def to_block_filter(
 def find_features(
     network: FeatureNetwork, pictures: Float32[Array, "n h w 3"]
 ) -> tuple[Array, ...]:
-    """What each stage says of pictures: [n, h / 4, w / 4, c], [n, h / 8, w / 8, c]."""
+    """What the first convolution and each stage say of pictures.
+
+    Without the first one, which alone sees single pixels, a network draws ripples that
+    the others pass over.
+
+    Returns:
+        [n, h / 4, w / 4, 4, c], the first one's at 2x2 places of each block; then
+        [n, h / 4, w / 4, c] and [n, h / 8, w / 8, c].
+    """
     x = 255 * pictures[..., ::-1] - jnp.asarray(_MEAN)[None, None, None]
     x = _convolve(to_blocks(x, block=_BLOCK), network.first, leak=_LEAK)
+    features = [x.reshape(*x.shape[:3], 4, -1)]
     x = pool(x.reshape(*x.shape[:3], 2, 2, -1))
-    features = []
     filters = iter(network.others)
     for stage, blocks in enumerate(STAGES):
         for block in range(blocks):
@@ -122,6 +130,7 @@ def perceptual_distance(
     total = jnp.zeros((), jnp.float32)
     for drawn, wanted in zip(find_features(network, output), true, strict=True):
         errors = jnp.sum(jnp.square(_to_unit(drawn) - _to_unit(wanted)), -1)
+        errors = errors.reshape(*errors.shape[:3], -1).mean(-1)
         if weights is not None:
             errors = errors * _reduce(weights, errors.shape[1:3])
         total = total + jnp.mean(errors)

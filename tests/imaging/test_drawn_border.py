@@ -39,3 +39,18 @@ def test_a_soft_border_of_face_and_wall_is_painted_with_the_face():
     found = carry_on(face, seen)
     half = seen[0] <= 0.5
     assert face[:, half].max() <= 110 and found[:, half][:, :3].min() > 160
+
+
+def test_a_brow_at_the_border_goes_on_as_skin():
+    """Or hair, cut off above a brow, would become a dark smear of it."""
+    face = np.full((128, 128, 3), (200, 150, 130), np.float32)
+    seen = np.zeros((128, 128), np.float32)
+    seen[40:] = 1
+    face[:40] = 30
+    face[40:46, 60:] = (60, 45, 40)
+    found = carry_on(face, seen)
+    above = found[33:39, 70:120]
+    np.testing.assert_allclose(
+        above, np.broadcast_to(face[60, 60], above.shape), atol=8
+    )
+    np.testing.assert_array_equal(found[40:], face[40:])

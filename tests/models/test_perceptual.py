@@ -19,7 +19,8 @@ from deepfake_jax.models.perceptual import (
 )
 from deepfake_jax.runs.feature_network import load_feature_network
 
-STAGES = ("Relu_9", "Relu_21")  # the last answer of each, as the file names it
+# The first convolution's answer and the last of each stage, as the file names them.
+LAYERS = ("Relu", "Relu_9", "Relu_21")
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +35,15 @@ def draw(rng: np.random.Generator, count: int, *shape: int) -> jax.Array:
 def test_features_are_those_of_the_file(rng, network: FeatureNetwork):
     pictures = draw(rng, 2, 224, 224)  # the file's last layers take no other size
     model = cv2.dnn.readNetFromONNX(str(get_weights("open_nsfw")))
-    names = [name for name in model.getLayerNames() if name.split("!")[-1] in STAGES]
-    assert len(names) == 2
+    names = [name for name in model.getLayerNames() if name.split("!")[-1] in LAYERS]
+    assert len(names) == 3
     for index, picture in enumerate(np.asarray(pictures)):
         pixels = 255 * picture[..., ::-1] - np.array([104, 117, 123])
         model.setInput(pixels[None].astype(np.float32))
         expected = model.forward(names)
-        found = find_features(network, pictures[index : index + 1])
+        first, *found = find_features(network, pictures[index : index + 1])
+        blocks = first.reshape(1, 56, 56, 2, 2, 64)
+        found = [jnp.moveaxis(blocks, 3, 2).reshape(1, 112, 112, 64), *found]
         for own, other in zip(found, expected, strict=True):
             other = np.moveaxis(np.asarray(other), 1, -1)
             assert own.shape == other.shape
