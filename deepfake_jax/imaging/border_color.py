@@ -28,6 +28,8 @@ _DEPTH, _BAND = 0.07, 0.04
 _FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _BLACK, _BRIGHTEST = np.float32(24.0), 3.0
+# Levels of what is moved wholly: by a factor, of skin in the shade; else of skin.
+_SHADE, _SKIN = 60.0, 110.0
 # Along each axis, of which the brightest counts; and how much of what is brighter goes.
 _PLACES, _TAMED = 64, 0.85
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
@@ -74,7 +76,9 @@ class BorderColor(ColorMethod):
         """Moves the cells to the old ones' colours, interpolated.
 
         Darker by what they differ in and brighter by a factor, each of which keeps what
-        is dark in a face: raised by an addition it turns to fog.
+        is dark in a face: raised by an addition it turns to fog. What is darker than
+        skin is moved less, in proportion: in another light pupils and mouths are as
+        dark as they were, and no black discs.
         """
         wanted, found = (
             each[:-2].reshape(_CELLS, _CELLS, 3).astype(np.float32)
@@ -96,12 +100,21 @@ class BorderColor(ColorMethod):
             )
         )
         # Levels below `_BLACK` count as noise, which no factor should raise.
-        raised = (new_face - light + _BLACK) * factor - _BLACK
-        matched = raised + shift
+        softer = new_face - light
+        raised = (softer + _BLACK) * factor - _BLACK
+        raised = softer + _share(softer, _SHADE) * (raised - softer)
+        matched = raised + _share(raised, _SKIN) * shift
         glare = np.maximum(_see_places(matched) - np.float32(old[-1]), 0)
         if glare.any():
             matched -= np.float32(_TAMED) * cv2.resize(glare, size)[..., None]
         return np.clip(np.rint(matched), 0, 255).astype(np.uint8)
+
+
+def _share(
+    face: Float32[np.ndarray, "height width 3"], whole: float
+) -> Float32[np.ndarray, "height width 1"]:
+    """How much of a move each pixel takes part in: all of it from `whole` levels on."""
+    return np.clip(face @ (_LUMA / np.float32(whole)), 0, 1)[..., None]
 
 
 def _see_places(face: DrawnFace) -> Float32[np.ndarray, "places places"]:
