@@ -33,16 +33,19 @@ _BELOW_FROM, _ABOVE_TO = 0.26, 0.36
 _BESIDE = (0.02, 0.035, 0.055, 0.085, 0.12)
 _BRIGHT_TO = 0.055
 # Below the eyes, where people without glasses have least. Levels by which rims stand
-# out there, and how much more than other places do: 1.8 and 8 times of one man with
-# thin bright rims, at most 0.9 and 2.9 of six people without glasses.
+# out there, and how much more than other places do: 3.5 to 3.7 and 7 to 9 times of one
+# man with thin bright rims, at most 1.5 and 5.5 of seven people without glasses.
 _BELOW = slice(RAYS // 12, 5 * RAYS // 12 + 1)
-_PLAIN, _DISTINCT = 1.4, 4.0
+_PLAIN, _DISTINCT = 2.3, 3.0
 _ENOUGH = 8.0  # levels of one picture; more would outvote many without
-_NEARLY = 0.6
+_NEARLY = 0.75
 _STRONGEST = 6.0  # multiples of what is usual at which a line counts no more
-_BEND = 0.05  # of a rim from where it usually lies, at which that costs what it gains
+# Of a rim from where it usually lies, at which that costs so many levels, or its usual
+# contrast: a head that turns has lenses of two widths.
+_BEND, _HELD = 0.05, 3.0
+_BLURRED = 2  # of `beside`, where the picture is blurred
 # Shares of the usual contrast at which a frame's rim begins to show and is sure.
-_FAINT, _SURE = 0.25, 0.5
+_FAINT, _SURE = 0.2, 0.45
 _REACH, _STRAY = 0.6, 0.14  # of a temple's line, and how far up or down it may lie
 _POINTS = 32  # of such a line
 _STRAYING = 0.02  # levels that a pixel up or down costs
@@ -101,15 +104,17 @@ def find_glasses(
     found: list[Glasses] = []
     for beside in _BESIDE:
         each = np.concatenate([_stand_out(own, beside) for own in rays])
-        usually = np.clip(each, -_ENOUGH, _ENOUGH).mean(0)
         for sign in (-1, 1) if beside <= _BRIGHT_TO else (-1,):
-            line = _follow((sign * usually + _possible())[None], closed=True)[0]
-            along = (sign * usually)[np.arange(RAYS), line]
+            near = _widen(np.maximum(sign * each, 0))
+            usually = np.minimum(near, _ENOUGH).mean(0)
+            line = _follow((usually + _possible())[None], closed=True)[0]
+            along = usually[np.arange(RAYS), line]
             weakest = float(np.percentile(along[_BELOW], 10))
-            usual = float(np.median(np.abs(usually[_BELOW])))
+            usual = float(np.median(usually[_BELOW]))
             if weakest < max(_PLAIN, _DISTINCT * usual):
                 continue
-            contrast = float(np.median(each.mean(0)[np.arange(RAYS), line][_BELOW]))
+            levels = near.mean(0)[np.arange(RAYS), line]
+            contrast = sign * float(np.median(levels[_BELOW]))
             rims = np.round(_NEAREST + _STEP * line, 3).tolist()
             found.append(Glasses(tuple(rims), contrast, beside))
     if not found:
@@ -140,7 +145,7 @@ def glasses_mask(
     usual = abs(glasses.contrast)
     radii = _NEAREST + _STEP * np.arange(_STEPS)
     strayed = (radii[None] - np.array(glasses.rims)[:, None]) / _BEND
-    score = np.clip(rays, 0, 2 * usual) - usual * strayed**2 + _possible()
+    score = np.clip(rays, 0, 2 * usual) - min(usual, _HELD) * strayed**2 + _possible()
     line = _follow(score, closed=True)
     along = np.take_along_axis(rays, line[..., None], 2)[..., 0]
     plain = np.median(along[:, _BELOW], axis=1)
@@ -180,6 +185,17 @@ def _possible() -> Float64[np.ndarray, "rays steps"]:
         (height < -0.3) & (radii > _ABOVE_TO)
     )
     return np.where(wrong, -1e6, 0.0)
+
+
+def _widen(
+    levels: Float32[np.ndarray, "n rays steps"],
+) -> Float32[np.ndarray, "n rays steps"]:
+    """Of each place and the next ones on both sides the most.
+
+    A thin line lies a little differently in each picture.
+    """
+    padded = np.pad(levels, ((0, 0), (0, 0), (1, 1)))
+    return np.maximum(levels, np.maximum(padded[..., 2:], padded[..., :-2]))
 
 
 def _tell(plain: Any, usual: float) -> Any:
