@@ -1,9 +1,8 @@
 """Where in a training picture the face is, its eyes and its mouth: from landmarks.
 
-Masks are uint8 with three channels: the face with most of the forehead, both eyes with
-the frame of glasses, and the mouth. They are drawn once a face, at half of the size of
-its picture, and cut as the picture is: a training target's mask costs one small
-resampling.
+Masks are uint8 with three channels: the face with most of the forehead, both eyes, and
+the mouth. They are drawn once a face, at half of the size of its picture, and cut as
+the picture is: a training target's mask costs one small resampling.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from jaxtyping import Float32, Float64, Int, UInt8
 from deepfake_jax.imaging.affine import apply_affine, resize_affine
 from deepfake_jax.imaging.face_template import FACE_SIZE
 from deepfake_jax.imaging.fringe_mask import fringe_mask
-from deepfake_jax.imaging.glasses import Glasses, glasses_mask
 from deepfake_jax.imaging.hand_mask import hand_mask, no_hands
 from deepfake_jax.imaging.landmark_masks import extended_mask, eye_span, fill_hull
 from deepfake_jax.training.expressions import move_places, moves_anything
@@ -33,7 +31,6 @@ def draw_face_masks(
     landmarks: Float64[np.ndarray, "n p 2"],
     faces: Faces,
     hands: Sequence[Hands] | None = None,
-    glasses: Glasses | None = None,
 ) -> UInt8[np.ndarray, "n 128 128 3"]:
     """The masks of faces.
 
@@ -42,8 +39,6 @@ def draw_face_masks(
         faces: the pictures: hair that hangs over a forehead is no face.
         hands: those before each face, in the pixels of its picture; they are no face
             either, and what they hide is not looked at.
-        glasses: the person's: thin lines, which count as eyes do, or they would be
-            drawn last and half transparent.
 
     Raises:
         ValueError: landmarks are not 68.
@@ -53,9 +48,6 @@ def draw_face_masks(
     before = [no_hands()] * len(landmarks) if hands is None else hands
     for mask, own, face, held in zip(masks, landmarks, faces, before, strict=True):
         drawn = _draw(apply_affine(to_mask, own), face)
-        if glasses is not None:
-            worn = glasses_mask(face, own, glasses, MASK_SIZE)
-            drawn[..., 1] = np.maximum(drawn[..., 1], worn)
         if len(held):
             drawn *= 1 - hand_mask(apply_affine(to_mask, held), MASK_SIZE)[..., None]
         mask[:] = np.rint(255 * drawn)

@@ -271,9 +271,7 @@ def find_middles(
 
 
 def find_masks(
-    config: TrainConfig,
-    sets: Mapping[Side, FaceSet],
-    glasses: Mapping[Side, Glasses],
+    config: TrainConfig, sets: Mapping[Side, FaceSet]
 ) -> dict[Side, UInt8[np.ndarray, "_ m m 3"]] | None:
     """Masks of all faces, where a run's loss weighs their parts; else None.
 
@@ -285,12 +283,7 @@ def find_masks(
     asking = "loss.background, eyes_weight, mouth_weight or mask_weight"
     found = _stack_68(asking, sets)
     return {
-        side: draw_face_masks(
-            own,
-            sets[side].faces,
-            align_hands(sets[side].records),
-            glasses.get(side),
-        )
+        side: draw_face_masks(own, sets[side].faces, align_hands(sets[side].records))
         for side, own in found.items()
     }
 

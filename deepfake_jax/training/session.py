@@ -253,7 +253,7 @@ def _begin(
         landmarks=landmarks,
         middles=None if landmarks is None else find_middles(landmarks, weights),
         chances=find_chances(config, sets, among),
-        masks=find_masks(config, sets, facts.glasses),
+        masks=find_masks(config, sets),
         weights=weights,
         gauge=(
             Gauge(state.model, sets, splits, facts)

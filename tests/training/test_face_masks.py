@@ -1,12 +1,9 @@
 """Masks of training targets: where landmarks say, and moved as the target is."""
 
-import cv2
 import numpy as np
 import pytest
-from drawn_glasses import draw_frame, make_faces
 
 from deepfake_jax.imaging.face_template import FACE_SIZE, template_landmarks
-from deepfake_jax.imaging.glasses import find_glasses
 from deepfake_jax.training.augment import apply_cuts, cut_landmarks, draw_cuts
 from deepfake_jax.training.face_masks import cut_masks, draw_face_masks
 
@@ -44,22 +41,6 @@ def test_hair_over_the_forehead_is_no_face(landmarks: np.ndarray):
     np.testing.assert_array_equal(parts, same)
     lost = bare.astype(int) - less
     assert lost[:, :60].sum() > 30 * 255 and not lost[:, 70:].any()
-
-
-def test_frames_of_glasses_count_as_eyes_do():
-    faces, landmarks = make_faces()
-    for face, points in zip(faces, landmarks, strict=True):
-        draw_frame(face, points, color=20, width=0.04, square=False)
-    glasses = find_glasses(faces, landmarks)
-    assert glasses is not None
-    stacked = np.stack(landmarks), np.stack(faces)
-    bare, worn = (draw_face_masks(*stacked, None, own) for own in (None, glasses))
-    np.testing.assert_array_equal(bare[..., ::2], worn[..., ::2])
-    more = worn[..., 1].astype(int) - bare[..., 1]
-    drawn = np.zeros((FACE_SIZE, FACE_SIZE), np.uint8)
-    draw_frame(drawn, landmarks[0], color=255, width=0.04, square=False)
-    lines = cv2.resize(drawn, more.shape[1:], interpolation=cv2.INTER_AREA) > 100
-    assert (more >= 0).all() and more[0][lines].mean() > 100
 
 
 def test_a_hand_before_a_face_is_no_face_and_hides_what_is_below(
