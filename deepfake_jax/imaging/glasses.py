@@ -43,7 +43,6 @@ _STRONGEST = 6.0  # multiples of what is usual at which a line counts no more
 # Of a rim from where it usually lies, at which that costs so many levels, or its usual
 # contrast: a head that turns has lenses of two widths.
 _BEND, _HELD = 0.05, 3.0
-_BLURRED = 2  # of `beside`, where the picture is blurred
 # Shares of the usual contrast at which a frame's rim begins to show and is sure.
 _FAINT, _SURE = 0.2, 0.45
 _REACH, _STRAY = 0.6, 0.14  # of a temple's line, and how far up or down it may lie
