@@ -173,9 +173,8 @@ class FrameSwapper:
         glasses: Glasses | None = None,
     ):
         self.config, self.crop_size = config, crop_size
-        self.identity, self.other = identity, other
+        self.identity, self.other, self.glasses = identity, other, glasses
         self._network, self._shift, self._double = network, shift, double
-        self._glasses = glasses
         self._masks = mask_options(config)
         self._look = _CLASSIC if config.mask == COMPLETE else _CURRENT
         self._told: set[str] = set()
@@ -190,7 +189,7 @@ class FrameSwapper:
             identity=self.identity,
             other=self.other,
             double=self._double,
-            glasses=self._glasses,
+            glasses=self.glasses,
         )
 
     def with_network(
@@ -323,7 +322,7 @@ class FrameSwapper:
                 _log.warning("%s", reason)
         if not self.config.guard:
             return drawn.mask, drawn.cover
-        free = free_mask(cut.placed, cut.raw, drawn.mask, redrawn, self._glasses)
+        free = free_mask(cut.placed, cut.raw, drawn.mask, redrawn, self.glasses)
         cover = None if drawn.cover is None else drawn.cover * free
         return drawn.mask * free, cover
 

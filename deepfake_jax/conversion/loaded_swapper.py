@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from deepfake_jax.conversion.frame_swapper import FrameSwapper
 from deepfake_jax.conversion.search import ConvertError
@@ -95,7 +96,7 @@ def _swap_by_exported(exported: ExportedRun, config: ConvertConfig) -> FrameSwap
         identity=_read_vector(card["source_identity"]),
         other=_read_vector(card["target_identity"]),
         double=exported.swap_and_redraw if exported.redraws else None,
-        glasses=Glasses(**glasses) if glasses else None,
+        glasses=TypeAdapter(Glasses).validate_python(glasses) if glasses else None,
     )
 
 

@@ -31,6 +31,9 @@ from deepfake_jax.models.conv_winograd import conv_winograd
 
 Form = Callable[..., Array]
 
+# Our kernels tell by an answer's sign where a leaky ReLU's gradient leaks; of a plain
+# one all signs below would be lost.
+_RELU = 1e-6
 _VECTOR = 16  # float32 of the widest vectors
 _FEWEST = (
     512  # places of a picture's batch: with fewer the kernel's transform costs more
@@ -75,6 +78,8 @@ def conv_layer(
     """
     _check_channels(x, kernel)
     x = x.astype(dtype)
+    if layer.leak == 0:
+        layer = layer._replace(leak=_RELU)
     if not x.size or kernel.shape[3] % layer.block**2:
         return _conv_plain(x, kernel, bias, layer)
     kernel, bias = kernel.astype(jnp.float32), bias.astype(jnp.float32)

@@ -32,8 +32,6 @@ from deepfake_jax.models.losses import Weights
 STAGES = (3, 4)  # residual blocks of each; the second one halves the picture first
 _BLOCK = 4  # pixels; the first convolution sees blocks, at a stride of half of one
 _MEAN = (104.0, 117.0, 123.0)  # of blue, green and red, which the network expects
-# A ReLU, all but: our kernels tell by an answer's sign where its gradient ends.
-_LEAK = 1e-6
 _FAINT = 1e-2  # of a square length, below which features say nothing
 _WINDOW = (0.5, 0.625)  # of a crop's height and width
 _TOPS = (0.0625, 0.4375)  # of a crop's height: where windows of eyes and mouths begin
@@ -95,7 +93,7 @@ def find_features(
         [n, h / 4, w / 4, c] and [n, h / 8, w / 8, c].
     """
     x = 255 * pictures[..., ::-1] - jnp.asarray(_MEAN)[None, None, None]
-    x = _convolve(to_blocks(x, block=_BLOCK), network.first, leak=_LEAK)
+    x = _convolve(to_blocks(x, block=_BLOCK), network.first, leak=0.0)
     features = [x.reshape(*x.shape[:3], 4, -1)]
     x = pool(x.reshape(*x.shape[:3], 2, 2, -1))
     filters = iter(network.others)
@@ -105,7 +103,7 @@ def find_features(
                 x = x[:, ::2, ::2]
             kept = x if block else _convolve(x, next(filters))
             for _ in range(2):
-                x = _convolve(x, next(filters), leak=_LEAK)
+                x = _convolve(x, next(filters), leak=0.0)
             x = jax.nn.relu(kept + _convolve(x, next(filters)))
         features.append(x)
     return tuple(features)

@@ -22,7 +22,7 @@ from deepfake_jax.training.session import Session
 from deepfake_jax.types import SIDES, Side
 
 MAX_SKIPS = 20  # updates skipped in a row that end a run
-# Of runs that read shapes from codes, with a mesh, with a teacher.
+# Of runs that read shapes from codes, with a mesh, with features, with a teacher.
 MORE_LOSSES = ("loss_shape", "loss_mesh", "loss_perceptual", "loss_swap")
 _log = logging.getLogger("deepfake_jax")
 

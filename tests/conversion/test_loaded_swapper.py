@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from exported_runs import make_run
 
 from deepfake_jax.conversion.compose import compose_frame
+from deepfake_jax.conversion.loaded_swapper import load_swapper
 from deepfake_jax.conversion.placement import place_faces
 from deepfake_jax.conversion.run_swapper import make_frame_swapper
 from deepfake_jax.convert_config import ConvertConfig
@@ -58,6 +60,8 @@ def test_a_picture_is_swapped_without_jax_as_with_it(portrait, tmp_path):
     assert done.returncode == 0, done.stderr
     config = ConvertConfig(person="largest")
     swapper = make_frame_swapper(trained, config)
+    by_file = load_swapper(exported, replace(config, backend="onnx")).swapper
+    assert swapper.glasses is not None and by_file.glasses == swapper.glasses
     placed = place_faces([Source(source, "picture", 1)], config, None).find(0, 0)
     (swapped,) = swapper.swap([(picture_frame(portrait), placed)])
     wanted = compose_frame(swapped, config)

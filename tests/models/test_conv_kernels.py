@@ -47,6 +47,7 @@ CASES = [
     ((3, 8, 8, 32), 64, 3, Layer()),
     ((5, 7, 9, 3), 12, 5, Layer(stride=2, leak=0.2, block=2)),
     ((16, 4, 4, 64), 64, 3, Layer(leak=0.1)),
+    ((16, 4, 4, 64), 64, 3, Layer(leak=0.0)),
     ((33, 8, 8, 32), 32, 5, Layer(stride=2, leak=0.1)),
     ((1, 5, 6, 33), 17, 3, Layer(stride=2)),
     ((7, 16, 16, 12), 64, 3, Layer(leak=0.1, block=4)),
