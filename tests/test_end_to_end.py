@@ -80,9 +80,9 @@ def judge_swaps(source: Path, out: Path, wanted: np.ndarray) -> None:
     likeness, tints = [], []
     for old, new in zip(read_frames(source, end=1.5), read_frames(out), strict=True):
         before, after = detect(old.frame)[0], detect(new.frame)
-        assert after, f"no face in frame {new.index} of the swap"
-        was, became = embed(old.frame, before), embed(new.frame, after[0])
-        likeness.append([was @ target, became @ target, became @ was])
+        if after:
+            was, became = embed(old.frame, before), embed(new.frame, after[0])
+            likeness.append([was @ target, became @ target, became @ was])
         x, y, width, height = before.box.astype(int)
         part = np.s_[y + height // 4 : y + 3 * height // 4, x : x + width]
         colors = [
@@ -92,13 +92,16 @@ def judge_swaps(source: Path, out: Path, wanted: np.ndarray) -> None:
         tints.append(np.abs(np.subtract(*(c.mean(axis=(0, 1)) for c in colors))).max())
         changed = np.abs(new.frame.astype(int) - old.frame).max(axis=2) > 25
         assert changed[:, :40].mean() < 0.01  # the surroundings are not another's
-    # After 40 steps a smear that is the man no more, 0.25 (the same face of another
-    # quality has 0.8), and nobody else yet: the wanted face takes a thousand steps.
+    # After 40 steps a smear in which the detector sees a face in 40 to 45 of 45 frames,
+    # by the seed (and by a processor's way of rounding): 18 runs on two kinds.
+    assert len(likeness) >= 0.8 * len(tints)
+    # It is the man no more, 0.12 (the same face of another quality has 0.8), and nobody
+    # else yet, 0.05 nearer or farther: the wanted face takes a thousand steps.
     was, became, kept = np.median(likeness, axis=0)
     assert kept < 0.5 and became > was - 0.1
-    # Of 255 levels: 5 in the median, as eyes and lips are not drawn yet. A black square
-    # has some hundred.
-    assert np.median(tints) < 8 and max(tints) < 14
+    # Of 255 levels: 3 to 8 in the median, 5 to 10 at most, as eyes and lips are not
+    # drawn yet. A black square has some hundred.
+    assert np.median(tints) < 11 and max(tints) < 16
 
 
 @pytest.fixture
