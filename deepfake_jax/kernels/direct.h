@@ -52,7 +52,7 @@ constexpr int64_t kDirectTask = 8;  // blocks of rows of one task
 // find(place) where its answer lies.
 template <typename Row, typename Find>
 void MultiplyPlaces(xla::ffi::ThreadPool pool, int64_t places, int64_t taps,
-                    int64_t depth, const float* panels, const Target& to, const Row& row,
+                    int64_t depth, const float* panels, const Target<Floats>& to, const Row& row,
                     const Find& find) {
   const int64_t channels = to.layout.c;
   const std::vector<float> zeros(depth);
@@ -77,7 +77,7 @@ void MultiplyPlaces(xla::ffi::ThreadPool pool, int64_t places, int64_t taps,
         const int64_t count = std::min(kRows, until - first);
         if (count <= 0) break;
         WithCount(count, [&](auto rest) {
-          MultiplyRows<rest.value>(rows.data() + block * taps * kRows, taps, depth,
+          MultiplyRows<Floats, rest.value>(rows.data() + block * taps * kRows, taps, depth,
                                    panels + channel * taps * depth, sums, kPanel);
         });
         const int64_t wide = std::min(kPanel, channels - channel);
@@ -105,8 +105,8 @@ inline int64_t PanelFloats(int64_t taps, int64_t depth, int64_t channels) {
   return taps * depth * RoundUp(channels, kPanel);
 }
 
-inline void Direct(xla::ffi::ThreadPool pool, const Source& from, const float* kernel,
-                   const Window& window, const Target& to) {
+inline void Direct(xla::ffi::ThreadPool pool, const Source<Floats>& from, const float* kernel,
+                   const Window& window, const Target<Floats>& to) {
   const Layout &x = from.layout, &y = to.layout;
   std::vector<int64_t> taps(window.Taps());
   for (int64_t tap = 0; tap < window.Taps(); ++tap) taps[tap] = tap;
@@ -128,7 +128,7 @@ inline void Direct(xla::ffi::ThreadPool pool, const Source& from, const float* k
 
 // Answers' gradients without leak and blocks, rows of `wide` numbers `apart`; and, if
 // `dbias` is not null, their sums.
-inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source& answers, int64_t wide,
+inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source<Floats>& answers, int64_t wide,
                         int64_t apart, float* to, float* dbias) {
   const Layout& layout = answers.layout;
   const int64_t places = layout.h * layout.w;
@@ -152,8 +152,8 @@ inline void ReadAnswers(xla::ffi::ThreadPool pool, const Source& answers, int64_
     for (int64_t i = 0; i < layout.c; ++i) dbias[i] += biases[image * wide + i];
 }
 
-inline void DirectPictures(xla::ffi::ThreadPool pool, const Source& answers,
-                           const float* kernel, const Window& window, const Target& to) {
+inline void DirectPictures(xla::ffi::ThreadPool pool, const Source<Floats>& answers,
+                           const float* kernel, const Window& window, const Target<Floats>& to) {
   const Layout &x = to.layout, &y = answers.layout;
   const Lease read(y.Size() * sizeof(float));
   ReadAnswers(pool, answers, y.c, y.c, read.As<float>(), nullptr);
@@ -187,12 +187,12 @@ inline void DirectPictures(xla::ffi::ThreadPool pool, const Source& answers,
     }
 }
 
-inline void DirectParameters(xla::ffi::ThreadPool pool, const Source& from,
-                             const Source& answers, const Window& window, float* dkernel,
+inline void DirectParameters(xla::ffi::ThreadPool pool, const Source<Floats>& from,
+                             const Source<Floats>& answers, const Window& window, float* dkernel,
                              float* dbias) {
   const Layout &x = from.layout, &y = answers.layout;
   const int64_t wide = RoundUp(y.c, kPanel), taps = window.Taps();
-  const int64_t apart = SpreadOut(wide);
+  const int64_t apart = SpreadOut<float>(wide);
   const Lease read(y.n * y.h * y.w * apart * sizeof(float));
   ReadAnswers(pool, answers, wide, apart, read.As<float>(), dbias);
   const Lease lease(taps * x.c * wide * sizeof(float));
@@ -208,7 +208,7 @@ inline void DirectParameters(xla::ffi::ThreadPool pool, const Source& from,
     for (int64_t i = 0; i < window.kw * x.c; ++i)
       std::memset(sums + (ky * window.kw * x.c + i) * wide + first, 0,
                   (until - first) * sizeof(float));
-    std::vector<Run> runs;
+    std::vector<Run<Floats>> runs;
     for (int64_t row = 0; row < y.n * y.h; row += chunk)
       for (int64_t kx = 0; kx < window.kw; ++kx) {
         runs.clear();
@@ -225,7 +225,7 @@ inline void DirectParameters(xla::ffi::ThreadPool pool, const Source& from,
         for (int64_t out = first; out < until; out += kPanel)
           for (int64_t in = 0; in < x.c; in += kRows)
             WithCount(std::min(kRows, x.c - in), [&](auto rest) {
-              MultiplyColumns<rest.value>(runs.data(), int64_t(runs.size()), in, out,
+              MultiplyColumns<Floats, rest.value>(runs.data(), int64_t(runs.size()), in, out,
                                           step * x.c, apart, tap + in * wide + out, wide);
             });
       }

@@ -1,4 +1,4 @@
-// Pictures of float32 whose channels may lie as blocks of pixels.
+// Pictures whose channels may lie as blocks of pixels, read and written as float32.
 
 #pragma once
 
@@ -9,10 +9,11 @@ namespace kernels {
 // What a task works on at once: of the second cache, and of the third that all share.
 constexpr int64_t kChunkBytes = 256 << 10, kGradientBytes = 3 << 20;
 
-// Floats from one row to the next, so that rows do not share the sets of a cache.
-inline int64_t SpreadOut(int64_t floats) {
-  constexpr int64_t kLine = 16;
-  return (CeilDiv(floats, kLine) | 1) * kLine;
+// Numbers from one row to the next, so that rows do not share the sets of a cache.
+template <typename Number>
+int64_t SpreadOut(int64_t numbers) {
+  constexpr int64_t kLine = 64 / sizeof(Number);
+  return (CeilDiv(numbers, kLine) | 1) * kLine;
 }
 
 // Pictures NHWC of `c` channels, stored as blocks of `block` x `block` pixels that have
@@ -32,23 +33,25 @@ struct Layout {
 };
 
 // What is read, scaled by `leak` where `sign` is negative.
+template <typename Type>
 struct Source {
   Layout layout;
-  const float* data;
-  const float* sign;  // null: nothing is scaled
+  const typename Type::Number* data;
+  const typename Type::Number* sign;  // null: nothing is scaled
   float leak;
 
   Vector Read(int64_t at) const {
-    const Vector value = Load(data + at);
+    const Vector value = Type::Load(data + at);
     if (sign == nullptr) return value;
-    return Load(sign + at) < Vector{} ? value * leak : value;
+    return Type::Load(sign + at) < Vector{} ? value * leak : value;
   }
 };
 
 // What is written: with a bias, if there is one, and a leak below zero, if it is not 1.
+template <typename Type>
 struct Target {
   Layout layout;
-  float* data;
+  typename Type::Number* data;
   const float* bias;
   float leak;
 
@@ -58,7 +61,7 @@ struct Target {
   }
   void Write(int64_t at, Vector value) const {
     if (leak != 1) value = value < Vector{} ? value * leak : value;
-    Store(data + at, value);
+    Type::Store(data + at, value);
   }
 };
 

@@ -19,22 +19,26 @@ using Biases = ffi::Buffer<ffi::F32, 1>;
 struct Call {
   Layout pictures, answers;
   Window window;
+  Taps taps;
+  bool filters;
 
   Call(ffi::Span<const int64_t> x, ffi::Span<const int64_t> kernel, int64_t stride,
        int64_t block)
       : pictures{x[0], x[1], x[2], x[3], 1},
         answers{x[0], CeilDiv(x[1], stride), CeilDiv(x[2], stride), kernel[3], block},
         window{kernel[0], kernel[1], stride, Pad(x[1], kernel[0], stride),
-               Pad(x[2], kernel[1], stride)} {}
+               Pad(x[2], kernel[1], stride)},
+        taps{x[3] * stride * stride, kernel[3], stride},
+        filters(Filters(pictures, answers, window.kh, window.kw, stride)) {
+    if (filters) pictures = InBlocks(pictures, stride);
+  }
 
   static int64_t Pad(int64_t size, int64_t window, int64_t stride) {
     const int64_t reach = (CeilDiv(size, stride) - 1) * stride + window;
     return std::max<int64_t>(reach - size, 0) / 2;
   }
 
-  bool Filters() const { return window.kh == 3 && window.kw == 3 && window.stride == 1; }
-
-  Source Answers(const Numbers& y, const Numbers& dy, float leak) const {
+  Source<Floats> Answers(const Numbers& y, const Numbers& dy, float leak) const {
     return {answers, dy.typed_data(), leak == 1 ? nullptr : y.typed_data(), leak};
   }
 };
@@ -42,11 +46,11 @@ struct Call {
 ffi::Error Value(ffi::ThreadPool pool, Numbers x, Numbers kernel, Biases bias,
                  ffi::Result<Numbers> y, int64_t stride, int64_t block, float leak) {
   const Call call(x.dimensions(), kernel.dimensions(), stride, block);
-  const Source from{call.pictures, x.typed_data(), nullptr, 1};
-  const Target to{call.answers, y->typed_data(), bias.typed_data(), leak};
+  const Source<Floats> from{call.pictures, x.typed_data(), nullptr, 1};
+  const Target<Floats> to{call.answers, y->typed_data(), bias.typed_data(), leak};
   return Finish([&] {
-    if (call.Filters())
-      Winograd(pool, from, kernel.typed_data(), false, to);
+    if (call.filters)
+      Winograd<TilesOfFour>(pool, from, kernel.typed_data(), call.taps, false, to);
     else
       Direct(pool, from, kernel.typed_data(), call.window, to);
   });
@@ -56,11 +60,11 @@ ffi::Error PicturesGradient(ffi::ThreadPool pool, Numbers kernel, Numbers y, Num
                             ffi::Result<Numbers> dx, int64_t stride, int64_t block,
                             float leak) {
   const Call call(dx->dimensions(), kernel.dimensions(), stride, block);
-  const Source from = call.Answers(y, dy, leak);
-  const Target to{call.pictures, dx->typed_data(), nullptr, 1};
+  const Source<Floats> from = call.Answers(y, dy, leak);
+  const Target<Floats> to{call.pictures, dx->typed_data(), nullptr, 1};
   return Finish([&] {
-    if (call.Filters())
-      Winograd(pool, from, kernel.typed_data(), true, to);
+    if (call.filters)
+      Winograd<TilesOfFour>(pool, from, kernel.typed_data(), call.taps, true, to);
     else
       DirectPictures(pool, from, kernel.typed_data(), call.window, to);
   });
@@ -70,12 +74,12 @@ ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Number
                               ffi::Result<Numbers> dkernel, ffi::Result<Biases> dbias,
                               int64_t stride, int64_t block, float leak) {
   const Call call(x.dimensions(), dkernel->dimensions(), stride, block);
-  const Source from{call.pictures, x.typed_data(), nullptr, 1};
+  const Source<Floats> from{call.pictures, x.typed_data(), nullptr, 1};
   const Source answers = call.Answers(y, dy, leak);
   float *kernel = dkernel->typed_data(), *bias = dbias->typed_data();
   return Finish([&] {
-    if (call.Filters())
-      WinogradParameters(pool, from, answers, kernel, bias);
+    if (call.filters)
+      WinogradParameters<TilesOfFour>(pool, from, answers, call.taps, kernel, bias);
     else
       DirectParameters(pool, from, answers, call.window, kernel, bias);
   });

@@ -1,10 +1,11 @@
 """The kernels in C++ beside this file: compiled once a machine, and made known to XLA.
 
-Those of bfloat16 multiply in the tiles of processors that have AMX, which XLA's own
-convolutions do not use; those of float32 do with a convolution's transforms and sums
-in the caches what XLA does in memory. What is missing (such a processor, a compiler, a
-place to write) is said once in the log, and all goes the way it goes without them. A
-compiled library lies in the cache folder under a hash of all that it was made of.
+Those of bfloat16 multiply in the tiles of processors that have AMX, or in the vectors
+of those that have AVX-512 for bfloat16; XLA's own convolutions use neither. Those of
+float32 do with a convolution's transforms and sums in the caches what XLA does in
+memory. What is missing (such a processor, a compiler, a place to write) is said once in
+the log, and all goes the way it goes without them. A compiled library lies in the cache
+folder under a hash of all that it was made of.
 """
 
 import ctypes
@@ -64,28 +65,27 @@ class Recipe(NamedTuple):
 
     Attributes:
         source: the file that includes the others.
-        options: of the compiler, beside those of all.
         needed: what its instructions need, as Linux names it.
+        options: of the compiler, beside those of all.
         kernels: which of `Kernels` it has.
     """
 
     source: str
-    options: tuple[str, ...]
     needed: frozenset[str]
+    options: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ("value", "pictures", "parameters")
 
 
+_VECTORS = frozenset("avx512f avx512bw avx512vl avx512_bf16".split())
+_TILES = frozenset(("amx_tile", "amx_bf16"))
+# By type of numbers, the fastest first.
 RECIPES = {
-    "bfloat16": Recipe(
-        "tiles.cc",
-        ("-mamx-tile", "-mamx-bf16"),
-        frozenset("amx_tile amx_bf16 avx512f avx512bw avx512vl avx512_bf16".split()),
+    "bfloat16": (
+        Recipe("tiles.cc", _VECTORS | _TILES, ("-mamx-tile", "-mamx-bf16")),
+        Recipe("tiles.cc", _VECTORS, ("-mno-amx-tile", "-mno-amx-bf16")),
     ),
-    "float32": Recipe(
-        "floats.cc",
-        options=(),
-        needed=frozenset(("avx2", "fma")),
-        kernels=Kernels._fields,
+    "float32": (
+        Recipe("floats.cc", frozenset(("avx2", "fma")), kernels=Kernels._fields),
     ),
 }
 
@@ -119,7 +119,7 @@ def _find_kernels(dtype: str) -> Kernels | None:
         _log.info("%s goes without kernels of our own: %s", dtype, error)
         return None
     names = {}
-    for kernel in RECIPES[dtype].kernels:
+    for kernel in RECIPES[dtype][0].kernels:
         # A compiled program that XLA kept finds the very kernels that it was made with.
         names[kernel] = f"deepfake_jax_{kernel}_{key}"
         handler = jax.ffi.pycapsule(getattr(library, f"deepfake_jax_{kernel}"))
@@ -136,14 +136,23 @@ def load_library(dtype: str) -> tuple[str, ctypes.CDLL]:
     Raises:
         KernelsError: it cannot be had here.
     """
-    recipe, processor = RECIPES[dtype], read_processor()
-    compiler = find_compiler(dtype)
-    key = _hash_all(compiler, processor, recipe)
-    path = get_cache_dir() / "kernels" / f"{key}.so"
-    library = _open_kept(path) or _make_library(compiler, recipe, path)
-    if dtype == "bfloat16" and library.deepfake_jax_ask_for_tiles() != 0:
-        raise KernelsError("the system does not grant this process the tiles of AMX")
-    return key, library
+    compiler, processor = find_compiler(dtype), read_processor()
+    for recipe in _find_recipes(dtype):
+        key = _hash_all(compiler, processor, recipe)
+        path = get_cache_dir() / "kernels" / f"{key}.so"
+        library = _open_kept(path) or _make_library(compiler, recipe, path)
+        if not recipe.needed >= _TILES or _grants_tiles(library):
+            return key, library
+        _log.info("the system does not grant this process the tiles of AMX")
+    raise KernelsError("the system grants nothing that they need")
+
+
+def _find_recipes(dtype: str) -> list[Recipe]:
+    return [recipe for recipe in RECIPES[dtype] if recipe.needed <= read_processor()]
+
+
+def _grants_tiles(library: ctypes.CDLL) -> bool:
+    return library.deepfake_jax_ask_for_tiles() == 0
 
 
 def find_compiler(dtype: str) -> str:
@@ -158,7 +167,8 @@ def find_compiler(dtype: str) -> str:
     """
     if os.environ.get(SWITCH, "1") == "0":
         raise KernelsError(f"{SWITCH}=0 switches them off")
-    if missing := RECIPES[dtype].needed - read_processor():
+    if not _find_recipes(dtype):
+        missing = RECIPES[dtype][-1].needed - read_processor()
         raise KernelsError(f"this processor has no {', '.join(sorted(missing))}")
     asked = os.environ.get("CXX")
     for name in (asked,) if asked else _COMPILERS:

@@ -12,11 +12,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "float_vectors.h"
+
 namespace kernels {
 
 constexpr int64_t kBlock = 32;  // channels of a block, and bfloat16 of 64 bytes
-
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // For stretches of 32 channels of a place: where they lie, and how many there are.
 struct Stretch {

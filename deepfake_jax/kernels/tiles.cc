@@ -1,4 +1,4 @@
-// Convolutions of bfloat16 on processors with AMX tiles, as custom calls of XLA.
+// Convolutions of bfloat16 on processors that multiply it, as custom calls of XLA.
 //
 // Pictures NHWC in bfloat16, kernels HWIO, biases and their gradients in float32, sums in
 // float32, padding "SAME". An answer's channels can become blocks of pixels: those of
@@ -9,13 +9,14 @@
 
 #include "handlers.h"
 #include "kernel_gradient.h"
+#include "winograd.h"
 
 namespace kernels {
 namespace {
 
 using Numbers = ffi::Buffer<ffi::BF16, 4>;
 using Kernel = ffi::Buffer<ffi::F32, 4>;
-using Vector = ffi::Buffer<ffi::F32, 1>;
+using Biases = ffi::Buffer<ffi::F32, 1>;
 
 struct Shape {
   int64_t n, h, w, cin, cout, kh, kw, stride, out_h, out_w, pad_y, pad_x;
@@ -58,9 +59,50 @@ struct Shape {
   }
 };
 
-ffi::Error Value(ffi::ThreadPool pool, Numbers x, Kernel kernel, Vector bias,
+// Without AMX products are what takes the time, and filtering leaves some out.
+#if defined(__AMX_BF16__)
+constexpr bool kFilters = false;
+#else
+constexpr bool kFilters = true;
+#endif
+
+// A convolution that is filtered.
+struct Filtered {
+  Layout pictures, answers;
+  Taps taps;
+  bool possible;
+
+  Filtered(const Shape& shape, int64_t block)
+      : pictures{shape.n, shape.h, shape.w, shape.cin, 1},
+        answers{shape.n, shape.out_h, shape.out_w, shape.cout, block},
+        taps{shape.cin * shape.stride * shape.stride, shape.cout, shape.stride},
+        possible(kFilters && Filters(pictures, answers, shape.kh, shape.kw, shape.stride) &&
+                 answers.n * answers.h * answers.w >= kFewest) {
+    if (possible) pictures = InBlocks(pictures, shape.stride);
+  }
+
+  static constexpr int64_t kFewest = 512;  // places that pay for the kernel's transform
+};
+
+const uint16_t* Read(const Numbers& numbers) {
+  return static_cast<const uint16_t*>(numbers.untyped_data());
+}
+
+Source<Bfloats> ReadAnswers(const Filtered& call, Numbers y, Numbers dy, float leak) {
+  return {call.answers, Read(dy), leak == 1 ? nullptr : Read(y), leak};
+}
+
+ffi::Error Value(ffi::ThreadPool pool, Numbers x, Kernel kernel, Biases bias,
                  ffi::Result<Numbers> y, int64_t stride, int64_t block, float leak) {
   const Shape shape(x.dimensions(), kernel.dimensions(), stride);
+  if (const Filtered call(shape, block); call.possible) {
+    const Source<Bfloats> from{call.pictures, Read(x), nullptr, 1};
+    const Target<Bfloats> to{call.answers, static_cast<uint16_t*>(y->untyped_data()),
+                             bias.typed_data(), leak};
+    return Finish([&] {
+      Winograd<TilesOfTwo>(pool, from, kernel.typed_data(), call.taps, false, to);
+    });
+  }
   const Pictures from(x.untyped_data(), nullptr, 1, shape.n, shape.h, shape.w, shape.cin, 1);
   const Answers to{static_cast<uint16_t*>(y->untyped_data()), bias.typed_data(), leak,
                    shape.n, shape.out_h, shape.out_w, shape.cout, block};
@@ -76,6 +118,14 @@ ffi::Error PicturesGradient(ffi::ThreadPool pool, Kernel kernel, Numbers y, Numb
                             ffi::Result<Numbers> dx, int64_t stride, int64_t block,
                             float leak) {
   const Shape shape(dx->dimensions(), kernel.dimensions(), stride);
+  if (const Filtered call(shape, block); call.possible) {
+    const Source<Bfloats> from = ReadAnswers(call, y, dy, leak);
+    const Target<Bfloats> to{call.pictures, static_cast<uint16_t*>(dx->untyped_data()),
+                             nullptr, 1};
+    return Finish([&] {
+      Winograd<TilesOfTwo>(pool, from, kernel.typed_data(), call.taps, true, to);
+    });
+  }
   const Pictures from = ReadAnswers(shape, y, dy, block, leak);
   const Answers to{static_cast<uint16_t*>(dx->untyped_data()), nullptr, 1, shape.n,
                    shape.h, shape.w, shape.cin, 1};
@@ -83,9 +133,17 @@ ffi::Error PicturesGradient(ffi::ThreadPool pool, Kernel kernel, Numbers y, Numb
 }
 
 ffi::Error ParametersGradient(ffi::ThreadPool pool, Numbers x, Numbers y, Numbers dy,
-                              ffi::Result<Kernel> dkernel, ffi::Result<Vector> dbias,
+                              ffi::Result<Kernel> dkernel, ffi::Result<Biases> dbias,
                               int64_t stride, int64_t block, float leak) {
   const Shape shape(x.dimensions(), dkernel->dimensions(), stride);
+  if (const Filtered call(shape, block); call.possible) {
+    const Source<Bfloats> from{call.pictures, Read(x), nullptr, 1};
+    const Source<Bfloats> answers = ReadAnswers(call, y, dy, leak);
+    return Finish([&] {
+      WinogradParameters<TilesOfTwo>(pool, from, answers, call.taps,
+                                     dkernel->typed_data(), dbias->typed_data());
+    });
+  }
   const Pictures from(x.untyped_data(), nullptr, 1, shape.n, shape.h, shape.w, shape.cin, 1);
   const Pictures answers = ReadAnswers(shape, y, dy, block, leak);
   const Plan plan = shape.Value();
@@ -104,4 +162,4 @@ extern "C" long deepfake_jax_ask_for_tiles() {
   return syscall(SYS_arch_prctl, kRequest, kTileData);
 }
 
-DEEPFAKE_JAX_CONVOLUTIONS(kernels::Numbers, kernels::Kernel, kernels::Vector);
+DEEPFAKE_JAX_CONVOLUTIONS(kernels::Numbers, kernels::Kernel, kernels::Biases);

@@ -18,12 +18,10 @@ from jaxtyping import Array, Float
 
 from deepfake_jax.kernels.library import Kernels, find_kernels
 from deepfake_jax.models.conv_blocks import (
-    block_kernel,
     conv_blocks,
     conv_blocks_xla,
     conv_phases,
     pixel_shuffle,
-    to_blocks,
 )
 from deepfake_jax.models.conv_direct import conv_patches, conv_xla, dot, with_gradients
 from deepfake_jax.models.conv_kernels import How, Layer, conv_kernels
@@ -86,10 +84,6 @@ def conv_layer(
     kernels = choose_kernels(x.shape, kernel.shape, layer, dtype=dtype)
     if kernels is None:
         return _conv_plain(x, kernel, bias, layer)
-    if x.dtype == jnp.float32 and kernel.shape[:2] == (5, 5):
-        # As in `conv_phases`: a 3x3 window over blocks of pixels, which filters.
-        x, kernel = to_blocks(x), block_kernel(kernel, 1, 1)
-        layer = layer._replace(stride=1)
     return conv_kernels(x, kernel, bias, How(layer, kernels, _conv_plain))
 
 
@@ -133,7 +127,7 @@ def _fits(x_shape: Sequence[int], kernel_shape: Sequence[int], layer: Layer) -> 
     n, h, w, cin = x_shape
     kh, kw, _, cout = kernel_shape
     if (kh, kw, layer.stride) == (5, 5, 2) and h % 2 == 0 and w % 2 == 0:
-        cin = 4 * cin
+        cin = 2 * cin  # pixels of a row of a block lie in one piece
     elif (kh, kw) != (3, 3) or layer.stride > 2:
         return False
     return (

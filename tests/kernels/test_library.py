@@ -23,6 +23,10 @@ def find_lack(dtype: str) -> str:
 LACKING = {dtype: find_lack(dtype) for dtype in RECIPES}
 # What is told of one library is true of the other: the first that can be had.
 DTYPE = next((dtype for dtype, lack in LACKING.items() if not lack), "float32")
+USED = next(
+    (recipe for recipe in RECIPES[DTYPE] if recipe.needed <= library.read_processor()),
+    RECIPES[DTYPE][-1],
+)
 needs_kernels = pytest.mark.skipif(bool(LACKING[DTYPE]), reason=LACKING[DTYPE])
 
 
@@ -59,7 +63,7 @@ def test_what_was_compiled_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch)
 @needs_kernels
 def test_a_damaged_library_is_made_anew(cache: Path):
     key = library._hash_all(
-        library.find_compiler(DTYPE), library.read_processor(), RECIPES[DTYPE]
+        library.find_compiler(DTYPE), library.read_processor(), USED
     )
     cache.mkdir(parents=True)
     (cache / f"{key}.so").write_bytes(b"\x7fELF, and then the disk was full")
@@ -116,8 +120,23 @@ def test_what_is_lacking_is_said(
     assert not cache.exists()
 
 
+@pytest.mark.skipif(bool(LACKING["bfloat16"]), reason=LACKING["bfloat16"])
+def test_without_a_grant_of_tiles_vectors_are_used(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tiles, vectors = RECIPES["bfloat16"]
+    processor = library.read_processor() | tiles.needed
+    monkeypatch.setattr(library, "read_processor", lambda: processor)
+    monkeypatch.setattr(library, "_grants_tiles", lambda made: False)
+    key, _ = load_library("bfloat16")
+    compiler = library.find_compiler("bfloat16")
+    assert key == library._hash_all(compiler, processor, vectors)
+    assert len(list(cache.iterdir())) == 2
+
+
 @pytest.mark.parametrize(
-    ("dtype", "lacks"), [("bfloat16", "amx_bf16, amx_tile"), ("float32", "avx2, fma")]
+    ("dtype", "lacks"),
+    [("bfloat16", "avx512_bf16, avx512bw, avx512vl"), ("float32", "avx2, fma")],
 )
 def test_a_processor_without_their_instructions_has_none(
     dtype: str, lacks: str, monkeypatch: pytest.MonkeyPatch

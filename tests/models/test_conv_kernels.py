@@ -13,7 +13,7 @@ import pytest
 from flax import linen as nn
 from jaxtyping import Array
 
-from deepfake_jax.kernels.library import find_kernels
+from deepfake_jax.kernels.library import RECIPES, find_kernels
 from deepfake_jax.models.conv import (
     Dense,
     Layer,
@@ -24,10 +24,11 @@ from deepfake_jax.models.conv import (
 from deepfake_jax.models.conv_blocks import pixel_shuffle
 from deepfake_jax.models.conv_direct import conv_xla
 from deepfake_jax.models.conv_kernels import How, conv_kernels
+from deepfake_jax.processor import read_processor
 
 NEEDED = {
-    "bfloat16": "no kernels here: a processor with AMX tiles and a C++ compiler needed",
-    "float32": "no kernels here: a processor with AVX2 and a C++ compiler needed",
+    "bfloat16": "no kernels: a processor with avx512_bf16 and a C++ compiler needed",
+    "float32": "no kernels: a processor with AVX2 and a C++ compiler needed",
 }
 needs_kernels = {
     dtype: pytest.mark.skipif(find_kernels(dtype) is None, reason=reason)
@@ -39,6 +40,8 @@ both_types = pytest.mark.parametrize(
 # Relative rms: one rounding to eight bits has 2^-8 / sqrt(12) of a power of two, on
 # average 1.7e-3 of the number; sums of rounded numbers have less.
 ROUNDED, SUMMED = 2e-3, 1e-3
+# Without AMX layers are filtered: transforms are rounded, too.
+FILTERED = 6e-3
 
 # Shape of the pictures, outputs, window, layer: tiles that are full and that are not,
 # several pictures side by side, many parts, pictures larger than a part.
@@ -62,6 +65,12 @@ CASES = [
     ((70, 8, 8, 256), 256, 3, Layer()),
     ((32, 1, 1, 70), 50, 1, Layer()),
     ((64, 1, 1, 1024), 2048, 1, Layer()),
+    # Filtered where there are no tiles: odd sides, an odd number of tiles, blocks of
+    # pixels read and written, panels that are not full.
+    ((9, 11, 7, 48), 64, 3, Layer(leak=0.1, block=2)),
+    ((1, 23, 25, 16), 48, 3, Layer()),
+    ((6, 24, 20, 24), 64, 5, Layer(stride=2, leak=0.1, block=2)),
+    ((4, 32, 32, 8), 16, 5, Layer(stride=2, leak=0.1)),
 ]
 
 
@@ -69,6 +78,10 @@ def draw(rng: np.random.Generator, *shape: int) -> Array:
     """Numbers that bfloat16 has."""
     numbers = jnp.asarray(rng.standard_normal(shape, np.float32))
     return numbers.astype(jnp.bfloat16).astype(jnp.float32)
+
+
+def has_tiles() -> bool:
+    return RECIPES["bfloat16"][0].needed <= read_processor()
 
 
 def differ(got: Array, expected: Array) -> float:
@@ -92,6 +105,7 @@ FLOAT_CASES = [
     ((3, 7, 9, 16), 48, 3, Layer(stride=2)),
     ((2, 9, 6, 32), 16, 5, Layer(leak=0.1)),
     ((2, 8, 8, 16), 64, 5, Layer(stride=2, leak=0.2, block=2)),
+    ((3, 12, 10, 24), 48, 5, Layer(stride=2, leak=0.1)),
     ((1, 11, 11, 16), 32, 3, Layer(stride=3)),
     ((1, 2, 2, 16), 16, 1, Layer(stride=2)),
 ]
@@ -133,7 +147,8 @@ def test_values_and_gradients_of_float32_are_those_of_xla(
     [
         ((8, 8, 8, 16), 16, 3, Layer(), True),
         ((32, 8, 8, 16), 32, 3, Layer(stride=2), True),
-        ((32, 16, 16, 4), 16, 5, Layer(stride=2), True),  # as 3x3 over blocks
+        ((32, 16, 16, 8), 16, 5, Layer(stride=2), True),  # as 3x3 over blocks
+        ((32, 16, 16, 4), 16, 5, Layer(stride=2), False),
         ((7, 8, 8, 16), 16, 3, Layer(), False),  # too few places
         ((8, 8, 8, 12), 16, 3, Layer(), False),  # vectors that are not filled
         ((8, 8, 8, 16), 16, 3, Layer(block=2), False),
@@ -174,14 +189,16 @@ def test_values_and_gradients_are_those_of_float32(
 
     expected, pull_plain = jax.vjp(define, x, kernel, bias)
     assert (y.dtype, y.shape) == (jnp.bfloat16, expected.shape)
-    assert differ(y, expected) < ROUNDED
+    filtered = (window, layer.stride) in ((3, 1), (5, 2)) and not has_tiles()
+    assert differ(y, expected) < (FILTERED if filtered else ROUNDED)
     # Where a sum is nearly zero its sign, and so the slope, may differ.
-    sure = jnp.abs(expected) > 1e-3 * float(jnp.abs(expected).max())
+    sure = jnp.abs(expected) > 1e-2 * float(jnp.abs(expected).max())
     dy = jnp.where(sure, draw(rng, *y.shape), 0)
     got, wanted = pull(dy.astype(jnp.bfloat16)), pull_plain(dy)
     assert [g.dtype for g in got] == 3 * [jnp.float32]
+    bounds = (FILTERED, FILTERED, SUMMED) if filtered else (ROUNDED, SUMMED, SUMMED)
     for name, a, b, most in zip(
-        ("dx", "dkernel", "dbias"), got, wanted, (ROUNDED, SUMMED, SUMMED), strict=True
+        ("dx", "dkernel", "dbias"), got, wanted, bounds, strict=True
     ):
         assert a.shape == b.shape, name
         assert differ(a, b) < most, name
