@@ -126,6 +126,6 @@ def _describe_swaps(swap: SwapFigures) -> str:
         f"identity transfer {swap.identity_transfer:.2f} (pasted "
         f"{swap.pasted_transfer:.2f}), nearer to the target {swap.retrieval:.0%}, "
         f"following {swap.following:.2f}{closed}, drawn sharpness "
-        f"{swap.drawn_sharpness:.2f}, likeness of parts {swap.part_likeness:.2f}, "
+        f"{swap.drawn_sharpness:.2f}, redrawn alike {swap.redraw_likeness:.2f}, "
         f"artefacts {swap.artefacts:.1f}, leak {swap.leak:.1%}, tint {swap.tint:.1f}"
     )

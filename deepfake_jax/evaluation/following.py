@@ -79,6 +79,8 @@ class Following:
     Attributes:
         following: mean correlation of the parts that the sources move, each no less
             than 0; in [0, 1], 1 is best. NaN where they move none.
+        extent: the same, each part's correlation times its slope where that is below 1:
+            a frozen face that trembles as its source does has none.
         parts: of each part that the sources move.
         closed_kept: share of the sources' closed eyes that are closed in the swap, in
             [0, 1]; None where no source has its eyes closed.
@@ -86,6 +88,7 @@ class Following:
     """
 
     following: float
+    extent: float
     parts: dict[str, PartFollowing]
     closed_kept: float | None
     closed: int
@@ -194,9 +197,12 @@ def measure_following(swapped: Motion, source: Motion) -> Following:
         if len(other) >= FEWEST and float(np.std(other)) >= least:
             parts[part] = _compare(own, other)
     scores = [max(0.0, part.correlation) for part in parts.values()]
+    extents = [min(max(0.0, part.slope), 1.0) for part in parts.values()]
+    extent = np.multiply(scores, extents)
     kept = is_closed(swapped["eyelids"])[shut]
     return Following(
         following=float(np.mean(scores)) if scores else float("nan"),
+        extent=float(np.mean(extent)) if scores else float("nan"),
         parts=parts,
         closed_kept=float(np.mean(kept)) if len(kept) else None,
         closed=int(shut.sum()),

@@ -19,7 +19,6 @@ from deepfake_jax.evaluation.drawn_detail import (
 from deepfake_jax.evaluation.expression import measure_expression
 from deepfake_jax.evaluation.fidelity import measure_detail, measure_reconstruction
 from deepfake_jax.evaluation.following import FEWEST, PartFollowing, measure_following
-from deepfake_jax.evaluation.part_likeness import part_likeness
 from deepfake_jax.evaluation.pasted import paste_swaps
 from deepfake_jax.evaluation.real_faces import (
     Crops,
@@ -31,9 +30,10 @@ from deepfake_jax.evaluation.real_faces import (
     put_back,
     watch_faces,
 )
+from deepfake_jax.evaluation.redraw import redraw_error, redraw_likeness
 from deepfake_jax.runs.swapper import make_swapper
 from deepfake_jax.runs.trained_run import TrainedRun
-from deepfake_jax.types import Side
+from deepfake_jax.types import SIDES, Side
 
 # Of a quick judge: SFace takes 50 ms a face on one core, six times all the rest.
 QUICK_EMBEDDINGS = 16
@@ -79,12 +79,13 @@ class SwapFigures:
         motion_error: likewise.
         mouth_error: likewise.
         pose_error: likewise.
-        following: see `following.Following`, as the two after it.
+        following: see `following.Following`, as the three after it.
+        following_extent: likewise.
         closed_kept: likewise; NaN where no source has its eyes closed.
         following_parts: correlation and slope of each part that the sources move.
         sharpness: see `fidelity.sharpness`.
         drawn_sharpness: see `drawn_detail.drawn_sharpness`.
-        part_likeness: see `part_likeness.part_likeness`.
+        redraw_likeness: see `redraw.redraw_likeness`, by the target's own network.
         artefacts: see `drawn_detail.artefacts`.
         leak: see `pasted.measure_leak`, of the default mask.
         tint: see `pasted.measure_tint`, of the default color and mask.
@@ -102,11 +103,12 @@ class SwapFigures:
     mouth_error: float = math.nan
     pose_error: float = math.nan
     following: float = math.nan
+    following_extent: float = math.nan
     closed_kept: float = math.nan
     following_parts: dict[str, PartFollowing] = field(default_factory=dict)
     sharpness: float = math.nan
     drawn_sharpness: float = math.nan
-    part_likeness: float = math.nan
+    redraw_likeness: float = math.nan
     artefacts: float = math.nan
     leak: float = math.nan
     tint: float = math.nan
@@ -145,12 +147,15 @@ def evaluate_faces(
     Raises:
         ValueError: both sides show one person.
     """
+    redrawn: dict[Side, Crops] = {
+        side: draw_crops(run, real, side, side) for side in SIDES
+    }
     return FaceFigures(
         step=run.step,
-        a=_judge_side(judge, real, run, "a"),
-        b=_judge_side(judge, real, run, "b"),
-        a_to_b=_judge_swaps(judge, real, run, "a", "b"),
-        b_to_a=_judge_swaps(judge, real, run, "b", "a"),
+        a=_judge_side(judge, real["a"], redrawn["a"]),
+        b=_judge_side(judge, real["b"], redrawn["b"]),
+        a_to_b=_judge_swaps(judge, real, redrawn, run, "a", "b"),
+        b_to_a=_judge_swaps(judge, real, redrawn, run, "b", "a"),
     )
 
 
@@ -168,15 +173,15 @@ def draw_crops(
         side: whose crops.
         to: by whose decoder.
     """
-    return _round_levels(_draw_levels(run, real, side, to))
+    return _round_levels(_draw_levels(run, real[side].crops, side, to))
 
 
 def _draw_levels(
-    run: TrainedRun, real: Mapping[Side, RealFaces], side: Side, to: Side
+    run: TrainedRun, crops: Crops, side: Side, to: Side
 ) -> Float32[np.ndarray, "k size size c"]:
     """The same not rounded, with the mask that it draws: see `Swapper.draw_levels`."""
     swapper = make_swapper(run.model, run.params, to=to, source=side)
-    return swapper.draw_levels(real[side].crops)
+    return swapper.draw_levels(crops)
 
 
 def _round_levels(answers: Float32[np.ndarray, "k size size c"]) -> Crops:
@@ -184,11 +189,8 @@ def _round_levels(answers: Float32[np.ndarray, "k size size c"]) -> Crops:
     return np.rint(answers[..., :3]).astype(np.uint8)
 
 
-def _judge_side(
-    judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side
-) -> SideFigures:
+def _judge_side(judge: Judge, own: RealFaces, redrawn: Crops) -> SideFigures:
     """The figures of one side: its crops, redrawn as itself."""
-    own, redrawn = real[side], draw_crops(run, real, side, side)
     figures = SideFigures(
         len(redrawn),
         own.sample.held_out,
@@ -206,11 +208,16 @@ def _judge_side(
 
 
 def _judge_swaps(
-    judge: Judge, real: Mapping[Side, RealFaces], run: TrainedRun, side: Side, to: Side
+    judge: Judge,
+    real: Mapping[Side, RealFaces],
+    redrawn: Mapping[Side, Crops],
+    run: TrainedRun,
+    side: Side,
+    to: Side,
 ) -> SwapFigures:
     """The figures of one direction: the source's crops, redrawn as the target."""
     source, target = real[side], real[to]
-    answers = _draw_levels(run, real, side, to)
+    answers = _draw_levels(run, source.crops, side, to)
     swapped = _round_levels(answers)
     shown = put_back(source.sample.faces, swapped)
     figures = SwapFigures()
@@ -219,9 +226,13 @@ def _judge_swaps(
             sharpness=measure_detail(swapped) / target.detail,
             drawn_sharpness=drawn_sharpness(swapped, target.crops),
         )
-    if target.parts is not None and source.sample.has_68:
-        alike = part_likeness(swapped, source.sample.landmarks, target.parts)
-        figures = replace(figures, part_likeness=alike)
+    if target.sample.has_68 and source.sample.has_68:
+        again = _round_levels(_draw_levels(run, swapped, to, to))
+        alike = redraw_likeness(
+            redraw_error(swapped, again, source.sample.landmarks),
+            redraw_error(target.crops, redrawn[to], target.sample.landmarks),
+        )
+        figures = replace(figures, redraw_likeness=alike)
     if judge.embed is not None:
         quick = judge.landmarker is None
         every = -(-len(swapped) // QUICK_EMBEDDINGS) if quick else 1
@@ -236,6 +247,7 @@ def _judge_swaps(
         figures = replace(
             figures,
             following=followed.following,
+            following_extent=followed.extent,
             closed_kept=math.nan if kept is None else kept,
             following_parts=followed.parts,
         )
@@ -246,7 +258,8 @@ def _judge_swaps(
     if len(target.crops) > 1:
         rng = np.random.default_rng(0)
         figures = replace(figures, artefacts=artefacts(rng, swapped, target.crops))
-    pasted = paste_swaps(answers, source.crops, source.landmarks)
+    glasses = run.facts.kept_glasses(side)
+    pasted = paste_swaps(answers, source.crops, source.landmarks, glasses)
     if judge.embed is not None:
         shown = put_back(source.sample.faces, pasted.crops)
         found = embed_faces(judge.embed, shown, source.sample)

@@ -23,6 +23,7 @@ from deepfake_jax.imaging.affine import apply_affine
 from deepfake_jax.imaging.color import transfer_color
 from deepfake_jax.imaging.face_template import crop_matrix
 from deepfake_jax.imaging.fringe_mask import leave_fringes
+from deepfake_jax.imaging.glasses import Glasses, glasses_mask
 from deepfake_jax.imaging.landmark_masks import features_mask
 from deepfake_jax.types import Crops, Face, Landmarks, Mask
 
@@ -111,14 +112,18 @@ def paste_swaps(
     answers: Float32[np.ndarray, "k size size c"],
     real: RealCrops,
     landmarks: Float64[np.ndarray, "k 68 2"],
+    glasses: Glasses | None = None,
 ) -> Pasted:
     """Crops pasted by the default mask and color, not sharpened.
+
+    What glasses cover of eyes and brows is no leak.
 
     Args:
         answers: the network's, levels, with its mask where it draws one; see
             `Swapper.draw_levels`.
         real: the crops that they were made of.
         landmarks: of each, in the pixels of the face pictures.
+        glasses: those of the sources that stay before the new face, or None.
     """
     config, size = ConvertConfig(), real.shape[1]
     options = mask_options(config)
@@ -130,7 +135,8 @@ def paste_swaps(
         new, mask, cover = leave_fringes(old, new, moved, drawn.mask, drawn.cover)
         matched = transfer_color(old, new, config.color, mask=mask)
         mask = finish_mask(mask, options, cover=cover)
-        opacity = mask[..., None]
+        free = 1.0 if glasses is None else 1 - glasses_mask(old, moved, glasses, size)
+        opacity = (mask * free)[..., None]
         results.append(np.rint(old + opacity * (matched.astype(float) - old)))
         masks.append(mask)
         shapes.append(moved)

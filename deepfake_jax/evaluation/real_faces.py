@@ -24,7 +24,6 @@ from deepfake_jax.evaluation.likeness import (
     embed_face,
     measure_likeness,
 )
-from deepfake_jax.evaluation.part_likeness import RealParts, find_parts
 from deepfake_jax.face_sets.face_arrays import shift_color
 from deepfake_jax.face_sets.face_set import FaceSet
 from deepfake_jax.face_sets.face_shapes import align_landmarks
@@ -103,8 +102,6 @@ class RealFaces:
         centroid: of the person; 0 where the judge does not embed.
         landmarks: looked for as in swapped faces; empty of a quick judge.
         motion: see `following`; empty where the judge does not read it.
-        parts: see `part_likeness`; None without other faces of the person, or without
-            68 landmarks of each.
     """
 
     sample: Sample
@@ -116,7 +113,6 @@ class RealFaces:
     centroid: Embedding = field(default_factory=partial(np.zeros, 128, np.float32))
     landmarks: Shapes = field(default_factory=partial(np.zeros, (0, 68, 2)))
     motion: dict[str, Float64[np.ndarray, "_"]] = field(default_factory=dict)
-    parts: RealParts | None = None
 
 
 def prepare(
@@ -128,15 +124,12 @@ def prepare(
         judge: who compares them.
         sample: of one person.
         crop_size: the network's.
-        known: other faces of the person, for the centroid and for parts. If None, the
+        known: other faces of the person, for the centroid. If None, the
             centroid is the sample's, which its faces then seem nearer to.
     """
     crops = crop_faces(sample.faces, crop_size)
     real = RealFaces(sample, crops, measure_detail(crops))
     cut = None if known is None else crop_faces(known.faces, crop_size)
-    if known is not None and cut is not None and sample.has_68 and known.has_68:
-        parts = find_parts(crops, sample.landmarks, cut, known.landmarks)
-        real = replace(real, parts=parts)
     shown = put_back(sample.faces, crops)
     if judge.embed is not None:
         embeddings = others = embed_faces(judge.embed, shown, sample)

@@ -28,8 +28,9 @@ _DEPTH, _BAND = 0.07, 0.04
 _FAR, _USUAL = 60.0, 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _BLACK, _BRIGHTEST = np.float32(24.0), 3.0
-# Levels of what is moved wholly: by a factor, of skin in the shade; else of skin.
-_SHADE, _SKIN = 60.0, 110.0
+# Levels from which on all is moved wholly, as skin in the shade has more; and how much
+# of its brightness a place loses at the most.
+_SHADE, _LOST = 60.0, 0.6
 # Along each axis, of which the brightest counts; and how much of what is brighter goes.
 _PLACES, _TAMED = 64, 0.85
 _SOFTEST = 0.5  # factor that a face's light is softened by, at the most
@@ -91,7 +92,7 @@ class BorderColor(ColorMethod):
         hard = max(float(factor.mean()) * new[-2], 1.0)
         soften = 1 - np.float32(np.clip(old[-2] / hard, _SOFTEST, 1))
         size = new_face.shape[1::-1]
-        light, factor, shift = (
+        lit, factor, shift = (
             cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
             for cells in (
                 soften * (_reduce(new_face) - found),
@@ -100,10 +101,12 @@ class BorderColor(ColorMethod):
             )
         )
         # Levels below `_BLACK` count as noise, which no factor should raise.
-        softer = new_face - light
+        softer = new_face - lit
         raised = (softer + _BLACK) * factor - _BLACK
-        raised = softer + _share(softer, _SHADE) * (raised - softer)
-        matched = raised + _share(raised, _SKIN) * shift
+        raised = softer + _share(softer @ _LUMA)[..., None] * (raised - softer)
+        light = np.maximum(raised @ _LUMA, 0)
+        most = np.float32(_LOST) * light / np.maximum(shift @ -_LUMA, 1)
+        matched = raised + np.minimum(_share(light), most)[..., None] * shift
         glare = np.maximum(_see_places(matched) - np.float32(old[-1]), 0)
         if glare.any():
             matched -= np.float32(_TAMED) * cv2.resize(glare, size)[..., None]
@@ -111,10 +114,10 @@ class BorderColor(ColorMethod):
 
 
 def _share(
-    face: Float32[np.ndarray, "height width 3"], whole: float
-) -> Float32[np.ndarray, "height width 1"]:
-    """How much of a move each pixel takes part in: all of it from `whole` levels on."""
-    return np.clip(face @ (_LUMA / np.float32(whole)), 0, 1)[..., None]
+    light: Float32[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "height width"]:
+    """How much of a move each pixel takes part in: less where no skin is as dark."""
+    return np.clip(light / np.float32(_SHADE), 0, 1)
 
 
 def _see_places(face: DrawnFace) -> Float32[np.ndarray, "places places"]:

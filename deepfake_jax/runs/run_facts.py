@@ -38,7 +38,7 @@ class RunFacts:
         skipped_in_row: how many of them just now.
         score: of held-out faces, where this state was kept for it.
         scored_by_identity: whether identity is a part of that; None where unknown.
-        scored_by_parts: whether the likeness of parts is; earlier versions had none.
+        scored_by_redraw: whether what is redrawn is; in earlier versions it was not.
         settings: the run's config, as `config_to_dict` gives it; empty in runs of
             versions that did not note it.
     """
@@ -53,7 +53,7 @@ class RunFacts:
     skipped_in_row: int = 0
     score: float | None = None
     scored_by_identity: bool | None = None
-    scored_by_parts: bool = False
+    scored_by_redraw: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,7 +81,7 @@ class RunFacts:
         if self.score is None or other.score is None:
             return False
         kinds = {self.scored_by_identity, other.scored_by_identity} - {None}
-        alike = len(kinds) < 2 and self.scored_by_parts == other.scored_by_parts
+        alike = len(kinds) < 2 and self.scored_by_redraw == other.scored_by_redraw
         return alike and self.score > other.score
 
     @classmethod
@@ -93,6 +93,7 @@ class RunFacts:
         """
         values = dict(values)
         values.pop("detail", None)  # earlier versions raised swaps' detail to it
+        values.pop("scored_by_parts", None)  # and scored the likeness of a face's parts
         noted = {side: values.pop(f"loss_{side}", None) for side in SIDES}
         losses = {s: math.nan if loss is None else loss for s, loss in noted.items()}
         return _ADAPTER.validate_python({**values, "losses": losses})

@@ -22,7 +22,7 @@ from deepfake_jax.training.session import Session
 from deepfake_jax.training.state import TrainState, params_to_tree
 
 _log = logging.getLogger("deepfake_jax")
-_IDENTITY, _PARTS = "identity_transfer_a_to_b", "part_likeness_a_to_b"
+_IDENTITY, _REDRAW = "identity_transfer_a_to_b", "redraw_likeness_a_to_b"
 LEAST_GAIN = 0.005  # of the score; less in a whole patience is no improvement
 _FEWEST = 4  # judgements in a median; one lucky or unlucky one must not decide
 
@@ -80,7 +80,7 @@ class Judging:
                     self._history.facts,
                     score=figures["score"],
                     scored_by_identity=_IDENTITY in figures,
-                    scored_by_parts=_PARTS in figures,
+                    scored_by_redraw=_REDRAW in figures,
                 )
                 # A quarter of what training needs of a state.
                 save_best(run / BEST, step, params_to_tree(step, params), facts=facts)
@@ -107,13 +107,13 @@ def is_judgement(line: Judgement) -> bool:
 
 def _find_kind(figures: Mapping[str, Any]) -> frozenset[str]:
     """Which of the figures that not every run has are a part of its score."""
-    return frozenset((_IDENTITY, _PARTS)) & frozenset(figures)
+    return frozenset((_IDENTITY, _REDRAW)) & frozenset(figures)
 
 
 class Scores:
     """The judgements of a run, and when the next one is due.
 
-    Scores with and without identity, or the likeness of parts, are of different kinds.
+    Scores with and without identity, or what is redrawn, are of different kinds.
     Only those of the last one's kind are compared.
     """
 

@@ -53,6 +53,12 @@ def test_frozen_part_is_named_and_half_a_move_has_half_the_slope(
     assert found.parts["yaw"].slope == pytest.approx(0.5)
     assert found.closed_kept == 0
     assert found.following == pytest.approx(7 / 9)
+    assert found.extent == pytest.approx(6.5 / 9)
+    # More than the source does is no better, and trembling alone is no following.
+    more = {part: 2 * values for part, values in source.items()}
+    assert measure_following(more, source).extent == pytest.approx(1)
+    less = {part: 0.02 * values for part, values in source.items()}
+    assert measure_following(less, source).extent == pytest.approx(0.02)
 
 
 def test_closed_eyes_look_nowhere(rng: np.random.Generator):

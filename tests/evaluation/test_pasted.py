@@ -3,9 +3,17 @@
 import cv2
 import numpy as np
 import pytest
+from drawn_glasses import SIDE, draw_frame, make_faces
 
-from deepfake_jax.evaluation.pasted import measure_leak, measure_tint, paste_swaps
+from deepfake_jax.evaluation.pasted import (
+    Pasted,
+    measure_leak,
+    measure_tint,
+    paste_swaps,
+)
+from deepfake_jax.imaging.align import crop_faces
 from deepfake_jax.imaging.face_template import template_landmarks
+from deepfake_jax.imaging.glasses import find_glasses
 from deepfake_jax.imaging.landmark_masks import features_mask, hull_mask
 
 SIZE = 256
@@ -77,3 +85,26 @@ def test_swaps_are_pasted_within_the_networks_mask(masked: bool):
     assert changed[40:80, 40:60].mean() > 0.9
     # What is covered of the source's features reaches on by three hundredths.
     assert (changed[50:100, 100:110].mean() > 0.5) != masked
+
+
+def test_glasses_stay_before_the_pasted_face():
+    faces, landmarks = make_faces()
+    for face, points in zip(faces, landmarks, strict=True):
+        draw_frame(face, points, color=240, width=0.04, square=False)
+    glasses = find_glasses(faces, landmarks)
+    assert glasses is not None
+    real = crop_faces(np.stack(faces[:2]), 128)
+    answers = np.full((2, 128, 128, 3), 150.0, np.float32)
+    shapes = np.stack(landmarks[:2])
+    kept = paste_swaps(answers, real, shapes, glasses)
+    cut = paste_swaps(answers, real, shapes)
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    draw_frame(drawn, landmarks[0], color=255, width=0.04, square=False)
+    frame = crop_faces(np.dstack([drawn] * 3)[None], 128)[0, ..., 0] > 200
+
+    def differ(pasted: Pasted) -> float:
+        return float(np.abs(pasted.crops[0].astype(int) - real[0])[frame].mean())
+
+    assert differ(kept) < 0.4 * differ(cut)
+    # What a frame covers is none of the source's features.
+    assert kept.leak == cut.leak

@@ -59,7 +59,7 @@ def test_scores_of_one_kind_are_compared():
     assert not FACTS.is_better_than(replace(worse, scored_by_identity=False))
     assert FACTS.is_better_than(replace(worse, scored_by_identity=None))
     # Of a run that an earlier version began; its best state then gives way.
-    assert not FACTS.is_better_than(replace(worse, scored_by_parts=True))
+    assert not FACTS.is_better_than(replace(worse, scored_by_redraw=True))
     assert not FACTS.is_better_than(replace(FACTS, score=None))
 
 

@@ -62,8 +62,8 @@ def test_best_is_the_highest_of_its_kind():
     assert scores.is_best({"score": -1.0, **more})
     scores.add(judgement(50, -1.0, **more))
     assert scores.is_best({"score": -0.9, **more})
-    # Runs of earlier versions have scores without the likeness of parts.
-    more["part_likeness_a_to_b"] = 0.9
+    # Runs of earlier versions have scores without what is redrawn.
+    more["redraw_likeness_a_to_b"] = 0.9
     assert scores.is_best({"score": -2.0, **more})
     scores.add(judgement(60, -2.0, **more))
     assert not scores.is_best({"score": -2.1, **more})
