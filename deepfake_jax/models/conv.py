@@ -112,7 +112,7 @@ def choose_kernels(
 ) -> Kernels | None:
     """Our own kernels where they are the fastest.
 
-    For bfloat16 on CPUs that have tiles: all layers. For float32 on CPUs with wide
+    For bfloat16 on CPUs that multiply it: all layers. For float32 on CPUs with wide
     vectors: windows of 3x3, or of 5x5 at stride 2 as 3x3 over blocks of pixels, over
     channels that fill vectors, and places that pay for the transform of the kernel. A
     program for a CPU beside a GPU goes without: it is seldom one that takes long.

@@ -1,10 +1,11 @@
 """Convolutions by our own kernels, where the processor and a compiler allow them.
 
-Of bfloat16 for processors that have tiles (AMX), of float32 for those with AVX2 or
-AVX-512. A layer's bias, leaky ReLU and pixel shuffle are part of the kernel: what XLA
-for CPUs does between products costs as much as the products. Sums are float32, and of
-bfloat16 only a layer's result is rounded. The same operands give the same bits on any
-number of threads. `kernels/library.py` says where the kernels can be had.
+Of bfloat16 for processors that have AMX, or AVX-512 for it; of float32 for those with
+AVX2 or AVX-512. A layer's bias, leaky ReLU and pixel shuffle are part of the kernel:
+what XLA for CPUs does between products costs as much as the products. Sums are float32,
+and of bfloat16 only a layer's result is rounded; without AMX also the transforms of
+layers that are filtered. The same operands give the same bits on any number of threads.
+`kernels/library.py` says where the kernels can be had.
 """
 
 from collections.abc import Callable
