@@ -221,7 +221,7 @@ def test_a_missing_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch
     (check,) = machine_checks.check_kernels()
     assert not check.ok and not check.required and "g++" in check.fix
     assert "float32: none, $CXX is no-such-compiler" in check.detail
-    assert "bfloat16: none, this processor has no amx_bf16" in check.detail
+    assert "bfloat16: none, this processor has no avx512_bf16" in check.detail
     assert not cache.exists()
     monkeypatch.setenv("CXX", sys.executable)
     (check,) = machine_checks.check_kernels()
