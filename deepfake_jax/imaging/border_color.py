@@ -33,7 +33,7 @@ _BLACK, _BRIGHTEST = np.float32(24.0), 3.0
 _SHADE, _LOST = 60.0, 0.6
 # Along each axis, of which the brightest counts; and how much of what is brighter goes.
 _PLACES, _TAMED = 64, 0.85
-_SOFTEST = 0.5  # factor that a face's light is softened by, at the most
+_SOFTEST = 0.5  # factor that the light on skin is softened by, at the most
 
 
 class BorderColor(ColorMethod):
@@ -95,7 +95,7 @@ class BorderColor(ColorMethod):
         lit, factor, shift = (
             cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
             for cells in (
-                soften * (_reduce(new_face) - found),
+                soften * (_reduce_skin(new_face) - found),
                 factor,
                 np.minimum(wanted - found, 0),
             )
@@ -207,6 +207,11 @@ def _reduce(face: DrawnFace) -> Float32[np.ndarray, "cells cells 3"]:
     """A face as the grid sees it: its light, and nothing that is narrower."""
     small = cv2.resize(face, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32)
+
+
+def _reduce_skin(face: DrawnFace) -> Float32[np.ndarray, "cells cells 3"]:
+    """The same without what is dark and narrower than three cells: eyes, brows."""
+    return cv2.morphologyEx(_reduce(face), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
 
 
 def _spread(
