@@ -75,7 +75,7 @@ def test_both_hold_what_they_need_and_no_more(built: dict[str, Path]):
     tops = {name.split("/")[0].split("-")[0] for name in names}
     assert tops == {"deepfake_jax"}
     data = ("configs/lite.yaml", "py.typed", "studio/page/index.html")
-    for name in (*data, "kernels/floats.cc", "kernels/tiles.cc", "kernels/panels.h"):
+    for name in (*data, "kernels/floats.cc", "kernels/bfloats.cc", "kernels/panels.h"):
         assert f"deepfake_jax/{name}" in names
     with tarfile.open(built["sdist"]) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}

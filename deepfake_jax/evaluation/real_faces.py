@@ -124,17 +124,17 @@ def prepare(
         judge: who compares them.
         sample: of one person.
         crop_size: the network's.
-        known: other faces of the person, for the centroid. If None, the
-            centroid is the sample's, which its faces then seem nearer to.
+        known: other faces of the person, for the centroid. If None, it is the sample's,
+            which its faces then seem nearer to.
     """
     crops = crop_faces(sample.faces, crop_size)
     real = RealFaces(sample, crops, measure_detail(crops))
-    cut = None if known is None else crop_faces(known.faces, crop_size)
     shown = put_back(sample.faces, crops)
     if judge.embed is not None:
         embeddings = others = embed_faces(judge.embed, shown, sample)
-        if known is not None and cut is not None:
-            others = embed_faces(judge.embed, put_back(known.faces, cut), known)
+        if known is not None:
+            seen = put_back(known.faces, crop_faces(known.faces, crop_size))
+            others = embed_faces(judge.embed, seen, known)
         centroid = mean_embedding(others)
         real = replace(real, embeddings=embeddings, centroid=centroid)
     if judge.landmarker is not None:

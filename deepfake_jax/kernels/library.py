@@ -81,8 +81,8 @@ _TILES = frozenset(("amx_tile", "amx_bf16"))
 # By type of numbers, the fastest first.
 RECIPES = {
     "bfloat16": (
-        Recipe("tiles.cc", _VECTORS | _TILES, ("-mamx-tile", "-mamx-bf16")),
-        Recipe("tiles.cc", _VECTORS, ("-mno-amx-tile", "-mno-amx-bf16")),
+        Recipe("bfloats.cc", _VECTORS | _TILES, ("-mamx-tile", "-mamx-bf16")),
+        Recipe("bfloats.cc", _VECTORS, ("-mno-amx-tile", "-mno-amx-bf16")),
     ),
     "float32": (
         Recipe("floats.cc", frozenset(("avx2", "fma")), kernels=Kernels._fields),

@@ -1,4 +1,4 @@
-// Pictures and kernels brought into the order in which tiles of the processor read them.
+// Pictures and kernels brought into the order in which products of tiles read them.
 //
 // Numbers are bfloat16 as uint16_t. A panel holds the pictures of some groups: for each
 // block of 32 channels all positions, 64 bytes each. A group is `lanes` pictures, side
